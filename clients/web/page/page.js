@@ -1,0 +1,178 @@
+/*
+ * The built-in page: shows the connection, broadcast, echo and feedback at work. All words of
+ * others reach the page through textContent only.
+ */
+import { socketWebClient } from './socketWebClient.js';
+
+const MOST_HEARD = 50;
+const LONGEST_HEARD = 1_000;
+
+const $ = (id) => document.getElementById(id);
+const client = socketWebClient('', '/web');
+
+// ---- connection
+
+const WORDS = {
+  connecting: () => 'Connecting…',
+  ready: () => 'Connected',
+  closing: () => 'Closed by the server',
+  waiting: ({ delay, attempt }) => `Reconnecting in ${Math.ceil(delay / 1000)} s (try ${attempt})`,
+  leaving: () => 'Disconnecting…',
+  closed: () => 'Disconnected',
+};
+
+let delayed = { delay: 0, attempt: 0 };
+
+client.setCallback('status', (text, detail) => {
+  if (detail.state === 'waiting' && detail.delay !== undefined) {
+    delayed = detail;
+  }
+  $('status').dataset.state = detail.state;
+  $('status').textContent = WORDS[detail.state](delayed);
+  $('status').title = text;
+  showUuid();
+  const open = client.isOpen();
+  $('connect').disabled = open || detail.state === 'connecting' || detail.state === 'leaving';
+  $('disconnect').disabled = detail.state === 'closed' || detail.state === 'leaving';
+  $('echo').disabled = !open;
+  $('backend').disabled = !open || working;
+});
+
+client.setCallback('ready', showUuid);
+
+client.setCallback('readMessage', (packet) => {
+  const show = { broadcast: heard, echo: echoed, feedback: reported }[packet.opcode];
+  show?.(packet);
+});
+
+$('connect').onclick = client.init;
+$('disconnect').onclick = client.quit;
+window.addEventListener('online', () => {
+  if ($('status').dataset.state === 'waiting') {
+    client.init();
+  }
+});
+
+function showUuid() {
+  const uuid = client.uuid();
+  $('uuid').textContent = uuid ?? '–';
+  $('copyUuid').disabled = uuid === null;
+  if (uuid !== null) {
+    const secure = location.protocol === 'https:' ? 'wss' : 'ws';
+    $('snippet').textContent = [
+      `$uuid = '${uuid}';`,
+      `$talk = new Phpws\\Client('${secure}://${location.host}/php');`,
+      "$talk->feedback('loop 4000', $uuid);",
+      '$talk->close();',
+    ].join('\n');
+  }
+}
+
+$('copyUuid').onclick = () => copy($('copyUuid'), $('uuid'));
+$('copySnippet').onclick = () => copy($('copySnippet'), $('snippet'));
+
+// Pages on plain http have no clipboard: there the text is selected, ready for the copy key.
+async function copy(button, source) {
+  let word = 'Copied';
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    getSelection().selectAllChildren(source);
+    word = 'Selected';
+  }
+  button.textContent = word;
+  setTimeout(() => { button.textContent = 'Copy'; }, 1_500);
+}
+
+// ---- others
+
+$('talk').onsubmit = async (event) => {
+  event.preventDefault();
+  const message = $('say').value.trim();
+  if (message === '') {
+    return;
+  }
+  $('say').value = '';
+  $('sent').textContent = client.isOpen() ? '' : 'Waits for the connection.';
+  try {
+    await client.sendAsync({ opcode: 'broadcast', message, fromUUID: client.uuid() });
+    $('sent').textContent = `Sent to all others: ${message}`;
+  } catch (error) {
+    $('say').value ||= message;
+    $('sent').textContent = `Not sent. ${error.message}`;
+  }
+};
+
+function heard({ message, fromUUID }) {
+  const text = typeof message === 'string' ? message : JSON.stringify(message) ?? '';
+  const item = document.createElement('li');
+  const from = document.createElement('small');
+  const who = typeof fromUUID === 'string' ? fromUUID.slice(0, 8) : 'another client';
+  from.textContent = `${who}, ${new Date().toLocaleTimeString()}`;
+  item.append(text.slice(0, LONGEST_HEARD), from);
+  $('others').prepend(item);
+  while ($('others').childElementCount > MOST_HEARD) {
+    $('others').lastElementChild.remove();
+  }
+}
+
+// ---- echo
+
+let echoes = 0;
+let echoSentAt = 0;
+
+$('echo').onclick = () => {
+  echoes += 1;
+  echoSentAt = performance.now();
+  client.echo(`Echo ${echoes}`);
+};
+
+function echoed({ message }) {
+  const took = performance.now() - echoSentAt;
+  $('echoResult').textContent = `“${message}” came back in ${took.toFixed(1)} ms`;
+}
+
+// ---- simulated backend
+
+let working = false;
+
+$('backend').onclick = () => {
+  working = true;
+  $('backend').disabled = true;
+  const backend = socketWebClient('', '/php', { reconnect: false });
+  const uuid = client.uuid();
+  backend.setCallback('ready', () => work(backend, uuid));
+  backend.setCallback('close', () => {
+    working = false;
+    $('backend').disabled = !client.isOpen();
+  });
+  backend.init();
+};
+
+// Plays the PHP script: each report goes out only when the server has answered `next` to the last.
+async function work(backend, uuid) {
+  const report = async (message, progress) => {
+    await backend.sendAsync({ opcode: 'feedback', uuid, message, progress, fromUUID: backend.uuid() });
+    await new Promise((resolve) => { setTimeout(resolve, 250); });
+  };
+  try {
+    await report('doing some work', 0);
+    for (let i = 1; i < 10; i += 1) {
+      await report(`loop ${i * 1000}`, i * 10);
+    }
+    await report('done', 100);
+  } catch (error) {
+    $('feedback').textContent = error.message;
+  }
+  backend.quit();
+}
+
+function reported({ message, progress }) {
+  $('feedback').textContent = typeof message === 'string' ? message : JSON.stringify(message);
+  if (typeof progress === 'number') {
+    $('progress').value = progress;
+    $('progress').textContent = `${progress} %`;
+  }
+}
+
+client.init();

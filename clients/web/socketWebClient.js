@@ -1,0 +1,354 @@
+/*
+ * The web client's end of the dialog with phpws: connect, wait for `ready`, send one message per
+ * `next`, reconnect when the connection is lost. It must not know what the messages mean.
+ * Counterpart of webClient/socketWebClient.js of the PHP original, whose function names it keeps.
+ *
+ *   idle ──init──▶ connecting ──ready──▶ ready ──quit──▶ leaving ──▶ closed
+ *                   ▲      │               │
+ *                   │      │  "close" or connection lost
+ *                   └── waiting ◀── closing
+ *
+ * State is changed before any callback runs, so a callback may call anything here, `init` and
+ * `quit` included.
+ */
+
+const DEFAULTS = {
+  reconnect: true,
+  reconnectDelay: 500,
+  reconnectDelayMax: 30_000,
+  reconnectDelayBusy: 60_000,
+  reconnectJitter: 0.5,
+  stableAfter: 10_000,
+  replyTimeout: 30_000,
+  closeTimeout: 2_000,
+  queueLimit: 1_000,
+  maxSends: 5,
+  origin: '',
+  random: Math.random,
+  // Wrapped: browsers refuse timer functions that are called as methods of another object.
+  setTimeout: (run, ms) => globalThis.setTimeout(run, ms),
+  clearTimeout: (timer) => globalThis.clearTimeout(timer),
+};
+
+const SECURE = { ws: false, tcp: false, http: false, wss: true, ssl: true, tls: true, https: true };
+
+// RFC 6455, 7.4.1: these close codes blame the message, so sending it again would only lose the
+// next connection as well: 1003 wrong data type, 1007 bad content, 1009 too big.
+const MESSAGE_IS_TO_BLAME = [1003, 1007, 1009];
+
+/**
+ * Makes a client for one resource of one server; `init()` connects it.
+ * Also takes the four arguments of 2021: `socketWebClient(server, port, app, options)`.
+ */
+export function socketWebClient(server, ...rest) {
+  if (/^\d+$/.test(rest[0])) {
+    server = `${server ?? ''}:${rest.shift()}`;
+  }
+  const [app = '/web', given = {}] = rest;
+  const options = { ...DEFAULTS, ...given };
+  const page = options.location ?? globalThis.location;
+  const url = address(server ?? '', app, page);
+  // The server wants an Origin header. Browsers write it, elsewhere it is for us to give.
+  const headers = page ? [] : [{ headers: { Origin: options.origin } }];
+
+  const queue = []; // queue[0] is the message on its way, if inFlight
+  let inFlight = false;
+  let state = 'idle';
+  let socket = null;
+  let ownUuid = null;
+  let attempts = 0;
+  let busy = false;
+  let deadline; // of the one thing waited for: ready, next, the end, or the next try
+  let stable;
+
+  const callbacks = { status() {}, ready() {}, readmessage() {}, close() {} };
+
+  function setCallback(type, callback) {
+    const name = String(type).toLowerCase();
+    if (name in callbacks && typeof callback === 'function') {
+      callbacks[name] = callback;
+    } else {
+      complain(`No callback "${type}" set: it takes status, ready, readMessage or close, and a function`);
+    }
+  }
+
+  // ---- connection
+
+  function init() {
+    attempts = 0;
+    connect();
+  }
+
+  function connect() {
+    letGo();
+    state = 'connecting';
+    try {
+      const WebSocket = options.WebSocket ?? globalThis.WebSocket;
+      socket = new WebSocket(url, ...headers);
+    } catch (error) {
+      finish(`Cannot open ${url}: ${error.message}`);
+      return;
+    }
+    socket.onmessage = (event) => receive(event.data);
+    socket.onclose = lost;
+    // A close event follows and says more; some versions of Node leave it out.
+    socket.onerror = () => expectWithin(options.closeTimeout);
+    expectWithin(options.replyTimeout);
+    status(`Connecting to ${url}`);
+  }
+
+  // What is in the queue still goes out, then `quit`, if there is a connection to say it on.
+  function quit(entry = { packet: '{"opcode":"quit"}', sends: 0 }) {
+    if (state === 'leaving' || state === 'closed') {
+      return;
+    }
+    state = 'leaving';
+    queue.push(entry);
+    if (socket === null) {
+      letGo();
+      finish('Disconnected');
+    } else if (ownUuid === null && queue.length === 1) {
+      lost({ code: 1000, reason: '', wasClean: true });
+    } else {
+      expectWithin(options.closeTimeout);
+      flush();
+      status('Disconnecting');
+    }
+  }
+
+  // Leaves the socket behind: what it still has to say is of no interest any more.
+  function letGo() {
+    options.clearTimeout(deadline);
+    options.clearTimeout(stable);
+    if (socket !== null) {
+      socket.onmessage = null;
+      socket.onclose = null;
+      socket.onerror = () => {}; // not null: the ws package throws errors that nobody takes
+      socket.close();
+    }
+    socket = null;
+    ownUuid = null;
+    inFlight = false;
+  }
+
+  function lost({ code, reason, wasClean }) {
+    const hopeless = inFlight && isHopeless(queue[0], code) ? queue.shift() : null;
+    letGo();
+    hopeless?.reject?.(new Error(`The server closed with ${code} instead of taking the message`));
+    if (state === 'leaving' || !options.reconnect) {
+      finish(state === 'leaving' ? 'Disconnected' : reason || 'Connection lost');
+      callbacks.close({ code, reason, wasClean, reconnect: false });
+      return;
+    }
+    const delay = nextDelay();
+    attempts += 1;
+    state = 'waiting';
+    deadline = options.setTimeout(connect, delay);
+    status(`Connection lost, reconnecting in ${Math.ceil(delay / 1000)} s`, { delay, attempt: attempts });
+    callbacks.close({ code, reason, wasClean, reconnect: true, delay });
+    if (hopeless !== null) {
+      complain(`Gave up a message after ${hopeless.sends} tries; the server closed with ${code}`);
+    }
+  }
+
+  function finish(why) {
+    state = 'closed';
+    for (const entry of queue.splice(0)) {
+      entry.reject?.(new Error(`${why}; the message was not acknowledged`));
+    }
+    status(why);
+  }
+
+  // Exponential backoff; the random share keeps clients of a restarted server from coming as one.
+  function nextDelay() {
+    const delay = Math.min(options.reconnectDelay * 2 ** attempts, options.reconnectDelayMax);
+    const base = busy ? Math.max(delay, options.reconnectDelayBusy) : delay;
+    return base * (1 - options.reconnectJitter * options.random());
+  }
+
+  function expectWithin(ms) {
+    options.clearTimeout(deadline);
+    const silence = { code: 1006, reason: 'The server does not answer', wasClean: false };
+    deadline = options.setTimeout(() => lost(silence), ms);
+  }
+
+  // ---- what the server says
+
+  function receive(data) {
+    let packet = null;
+    try {
+      packet = JSON.parse(data);
+    } catch {
+      // complained of below, with all else that is no packet
+    }
+    if (packet === null || typeof packet !== 'object') {
+      complain(`Not a JSON packet from the server: ${String(data).slice(0, 80)}`);
+      return;
+    }
+    switch (packet.opcode) {
+      case 'ready':
+        welcomed(packet);
+        break;
+      case 'next':
+        acknowledged(packet);
+        break;
+      case 'close':
+        dismissed(packet);
+        break;
+      default:
+        callbacks.readmessage(packet);
+    }
+  }
+
+  function welcomed(packet) {
+    options.clearTimeout(deadline);
+    ownUuid = packet.uuid;
+    busy = false;
+    if (state === 'leaving') {
+      expectWithin(options.closeTimeout);
+      flush();
+      return;
+    }
+    state = 'ready';
+    stable = options.setTimeout(() => { attempts = 0; }, options.stableAfter);
+    flush();
+    status('Connected');
+    callbacks.ready(packet);
+  }
+
+  function acknowledged(packet) {
+    if (!inFlight) {
+      return;
+    }
+    inFlight = false;
+    queue.shift().resolve?.(packet.fyi);
+    if (state === 'ready') {
+      options.clearTimeout(deadline);
+    }
+    flush();
+  }
+
+  // The server ends the connection itself; the deadline is for one that does not.
+  function dismissed(packet) {
+    busy = /too? many connections/i.test(packet.error);
+    if (state !== 'leaving') {
+      state = 'closing';
+    }
+    expectWithin(options.closeTimeout);
+    status(packet.error ? `Closed by the server: ${packet.error}` : 'Closed by the server', { error: packet.error });
+  }
+
+  // ---- what the page says
+
+  // Sends the first message of the queue, if the server waits for one. It stays there until `next`.
+  function flush() {
+    const mayTalk = ownUuid !== null && (state === 'ready' || state === 'leaving');
+    if (inFlight || !mayTalk || queue.length === 0) {
+      return;
+    }
+    const entry = queue[0];
+    entry.sends += 1;
+    inFlight = true;
+    expectWithin(state === 'leaving' ? options.closeTimeout : options.replyTimeout);
+    socket.send(entry.signed ? sign(entry.packet) : entry.packet);
+  }
+
+  // Signed as late as possible: a message that waited for a connection carries that one's uuid.
+  function sign(packet) {
+    return JSON.stringify({ ...JSON.parse(packet), fromUUID: ownUuid, from: ownUuid });
+  }
+
+  function isHopeless(entry, code) {
+    const worn = options.maxSends > 0 && entry.sends >= options.maxSends;
+    return worn || MESSAGE_IS_TO_BLAME.includes(code);
+  }
+
+  // Takes the message in, or returns why not. A full queue refuses the newest message: what is
+  // already promised keeps its place.
+  function enqueue(message, more) {
+    const packet = JSON.stringify(message);
+    if (packet === undefined) {
+      throw new TypeError('A message must be something that JSON can express');
+    }
+    if (state === 'leaving' || state === 'closed') {
+      return 'Not connected, and not going to be: call init() first';
+    }
+    if (options.queueLimit > 0 && queue.length >= options.queueLimit) {
+      return `The queue is full (${options.queueLimit} messages)`;
+    }
+    const entry = { packet, sends: 0, ...more };
+    if (message?.opcode === 'quit') {
+      quit(entry); // also when it is sent as a message it must not end in a reconnect
+      return null;
+    }
+    queue.push(entry);
+    flush();
+    return null;
+  }
+
+  function sendMsg(message, more) {
+    const refusal = enqueue(message, more);
+    if (refusal !== null) {
+      complain(refusal);
+    }
+    return refusal === null;
+  }
+
+  function sendAsync(message) {
+    return new Promise((resolve, reject) => {
+      const refusal = enqueue(message, { resolve, reject });
+      if (refusal !== null) {
+        reject(new Error(refusal));
+      }
+    });
+  }
+
+  // ---- what the page is told
+
+  function status(text, detail) {
+    callbacks.status(text, { state, ...detail });
+  }
+
+  function complain(text) {
+    console.warn(`socketWebClient: ${text}`);
+    status(text, { error: text });
+  }
+
+  return {
+    init,
+    sendMsg: (message) => sendMsg(message),
+    sendAsync,
+    uuid: () => ownUuid,
+    quit: () => quit(),
+    isOpen: () => state === 'ready',
+    setCallback,
+    setCallbackStatus: (callback) => setCallback('status', callback),
+    setCallbackReady: (callback) => setCallback('ready', callback),
+    setCallbackReadMessage: (callback) => setCallback('readMessage', callback),
+    setCallbackClose: (callback) => setCallback('close', callback),
+    callbacks,
+    broadcast: (message) => sendMsg({ opcode: 'broadcast', message }),
+    feedback: (message, toUUID) => sendMsg({ opcode: 'feedback', message, uuid: toUUID }, { signed: true }),
+    echo: (message) => sendMsg({ opcode: 'echo', message }),
+  };
+}
+
+/** The URL behind PHP's ways to write an address; what is left out is taken from the page. */
+function address(server, app, page) {
+  const [scheme, host] = server.includes('://') ? server.split('://', 2) : ['', server];
+  if (scheme !== '' && !(scheme.toLowerCase() in SECURE)) {
+    throw new TypeError(`socketWebClient: unknown scheme ${scheme}://, use ws:// or wss://`);
+  }
+  // Browsers refuse ws:// on an https page, whatever was asked for.
+  const secure = page?.protocol === 'https:' || SECURE[scheme.toLowerCase()];
+  let authority = host.replace(/\/+$/, '');
+  if (authority === '' || authority.startsWith(':')) {
+    authority = authority === '' ? page?.host : page?.hostname + authority;
+    if (!page?.host) {
+      throw new TypeError('socketWebClient: no page to take the server address from, give one');
+    }
+  }
+  return `${secure ? 'wss' : 'ws'}://${authority}${app.startsWith('/') ? '' : '/'}${app}`;
+}
+
+export default socketWebClient;

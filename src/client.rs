@@ -1,0 +1,235 @@
+//! One record of `$Clients`: what the server and its applications know of a connection.
+//!
+//! The record knows no socket; it is found by the same key. PHP counterpart: the object that `Start`
+//! stores in `$this->Clients[$SocketID]`, and `serverCommand`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::outbox::Outbox;
+use crate::resource::{AppId, Message};
+use crate::rfc6455::Request;
+
+slotmap::new_key_type! {
+    /// Names a connection; plays PHP's `intval($socket)`. Never used twice while the server runs: an
+    /// id kept past its connection finds nothing.
+    #[doc(alias = "intval")]
+    pub struct SocketId;
+}
+
+impl SocketId {
+    /// The id as a number, for instance as the tag of a timer; [`from_u64`](Self::from_u64) reverses it.
+    pub fn as_u64(self) -> u64 {
+        slotmap::Key::data(&self).as_ffi()
+    }
+
+    /// The id of that number.
+    pub fn from_u64(number: u64) -> SocketId {
+        slotmap::KeyData::from_ffi(number).into()
+    }
+}
+
+/// The number in the log: the slot, and above the millions how often it was taken before.
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (slot, generation) = (self.as_u64() & 0xFFFF_FFFF, self.as_u64() >> 33);
+        (generation * 1_000_000 + slot).fmt(f)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientType {
+    /// A browser, or anything that does not say otherwise.
+    Websocket,
+    /// A backend that sent `Client-Type: php`; it decodes one frame per read.
+    Php,
+    /// A backend of the oldest kind, with bare JSON in place of frames.
+    Tcp,
+}
+
+impl fmt::Display for ClientType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClientType::Websocket => "websocket",
+            ClientType::Php => "php",
+            ClientType::Tcp => "tcp",
+        })
+    }
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No request yet.
+    Handshake,
+    /// The application has it.
+    Open,
+    /// Something ended it; the application has not been told yet.
+    Closing,
+    /// The application has been told; the last bytes may still be on their way.
+    Closed,
+}
+
+/// One record of `$Clients`.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) state: State,
+    pub(crate) uuid: Uuid,
+    pub(crate) client_type: ClientType,
+    pub(crate) app: Option<AppId>,
+    pub(crate) ip: IpAddr,
+    pub(crate) counted_ip: bool,
+    pub(crate) ident: Box<str>,
+    pub(crate) fyi: Box<str>,
+    pub(crate) dialog: bool,
+    pub(crate) buffer: Option<Box<ChunkBuffer>>,
+    pub(crate) expect_pong: bool,
+    pub(crate) request: Option<Box<Request>>,
+    pub(crate) outbox: Outbox,
+    pub(crate) dirty: bool,
+    pub(crate) pace: Option<Box<Pace>>,
+}
+
+/// The chunks between `bufferON` and `bufferOFF`.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkBuffer {
+    chunks: usize,
+    bytes: Vec<u8>,
+}
+
+/// What is to be done with a message after `server_command` saw it.
+pub(crate) enum Command<'a> {
+    /// It goes to the application.
+    Deliver(Cow<'a, [u8]>),
+    /// It was for the server itself, or is kept.
+    Taken,
+    /// More than may be kept.
+    TooManyChunks,
+}
+
+impl Client {
+    pub(crate) fn new(ip: IpAddr) -> Client {
+        Client {
+            state: State::Handshake,
+            uuid: Uuid::nil(),
+            client_type: ClientType::Websocket,
+            app: None,
+            ip,
+            counted_ip: false,
+            ident: Box::default(),
+            fyi: Box::default(),
+            dialog: true,
+            buffer: None,
+            expect_pong: false,
+            request: None,
+            outbox: Outbox::default(),
+            dirty: false,
+            pace: None,
+        }
+    }
+
+    /// The name by which feedback finds this client; nil until `ready`, and without the dialog.
+    pub fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    /// Who is at the other end.
+    #[doc(alias = "clientType")]
+    pub fn client_type(&self) -> ClientType {
+        self.client_type
+    }
+
+    /// The peer's address; behind a trusted proxy the one that the proxy names.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The name the client gave itself with the header `Ident`; empty if it gave none.
+    pub fn ident(&self) -> &str {
+        &self.ident
+    }
+
+    /// What goes out with every `next`.
+    pub fn fyi(&self) -> &str {
+        &self.fyi
+    }
+
+    /// The request that opened the connection: path, query, headers, cookies. `None` for raw clients,
+    /// and after `on_open` where the application does not keep it.
+    #[doc(alias = "headers")]
+    pub fn request(&self) -> Option<&Request> {
+        self.request.as_deref()
+    }
+
+    /// Bytes that wait to be written to this client.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Between `bufferON` and `bufferOFF`, where bytes are chunks and not messages.
+    pub(crate) fn is_buffering(&self) -> bool {
+        self.buffer.is_some()
+    }
+
+    /// `bufferON`, `bufferOFF` and the chunks between them. A limit of 0 chunks means no limit.
+    #[doc(alias = "serverCommand")]
+    pub(crate) fn server_command<'a>(&mut self, message: &'a Message<'_>, max_chunks: usize, max_bytes: usize) -> Command<'a> {
+        match (message, &mut self.buffer) {
+            (Message::Text("bufferON"), _) => {
+                log::info!("Buffering ON");
+                self.buffer = Some(Box::default());
+                Command::Taken
+            }
+            (Message::Text("bufferOFF"), buffer) => {
+                log::info!("Buffering OFF");
+                Command::Deliver(Cow::Owned(buffer.take().unwrap_or_default().bytes))
+            }
+            (message, Some(buffer)) => {
+                let chunk = message.bytes();
+                let full = max_chunks > 0 && buffer.chunks > max_chunks;
+                if full || buffer.bytes.len() + chunk.len() > max_bytes {
+                    return Command::TooManyChunks;
+                }
+                buffer.chunks += 1;
+                buffer.bytes.extend_from_slice(chunk);
+                Command::Taken
+            }
+            (message, None) => Command::Deliver(Cow::Borrowed(message.bytes())),
+        }
+    }
+}
+
+/// When the next frame may go to a client that decodes one frame per read.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Frames that may go at once: the 101 and `ready`, then one for each message of the client.
+    credits: u8,
+    next: Instant,
+    pub(crate) armed: bool,
+}
+
+impl Pace {
+    pub(crate) fn new(now: Instant) -> Pace {
+        Pace { credits: 2, next: now, armed: false }
+    }
+
+    /// The client spoke, so it reads again: what comes next can't share a read with what came before.
+    pub(crate) fn client_spoke(&mut self) {
+        self.credits = 1;
+    }
+
+    /// Until when the next frame has to wait.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Instant> {
+        (self.credits == 0 && now < self.next).then_some(self.next)
+    }
+
+    pub(crate) fn released(&mut self, now: Instant, pause: Duration) {
+        self.credits = self.credits.saturating_sub(1);
+        self.next = now + pause;
+    }
+}

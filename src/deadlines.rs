@@ -1,0 +1,78 @@
+//! Time as data: what falls due when.
+//!
+//! A heap of moments; only the loop reads a clock and hands the time in. An entry is a reminder, not
+//! a verdict: whoever is reminded looks at its own state, so nothing is ever taken out early.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use crate::client::SocketId;
+use crate::resource::AppId;
+
+/// What the loop is reminded of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// A connection's own deadline: handshake, message, idle or close.
+    Socket(SocketId),
+    /// The next frame for a PHP client that reads one frame at a time.
+    Release(SocketId),
+    /// An application asked to be called again with this number.
+    App(AppId, u64),
+    /// A round of pings.
+    Ping,
+    /// Accepting failed a moment ago and may go on.
+    Accept,
+    /// The time that a stopping server gives its clients is over.
+    Stop,
+}
+
+/// All reminders, the next one first.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    heap: BinaryHeap<Reverse<(Instant, u64, Deadline)>>,
+    /// Keeps reminders of one moment in the order they were set.
+    serial: u64,
+}
+
+impl Deadlines {
+    /// Sets a reminder.
+    pub fn set(&mut self, when: Instant, what: Deadline) {
+        self.serial += 1;
+        self.heap.push(Reverse((when, self.serial, what)));
+    }
+
+    /// How long the loop may sleep; `None` means until something happens.
+    pub fn sleep(&self, now: Instant) -> Option<Duration> {
+        self.heap.peek().map(|Reverse((when, ..))| when.saturating_duration_since(now))
+    }
+
+    /// The next reminder that is due.
+    pub fn pop(&mut self, now: Instant) -> Option<Deadline> {
+        match self.heap.peek() {
+            Some(Reverse((when, ..))) if *when <= now => self.heap.pop().map(|Reverse((.., what))| what),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_fall_due_in_order_and_never_early() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        deadlines.set(start + Duration::from_secs(2), Deadline::Ping);
+        deadlines.set(start + Duration::from_secs(1), Deadline::Accept);
+        deadlines.set(start + Duration::from_secs(1), Deadline::Stop);
+        assert_eq!(deadlines.pop(start), None);
+        assert!(deadlines.sleep(start) >= Some(Duration::from_secs(1)));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), Some(Deadline::Accept));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), Some(Deadline::Stop));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), None);
+        assert_eq!(deadlines.pop(start + Duration::from_secs(3)), Some(Deadline::Ping));
+        assert_eq!(deadlines.sleep(start), None);
+    }
+}

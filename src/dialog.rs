@@ -1,0 +1,326 @@
+//! From bytes to applications: the handshake, the checks, and the dialog of `ready` and `next`.
+//!
+//! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
+//! the part of `Start` behind `fread`, and `extractMessage`.
+
+use crate::client::{ClientType, Command, SocketId, State};
+use crate::http;
+use crate::log_file::Printable;
+use crate::raw::{self, Greeting, RawInbox};
+use crate::resource::{AllApps, AppId, Message};
+use crate::rfc6455::handshake::{self, MAX_HEAD};
+use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
+use crate::server::{Elided, Server, close_message};
+use crate::socket::{Peer, Socket, Stage};
+use crate::web_socket_server::WebSocketServer;
+
+impl WebSocketServer {
+    /// Takes the first `count` bytes of the buffer as the connection's next ones.
+    pub(crate) fn received(&mut self, id: SocketId, count: usize) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let was_mid_message = socket.is_mid_message();
+        match &mut socket.stage {
+            Stage::Head(head) => {
+                head.extend_from_slice(&self.buffer[..count]);
+                self.head(id);
+            }
+            Stage::Frames(_) => self.frames(id, count),
+            Stage::Raw(_) => self.raw_messages(id, count),
+            Stage::Ignored => {}
+        }
+        self.move_deadline(id, was_mid_message);
+    }
+
+    /// After bytes came: a message that has just begun must end in time, and so must silence.
+    fn move_deadline(&mut self, id: SocketId, was_mid_message: bool) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if !self.server.is_open(id) || was_mid_message && socket.is_mid_message() {
+            return;
+        }
+        let limits = self.server.limits();
+        let timeout = if socket.is_mid_message() { limits.message_timeout } else { limits.idle_timeout };
+        socket.deadline = (!timeout.is_zero()).then(|| self.server.now + timeout);
+        self.remind(id);
+    }
+
+    /// Looks whether the request head is whole, and answers it.
+    fn head(&mut self, id: SocketId) {
+        let Stage::Head(head) = &self.sockets[id].stage else { return };
+        if self.server.limits().raw_dialect {
+            match raw::greeting(head) {
+                Greeting::Other => {}
+                Greeting::Incomplete if head.len() <= MAX_HEAD => return,
+                Greeting::Incomplete => return self.raw_handshake(id, None, head.len()),
+                Greeting::Complete(path, end) => {
+                    let app = path.and_then(|path| self.all_apps.find(path));
+                    log::info!("Handshake: {} Client", Printable(path.unwrap_or_default()));
+                    return self.raw_handshake(id, app, end);
+                }
+            }
+        }
+        let end = handshake::head_end(head);
+        let outcome = match end {
+            Some(end) if end <= MAX_HEAD => Request::parse(&head[..end]),
+            None if head.len() <= MAX_HEAD => return,
+            _ => Err(Refusal::head_too_large()),
+        };
+        if let Err(refusal) = outcome.and_then(|request| self.handshake(id, request)) {
+            return self.refuse(id, &refusal);
+        }
+        self.go_on(id, end.unwrap_or_default());
+    }
+
+    /// Feeds what came behind the head, in the same segments, to the stage that follows it.
+    fn go_on(&mut self, id: SocketId, end: usize) {
+        let stage = match self.server.is_open(id) {
+            true if self.server.clients[id].client_type == ClientType::Tcp => {
+                Stage::Raw(RawInbox::new(self.server.limits().max_message))
+            }
+            true => Stage::Frames(Inbox::new(self.server.limits().max_message)),
+            false => Stage::Ignored,
+        };
+        let socket = &mut self.sockets[id];
+        socket.deadline = None;
+        let Stage::Head(head) = std::mem::replace(&mut socket.stage, stage) else { return };
+        // The head is at most one read longer than its limit, so the rest fits into the buffer.
+        let rest = &head[end..];
+        self.buffer[..rest.len()].copy_from_slice(rest);
+        if !rest.is_empty() {
+            self.received(id, rest.len());
+        }
+    }
+
+    #[doc(alias = "Handshake")]
+    fn handshake(&mut self, id: SocketId, request: Request) -> Result<(), Refusal> {
+        let app = self.all_apps.find(request.path());
+        if !request.is_upgrade() {
+            let response = http::answer(&request, app.is_some(), self.server.limits())?;
+            self.server.push_bytes(id, &response);
+            self.server.end(id);
+            return Ok(());
+        }
+        log::info!("Handshake: {} Client", Printable(request.path()));
+        let resource = app.map(|app| self.all_apps.get(app));
+        let origin_required = !self.server.limits().allow_missing_origin && resource.is_none_or(|app| app.origin_required());
+        let dialog = resource.is_none_or(|app| app.dialog());
+        let accept = request.accept_token(origin_required)?;
+        let client_type = client_type(&request);
+        self.admit(id, client_type, &request)?;
+
+        log::info!("ClientType: {client_type}");
+        let for_php = client_type == ClientType::Php && dialog;
+        let response =
+            if for_php { handshake::switching_protocols_for_php(&accept) } else { handshake::switching_protocols(&accept) };
+        self.server.push_bytes(id, &response);
+        self.server.open(id, client_type, app, dialog);
+        self.server.introduce(id, request);
+        self.welcome(id);
+        Ok(())
+    }
+
+    /// The checks that come before the 101: who, and from where.
+    fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
+        let peer = self.server.clients[id].ip;
+        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
+        self.server.clients[id].ip = ip;
+        let origin = request.header("origin").unwrap_or_default();
+        match client_type {
+            ClientType::Websocket if !self.server.limits().allows_origin(origin) => {
+                log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
+                Err(Refusal::forbidden("This origin is not allowed"))
+            }
+            ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
+                Err(Refusal::forbidden("No connection allowed from this address"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Backends come from the server's own host or from allowed ones.
+    fn allows_backend(&self, id: SocketId) -> bool {
+        let ip = self.server.clients[id].ip;
+        let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own.ip().to_canonical());
+        if !allowed {
+            log::info!("{id}, No connection allowed from: {ip}");
+        }
+        allowed
+    }
+
+    /// Checks an open client and tells it to start, or to go.
+    fn welcome(&mut self, id: SocketId) {
+        if let Err(dismissal) = self.server.specific_checks(id) {
+            if self.server.clients[id].dialog {
+                self.server.push_first(id, close_message(dismissal.error.as_deref()));
+            }
+            return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
+        }
+        if self.server.clients[id].dialog {
+            self.server.ready(id);
+        }
+        let Some(app) = self.server.clients[id].app else { return };
+        self.call(app, |app, server| app.on_open(server, id));
+        if !self.all_apps.get(app).keeps_request() {
+            self.server.clients[id].request = None;
+        }
+    }
+
+    /// The oldest backends: no 101, no frames.
+    fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
+        let allowed = self.allows_backend(id);
+        let app = app.filter(|app| self.all_apps.get(*app).dialog());
+        self.server.open(id, ClientType::Tcp, app, true);
+        log::info!("ClientType: {}", ClientType::Tcp);
+        if allowed {
+            self.welcome(id);
+        } else {
+            let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
+            self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
+        }
+        self.go_on(id, end);
+    }
+
+    /// Answers a request with a status in place of the 101.
+    fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
+        self.failed(id, &format!("Handshake aborted - {refusal}"));
+        self.server.push_bytes(id, &refusal.response());
+        self.server.end(id);
+        self.sockets[id].stage = Stage::Ignored;
+    }
+
+    pub(crate) fn handshake_timed_out(&mut self, id: SocketId) {
+        let socket = &self.sockets[id];
+        let raw_head = match &socket.stage {
+            Stage::Head(head) if head.starts_with(raw::GREETING) => Some(head.len()),
+            _ => None,
+        };
+        if socket.stream.is_handshaking() {
+            self.failed(id, "TLS handshake timeout");
+            self.hang_up(id, Peer::Gone);
+        } else if let Some(end) = raw_head {
+            self.raw_handshake(id, None, end);
+        } else {
+            self.refuse(id, &Refusal::timeout());
+        }
+    }
+
+    /// PHP's `foreach` over `readDecode`.
+    fn frames(&mut self, id: SocketId, count: usize) {
+        let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
+        let Some(Socket { stage: Stage::Frames(inbox), peer, .. }) = sockets.get_mut(id) else { return };
+        let mut bytes = &mut buffer[..count];
+        loop {
+            let event = match inbox.next_event(&mut bytes) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(error) => return self.protocol_error(id, error),
+            };
+            log::trace!("#{id} < {}", elided(&event));
+            match event {
+                // A closing client is only listened to for its close frame.
+                Event::Close(code, _) => {
+                    *peer = (*peer).max(Peer::Finished);
+                    closed_by_peer(server, id, code);
+                }
+                _ if !server.is_open(id) => {}
+                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
+                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
+                Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
+                Event::Pong(_) => pong(server, id),
+            }
+        }
+        // Parting was held up until the peer's close frame came.
+        if *peer > Peer::Talking && server.clients[id].state == State::Closed {
+            self.hang_up(id, Peer::Finished);
+        }
+    }
+
+    /// Closes with the error's code; what the peer still sends is discarded.
+    fn protocol_error(&mut self, id: SocketId, error: ProtocolError) {
+        if self.server.is_open(id) {
+            self.failed(id, &format!("Protocol error: {error}"));
+            self.server.close_with(id, error.close_code(), &error.to_string());
+        }
+    }
+
+    fn raw_messages(&mut self, id: SocketId, count: usize) {
+        let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
+        let Some(Socket { stage: Stage::Raw(inbox), .. }) = sockets.get_mut(id) else { return };
+        let mut bytes = &buffer[..count];
+        while server.is_open(id) {
+            match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
+                Ok(Some(message)) => {
+                    log::trace!("#{id} < {}", Elided(Opcode::Text, &message));
+                    extract_message(server, all_apps, id, Message::from_bytes(&message));
+                }
+                Ok(None) => break,
+                Err(raw::TooBig) => server.dismiss(id, Some("Message too big"), CloseCode::MESSAGE_TOO_BIG),
+            }
+        }
+    }
+}
+
+/// Acknowledges a message, lets the server take what is meant for it, and hands on the rest.
+#[doc(alias = "extractMessage")]
+fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
+    let client = &mut server.clients[id];
+    let Some(app) = client.app else { return };
+    if !client.dialog {
+        return deliver(server, all_apps, app, id, message);
+    }
+    server.next(id);
+    let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
+    let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
+    match client.server_command(&message, max_chunks, max_message) {
+        Command::Taken => {}
+        Command::TooManyChunks => {
+            log::info!("Too many chunks from socket #{id}");
+            server.dismiss(id, Some("Too many chunks"), CloseCode::MESSAGE_TOO_BIG);
+        }
+        // As in PHP nobody is called for nothing: an empty message is only acknowledged.
+        Command::Deliver(bytes) if bytes.is_empty() => {}
+        Command::Deliver(bytes) => deliver(server, all_apps, app, id, Message::from_bytes(&bytes)),
+    }
+}
+
+fn deliver(server: &mut Server, all_apps: &mut AllApps, app: AppId, id: SocketId, message: Message<'_>) {
+    server.app = Some(app);
+    all_apps.get_mut(app).on_data(server, id, message);
+    server.app = None;
+}
+
+fn pong(server: &mut Server, id: SocketId) {
+    match std::mem::take(&mut server.clients[id].expect_pong) {
+        true => log::info!("Expected Pong frame received from socket #{id}"),
+        false => log::info!("Unsolicited Pong frame received from socket #{id}"),
+    }
+}
+
+/// "When sending a Close frame in response, the endpoint typically echos the status code it received."
+fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
+    if server.is_open(id) {
+        log::info!("Connection Close frame received from socket #{id}");
+        let body = code.map(|code| code.0.to_be_bytes());
+        server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
+        server.end(id);
+    }
+}
+
+/// `Client-Type: php` makes a backend of a client, in any case and on any resource.
+fn client_type(request: &Request) -> ClientType {
+    match request.header("client-type") {
+        Some(value) if value.eq_ignore_ascii_case("php") => ClientType::Php,
+        _ => ClientType::Websocket,
+    }
+}
+
+fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {
+    match event {
+        Event::Text(text) => Elided(Opcode::Text, text.as_bytes()),
+        Event::Binary(data) => Elided(Opcode::Binary, data),
+        Event::Ping(payload) => Elided(Opcode::Ping, payload),
+        Event::Pong(payload) => Elided(Opcode::Pong, payload),
+        Event::Close(_, reason) => Elided(Opcode::Close, reason.as_bytes()),
+    }
+}

@@ -1,0 +1,71 @@
+//! **phpws**: the WebSocket server that PHP shops run, as a library to port one's own applications.
+//!
+//! ```text
+//!              bytes                    messages                  calls
+//!   sockets ──────────▶ rfc6455::Inbox ──────────▶ all_apps[path] ──────▶ Server
+//!      ▲                (or RawInbox)               dyn Resource          write, broadcast,
+//!      │                                                                  feedback, close …
+//!      └───────────────── outboxes, before the loop sleeps ◀─────────────────┘
+//! ```
+//!
+//! Four stores, as in the PHP original: `sockets` (I/O half of a connection) and `clients` (what is
+//! known of it) under one key, [`SocketId`], PHP's `intval($socket)`; `client_ips` (connections from
+//! each address); `all_apps` (the application of each path).
+//!
+//! Read in this order: `main.rs`, [`resources`], [`Resource`], [`Server`], [`WebSocketServer`] with
+//! `dialog.rs`, [`rfc6455`].
+//!
+//! ```no_run
+//! use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
+//!
+//! /// Sends back what it gets.
+//! struct Mirror;
+//!
+//! impl Resource for Mirror {
+//!     fn on_data(&mut self, server: &mut Server, id: SocketId, message: Message<'_>) {
+//!         if let Message::Text(text) = message {
+//!             server.write(id, text);
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:8095")?, None, Limits::default())?;
+//!     server.register_resource("/mirror", Mirror)?;
+//!     Ok(server.start()?)
+//! }
+//! ```
+//!
+//! What it does not do: threads, an async runtime, HTTP beyond the upgrade and the built-in page,
+//! WebSocket extensions and subprotocols, persistence.
+
+pub mod address;
+mod client;
+mod deadlines;
+mod dialog;
+mod error;
+mod http;
+pub mod ini;
+pub mod limits;
+pub mod log_file;
+mod outbox;
+pub mod raw;
+mod resource;
+pub mod resources;
+pub mod rfc6455;
+mod server;
+pub mod settings;
+mod socket;
+mod tls;
+mod web_socket_server;
+
+pub use address::Address;
+pub use client::{Client, ClientType, SocketId};
+pub use error::StartError;
+pub use limits::Limits;
+pub use resource::{AppId, JsonError, Message, Packet, Resource};
+pub use rfc6455::CloseCode;
+pub use server::Server;
+pub use tls::Tls;
+pub use uuid::Uuid;
+pub use web_socket_server::{Stopper, WebSocketServer};

@@ -1,0 +1,146 @@
+//! Every knob of the server in one place.
+//!
+//! PHP counterpart: the public fields of `webSocketServer` that `runSocketServer.php` sets.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// What the server allows. For all numbers and times but those that say otherwise, 0 means
+/// unlimited or off, as in PHP.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Browser connections from one address. Default 0.
+    #[doc(alias = "maxPerIP")]
+    pub max_per_ip: usize,
+    /// Clients of all types at a time. Default 0.
+    #[doc(alias = "maxClients")]
+    pub max_clients: usize,
+    /// Chunks between `bufferON` and `bufferOFF`, one more being the last that is accepted, as in
+    /// PHP. Default 100.
+    #[doc(alias = "maxChunks")]
+    pub max_chunks: usize,
+    /// Bytes of one message, whole, in fragments or in chunks; never unlimited. Default 5 MiB, PHP's
+    /// `maxBufferSize`.
+    #[doc(alias = "maxBufferSize")]
+    pub max_message: usize,
+    /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
+    /// Default 8 MiB.
+    pub max_outbox: usize,
+    /// Further addresses that PHP backends may come from, beside the server's own host. Default none.
+    #[doc(alias = "allowedIP")]
+    pub allowed_ip: Vec<IpNet>,
+    /// Origins that browsers may come from. Default none, which means any.
+    #[doc(alias = "allowedOrigins")]
+    pub allowed_origins: Vec<String>,
+    /// Whether a browser's request may lack `Origin`. Default no, as in the document.
+    pub allow_missing_origin: bool,
+    /// Proxies whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Time between two rounds of pings to browsers; one that has not answered by the next round is
+    /// closed. Default 30 s (PHP: off).
+    #[doc(alias = "pingInterval")]
+    pub ping_interval: Duration,
+    /// Time for TLS and the request head together; never off. Default 3 s.
+    pub handshake_timeout: Duration,
+    /// Time for one message, from its first byte to its last. Default 60 s.
+    pub message_timeout: Duration,
+    /// Time without a byte from a client, pongs counting. Default 0.
+    pub idle_timeout: Duration,
+    /// Time for the last bytes and the peer's close after the server's; never off. Default 2 s.
+    pub close_timeout: Duration,
+    /// Pause between two frames for a PHP client that has not spoken between them. Default 10 ms.
+    pub php_pause: Duration,
+    /// Whether the raw dialect (`php process`) is served. Default yes, as in the document.
+    pub raw_dialect: bool,
+    /// Whether `GET /` without an upgrade shows the built-in page. Default yes.
+    pub page: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_per_ip: 0,
+            max_clients: 0,
+            max_chunks: 100,
+            max_message: 5 * 1024 * 1024,
+            max_outbox: 8 * 1024 * 1024,
+            allowed_ip: Vec::new(),
+            allowed_origins: Vec::new(),
+            allow_missing_origin: false,
+            trusted_proxies: Vec::new(),
+            ping_interval: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(3),
+            message_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::ZERO,
+            close_timeout: Duration::from_secs(2),
+            php_pause: Duration::from_millis(10),
+            raw_dialect: true,
+            page: true,
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a backend may come from `ip`, where `own` is the address it connected to.
+    pub(crate) fn allows_backend(&self, ip: IpAddr, own: IpAddr) -> bool {
+        ip.is_loopback() || ip == own || contains(&self.allowed_ip, ip)
+    }
+
+    /// Whether a browser may come from `origin`.
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.allowed_origins.is_empty() || self.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
+    /// The address that counts as the client's: the peer's own, or behind trusted proxies the last
+    /// one in `X-Forwarded-For` that is not such a proxy.
+    #[doc(alias = "getRealClientIP")]
+    pub(crate) fn real_client_ip<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
+        let mut ip = peer;
+        for hop in forwarded.rev() {
+            if !contains(&self.trusted_proxies, ip) {
+                break;
+            }
+            match parse_hop(hop) {
+                Some(hop) => ip = hop,
+                None => break,
+            }
+        }
+        ip
+    }
+}
+
+fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&ip))
+}
+
+/// One entry of `X-Forwarded-For`: an address, perhaps with a port, perhaps in brackets.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let ip = bare.parse().ok().or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip()));
+    ip.map(|ip: IpAddr| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn real_ip(peer: &str, forwarded: &str) -> String {
+        let limits = Limits { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Limits::default() };
+        limits.real_client_ip(peer.parse().unwrap(), forwarded.split(',')).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_names_the_client() {
+        assert_eq!(real_ip("192.0.2.1", "127.0.0.1"), "192.0.2.1");
+        assert_eq!(real_ip("10.0.0.1", "192.0.2.7"), "192.0.2.7");
+        assert_eq!(real_ip("10.0.0.1", "::1, 192.0.2.7"), "192.0.2.7");
+        assert_eq!(real_ip("10.0.0.1", "192.0.2.7, 10.0.0.2"), "192.0.2.7");
+        assert_eq!(real_ip("10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
+        assert_eq!(real_ip("10.0.0.1", "::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(real_ip("10.0.0.1", "unknown"), "10.0.0.1");
+        assert_eq!(real_ip("10.0.0.1", ""), "10.0.0.1");
+    }
+}

@@ -1,0 +1,166 @@
+//! Where log lines go: the console, a file that rotates, or both.
+//!
+//! PHP counterpart: `logToFile.php`. The lines are PHP's: the date of `date('r')`, a semicolon, the
+//! message. Nothing a peer sends can begin a line of its own: see [`Printable`].
+
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::StartError;
+
+/// A log file that is renamed to `NAME.1` when it is full, `NAME.1` to `NAME.2`, and so on.
+#[derive(Clone, Debug)]
+pub struct LogFile(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    max_bytes: u64,
+    keep: usize,
+}
+
+impl LogFile {
+    /// Opens a file for appending. It is renamed at `max_bytes` (0: never), `keep` old ones stay.
+    pub fn open(path: &Path, max_bytes: u64, keep: usize) -> io::Result<LogFile> {
+        let file = append_to(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(LogFile(Arc::new(Mutex::new(Inner { path: path.into(), file, bytes, max_bytes, keep }))))
+    }
+
+    /// Opens the file anew under its name, after somebody else renamed it.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.lock().reopen()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = append_to(&self.path)?;
+        self.bytes = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let numbered = |number: usize| PathBuf::from(format!("{}.{number}", self.path.display()));
+        for number in (1..self.keep).rev() {
+            // A gap in the numbers is no reason to stop.
+            let _ = std::fs::rename(numbered(number), numbered(number + 1));
+        }
+        if self.keep > 0 {
+            std::fs::rename(&self.path, numbered(1))?;
+        } else {
+            self.file.set_len(0)?;
+        }
+        self.reopen()
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.max_bytes > 0 && self.bytes > 0 && self.bytes + line.len() as u64 > self.max_bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// The two places a line may go to. A line that can't be written is lost: a full disk must not stop
+/// the server.
+struct Sink {
+    console: bool,
+    file: Option<LogFile>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.console {
+            let _ = io::stdout().write_all(line);
+        }
+        if let Some(file) = &self.file {
+            let _ = file.lock().append(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the program's logger.
+pub fn init(level: log::LevelFilter, console: bool, file: Option<LogFile>) -> Result<(), StartError> {
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Warn)
+        .filter_module("phpws", level)
+        .format(|out, record| {
+            let date = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap_or_default();
+            writeln!(out, "{date};{}", Printable(&record.args().to_string()))
+        })
+        .target(env_logger::Target::Pipe(Box::new(Sink { console, file })))
+        .try_init()
+        .map_err(|error| StartError::new("log", error))
+}
+
+/// Text of a peer as it may stand in a log: control characters, which could forge lines or steer a
+/// terminal, become `\u{…}`.
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                // Line and paragraph separators, and marks that reverse the direction of writing.
+                '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", character.escape_unicode())?,
+                character if character.is_control() => write!(f, "{}", character.escape_unicode())?,
+                character => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_forge_a_line() {
+        let forged = "x\r\nSun, 1 Jan 2030;Starting\u{1b}[2J\u{202e}";
+        let printed = Printable(forged).to_string();
+        assert_eq!(printed, "x\\u{d}\\u{a}Sun, 1 Jan 2030;Starting\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn a_full_file_is_renamed_and_old_ones_are_kept() {
+        let dir = std::env::temp_dir().join(format!("phpws-log-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("phpws.log");
+        let log = LogFile::open(&path, 10, 2).unwrap();
+        for line in ["one-one\n", "two-two\n", "three-3\n", "four-44\n"] {
+            log.lock().append(line.as_bytes()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).ok();
+        assert_eq!(read("phpws.log").as_deref(), Some("four-44\n"));
+        assert_eq!(read("phpws.log.1").as_deref(), Some("three-3\n"));
+        assert_eq!(read("phpws.log.2").as_deref(), Some("two-two\n"));
+        assert_eq!(read("phpws.log.3"), None);
+        std::fs::rename(&path, dir.join("moved")).unwrap();
+        log.reopen().unwrap();
+        log.lock().append(b"new\n").unwrap();
+        assert_eq!(read("phpws.log").as_deref(), Some("new\n"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,67 @@
+//! The program: settings, logger, server, applications, start.
+//!
+//! PHP counterpart: `runSocketServer.php`.
+
+use std::process::ExitCode;
+
+use phpws::log_file::{self, LogFile};
+use phpws::resources::{ResourceDefault, ResourcePhp, ResourceWeb};
+use phpws::settings::{self, Invocation, InvocationError, Settings};
+use phpws::{StartError, Tls, WebSocketServer};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match settings::from_args(&args, |name| std::env::var(name).ok()) {
+        Ok(Invocation::Print(text)) => print!("{text}"),
+        Ok(Invocation::Run(settings)) => {
+            if let Err(error) = run(*settings) {
+                eprintln!("phpws: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+        Err(InvocationError::Start(error)) => {
+            eprintln!("phpws: {error}");
+            return ExitCode::FAILURE;
+        }
+        Err(InvocationError::Usage(problem)) => {
+            eprintln!("phpws: {problem}; see phpws --help");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
+    let log_file = open_log(&settings)?;
+    if settings.check {
+        settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
+        println!("phpws: settings are fine for {}", settings.address);
+        return Ok(());
+    }
+    log_file::init(settings.log_level, settings.console, log_file.clone())?;
+
+    let mut server = WebSocketServer::bind(&settings.address, tls, settings.limits)?;
+    server.handle_signals(move || reopen(log_file.as_ref()))?;
+
+    server.register_resource("/", ResourceDefault)?;
+    server.register_resource("/web", ResourceWeb)?;
+    server.register_resource("/php", ResourcePhp)?;
+
+    server.start()?;
+    Ok(())
+}
+
+fn open_log(settings: &Settings) -> Result<Option<LogFile>, StartError> {
+    let Some(path) = &settings.log_file else { return Ok(None) };
+    let log_file = LogFile::open(path, settings.log_size, settings.log_keep);
+    log_file.map(Some).map_err(|error| StartError::new(format_args!("--log-file {}", path.display()), error))
+}
+
+fn reopen(log_file: Option<&LogFile>) {
+    match log_file.map(LogFile::reopen) {
+        Some(Ok(())) => log::info!("Log file reopened"),
+        Some(Err(error)) => log::error!("Log file not reopened, the old one stays: {error}"),
+        None => {}
+    }
+}

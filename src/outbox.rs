@@ -1,0 +1,167 @@
+//! What waits to be written to one client.
+//!
+//! A queue of byte runs: small frames of one client are joined into one run, a broadcast is shared
+//! by all its receivers. It knows no socket; the loop asks for slices and says how far it got.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+/// Frames are joined up to this many bytes, so that one run stays cheap to append to.
+const JOIN_UP_TO: usize = 16 * 1024;
+
+/// The writing half of one connection. It holds no heap memory while it is empty.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    runs: VecDeque<Run>,
+    /// Bytes of the first run that are written already.
+    written: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Run {
+    Own(Vec<u8>),
+    Shared(Rc<[u8]>),
+}
+
+impl Run {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Run::Own(bytes) => bytes,
+            Run::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Queues what `encode` appends to the buffer it is given; joined to the last run unless `alone`.
+    pub fn push_with(&mut self, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        match self.runs.back_mut() {
+            Some(Run::Own(run)) if !alone && run.len() < JOIN_UP_TO => {
+                let before = run.len();
+                encode(run);
+                self.bytes += run.len() - before;
+            }
+            _ => {
+                let mut run = Vec::new();
+                encode(&mut run);
+                self.bytes += run.len();
+                self.runs.push_back(Run::Own(run));
+            }
+        }
+    }
+
+    /// Queues bytes that other outboxes hold too.
+    pub fn push_shared(&mut self, bytes: Rc<[u8]>) {
+        self.bytes += bytes.len();
+        self.runs.push_back(Run::Shared(bytes));
+    }
+
+    /// Fills `slices` with what is to be written next and says how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut filled = 0;
+        for (slot, run) in slices.iter_mut().zip(&self.runs) {
+            *slot = IoSlice::new(&run.bytes()[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes `count` written bytes off the front; `true` when that ended a run.
+    pub fn advance(&mut self, count: usize) -> bool {
+        let runs = self.runs.len();
+        self.bytes -= count;
+        self.written += count;
+        while let Some(run) = self.runs.front()
+            && self.written >= run.bytes().len()
+        {
+            self.written -= run.bytes().len();
+            self.runs.pop_front();
+        }
+        let ended = self.runs.len() < runs;
+        if self.is_empty() {
+            *self = Outbox::default();
+        }
+        ended
+    }
+
+    /// Whether the first run is written in part, so that it must be finished whatever comes.
+    pub fn is_mid_run(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Forgets everything but a run that is written in part.
+    pub fn discard_unsent(&mut self) {
+        let keep = usize::from(self.is_mid_run());
+        self.runs.truncate(keep);
+        self.bytes = self.runs.front().map_or(0, |run| run.bytes().len() - self.written);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn front(outbox: &Outbox) -> Vec<Vec<u8>> {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbox.slices(&mut slices);
+        slices[..filled].iter().map(|slice| slice.to_vec()).collect()
+    }
+
+    fn push(outbox: &mut Outbox, alone: bool, bytes: &[u8]) {
+        outbox.push_with(alone, |run| run.extend_from_slice(bytes));
+    }
+
+    #[test]
+    fn small_frames_are_joined_and_shared_ones_are_not() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, false, b"ab");
+        push(&mut outbox, false, b"cd");
+        outbox.push_shared(Rc::from(&b"ef"[..]));
+        push(&mut outbox, true, b"gh");
+        push(&mut outbox, true, b"ij");
+        assert_eq!(front(&outbox), [&b"abcd"[..], b"ef", b"gh", b"ij"]);
+        assert_eq!(outbox.bytes(), 10);
+    }
+
+    #[test]
+    fn advancing_crosses_runs_and_keeps_the_rest() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, true, b"abc");
+        push(&mut outbox, true, b"defg");
+        assert!(!outbox.advance(2));
+        assert!(outbox.advance(3));
+        assert!(outbox.is_mid_run());
+        assert_eq!(front(&outbox), [b"fg"]);
+        assert!(outbox.advance(2));
+        assert!(outbox.is_empty() && !outbox.is_mid_run());
+    }
+
+    #[test]
+    fn discarding_keeps_the_run_that_is_under_way() {
+        let mut outbox = Outbox::default();
+        push(&mut outbox, true, b"abc");
+        push(&mut outbox, true, b"def");
+        outbox.advance(1);
+        outbox.discard_unsent();
+        assert_eq!(front(&outbox), [b"bc"]);
+        assert_eq!(outbox.bytes(), 2);
+        let mut unsent = Outbox::default();
+        push(&mut unsent, true, b"abc");
+        unsent.discard_unsent();
+        assert!(unsent.is_empty());
+    }
+}

@@ -1,0 +1,363 @@
+//! What an application is: a [`Resource`] registered under a path.
+//!
+//! PHP counterpart: `resource.php`. An application gets the [`Server`] with every call instead of
+//! keeping a pointer to it (`registerServer`), and never sees a socket.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::client::SocketId;
+use crate::server::Server;
+
+/// An application. Every method has a default, as in PHP's base class.
+pub trait Resource {
+    /// The server is about to start: the place to ask for the first timer.
+    fn on_start(&mut self, _server: &mut Server) {}
+
+    /// A client passed all checks and was told `ready`.
+    #[doc(alias = "onOpen")]
+    fn on_open(&mut self, _server: &mut Server, _id: SocketId) {}
+
+    /// A message came; `next` is already queued.
+    #[doc(alias = "onData")]
+    fn on_data(&mut self, _server: &mut Server, _id: SocketId, _message: Message<'_>) {}
+
+    /// A client that was opened is gone. Its record can still be read, nothing reaches it any more.
+    #[doc(alias = "onClose")]
+    fn on_close(&mut self, _server: &mut Server, _id: SocketId) {}
+
+    /// A client's connection failed; `on_close` follows.
+    #[doc(alias = "onError")]
+    fn on_error(&mut self, _server: &mut Server, _id: SocketId, _message: &str) {}
+
+    /// The time asked for with [`Server::call_after`] is over.
+    fn on_timer(&mut self, _server: &mut Server, _tag: u64) {}
+
+    /// Whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
+    /// `feedback`. Without it the resource is a plain WebSocket server.
+    fn dialog(&self) -> bool {
+        true
+    }
+
+    /// Whether the handshake must carry an `Origin`, unless the server is set to do without.
+    fn origin_required(&self) -> bool {
+        true
+    }
+
+    /// Whether the request that opened a connection stays readable after `on_open`, at about half a
+    /// kilobyte for each browser.
+    fn keeps_request(&self) -> bool {
+        true
+    }
+}
+
+/// A whole message from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text in UTF-8.
+    Text(&'a str),
+    /// Any bytes. The dialog takes them as text, as PHP does.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The message as bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Text where the bytes are UTF-8.
+    pub(crate) fn from_bytes(bytes: &'a [u8]) -> Message<'a> {
+        simdutf8::basic::from_utf8(bytes).map_or(Message::Binary(bytes), Message::Text)
+    }
+}
+
+/// A message read as JSON: the keys the server itself needs, and the text as it came.
+///
+/// The text is what is forwarded, so numbers, unknown keys and their order survive untouched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    text: &'a str,
+    opcode: Cow<'a, str>,
+    uuid: Cow<'a, str>,
+    ident: Cow<'a, str>,
+}
+
+/// The message is not JSON, or nested deeper than PHP allows.
+#[derive(Debug)]
+pub struct JsonError;
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("jsonerror")
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// The nesting that PHP's `json_decode` allows.
+const MAX_DEPTH: usize = 512;
+
+impl<'a> Packet<'a> {
+    /// Reads a message. JSON that is no object is a packet without an opcode.
+    #[doc(alias = "getPacket")]
+    pub fn parse(message: Message<'a>) -> Result<Packet<'a>, JsonError> {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
+        };
+        if is_too_deep(text) {
+            return Err(JsonError);
+        }
+        let keys = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|_| JsonError)?
+        } else {
+            serde_json::from_str::<IgnoredAny>(text).map_err(|_| JsonError)?;
+            Keys::default()
+        };
+        Ok(Packet { text, opcode: word(keys.opcode), uuid: word(keys.uuid), ident: word(keys.ident) })
+    }
+
+    /// The message as it came.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The value of `opcode`; empty where there is none.
+    pub fn opcode(&self) -> &str {
+        &self.opcode
+    }
+
+    /// The value of `uuid`; empty where there is none.
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// The value of `ident`; empty where there is none.
+    pub fn ident(&self) -> &str {
+        &self.ident
+    }
+
+    /// The whole packet as a JSON value, for applications with keys of their own.
+    pub fn value(&self) -> serde_json::Value {
+        let mut json = serde_json::Deserializer::from_str(self.text);
+        // The depth was checked by `parse`.
+        json.disable_recursion_limit();
+        serde_json::Value::deserialize(&mut json).unwrap_or_default()
+    }
+}
+
+/// A string, or a number as its text: PHP clients turn numeric strings into numbers.
+fn word(value: Option<&RawValue>) -> Cow<'_, str> {
+    let raw = value.map_or("", RawValue::get);
+    match raw.as_bytes() {
+        [b'"', .., b'"'] if !raw.contains('\\') => Cow::Borrowed(&raw[1..raw.len() - 1]),
+        [b'"', ..] => Cow::Owned(serde_json::from_str(raw).unwrap_or_default()),
+        [b'-' | b'0'..=b'9', ..] => Cow::Borrowed(raw),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+fn is_too_deep(text: &str) -> bool {
+    // Each level takes two bytes at least, so short messages need no look.
+    if text.len() <= 2 * MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MAX_DEPTH
+    })
+}
+
+#[derive(Default)]
+struct Keys<'a> {
+    opcode: Option<&'a RawValue>,
+    uuid: Option<&'a RawValue>,
+    ident: Option<&'a RawValue>,
+}
+
+enum Key {
+    Opcode,
+    Uuid,
+    Ident,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Keys<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeysVisitor;
+        impl<'de> Visitor<'de> for KeysVisitor {
+            type Value = Keys<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(key) = map.next_key()? {
+                    // Of a key that comes twice the last value counts, as in PHP.
+                    match key {
+                        Key::Opcode => keys.opcode = Some(map.next_value()?),
+                        Key::Uuid => keys.uuid = Some(map.next_value()?),
+                        Key::Ident => keys.ident = Some(map.next_value()?),
+                        Key::Other => map.next_value::<IgnoredAny>().map(drop)?,
+                    }
+                }
+                Ok(keys)
+            }
+        }
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(match key {
+                    "opcode" => Key::Opcode,
+                    "uuid" => Key::Uuid,
+                    "ident" => Key::Ident,
+                    _ => Key::Other,
+                })
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Names a registered application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AppId(usize);
+
+/// The applications by path; PHP's `$allApps`.
+#[derive(Default)]
+#[doc(alias = "allApps")]
+pub(crate) struct AllApps {
+    apps: Vec<(Box<str>, Box<dyn Resource>)>,
+    fallback: Option<AppId>,
+}
+
+impl AllApps {
+    /// Adds an application; `false` where the path is taken.
+    pub(crate) fn insert(&mut self, path: &str, app: Box<dyn Resource>) -> bool {
+        let free = self.apps.iter().all(|(taken, _)| **taken != *path);
+        if free {
+            self.apps.push((path.into(), app));
+        }
+        free
+    }
+
+    /// Adds the application for every path that has none of its own.
+    pub(crate) fn insert_fallback(&mut self, app: Box<dyn Resource>) -> bool {
+        let free = self.fallback.is_none();
+        if free {
+            self.fallback = Some(AppId(self.apps.len()));
+            self.apps.push(("*".into(), app));
+        }
+        free
+    }
+
+    /// The application of a path.
+    pub(crate) fn find(&self, path: &str) -> Option<AppId> {
+        let own = self.apps.iter().position(|(name, _)| **name == *path && path != "*");
+        own.map(AppId).or(self.fallback)
+    }
+
+    pub(crate) fn get(&self, id: AppId) -> &dyn Resource {
+        &*self.apps[id.0].1
+    }
+
+    pub(crate) fn get_mut(&mut self, id: AppId) -> &mut dyn Resource {
+        &mut *self.apps[id.0].1
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
+        (0..self.apps.len()).map(AppId)
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.apps.iter().map(|(path, _)| &**path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Packet<'_>, JsonError> {
+        Packet::parse(Message::Text(text))
+    }
+
+    #[test]
+    fn a_packet_keeps_its_text_and_shows_its_keys() {
+        let text = r#" {"message":{"opcode":"no"},"opcode":"feedback","uuid":"u-1","ident":"caf\u00e9","n":1.0}"#;
+        let packet = parse(text).unwrap();
+        assert_eq!((packet.opcode(), packet.uuid(), packet.ident()), ("feedback", "u-1", "café"));
+        assert_eq!(packet.text(), text);
+        assert_eq!(packet.value()["n"], 1.0);
+    }
+
+    #[test]
+    fn only_strings_and_numbers_name_anybody() {
+        for (text, uuid) in [
+            (r#"{"uuid":true}"#, ""),
+            (r#"{"uuid":null}"#, ""),
+            (r#"{"uuid":["x"]}"#, ""),
+            (r#"{"uuid":""}"#, ""),
+            (r#"{"uuid":4711}"#, "4711"),
+            (r#"{"uuid":"a","uuid":"b"}"#, "b"),
+        ] {
+            assert_eq!(parse(text).unwrap().uuid(), uuid, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_object_has_no_opcode() {
+        for text in ["[1,2]", "5", "\"opcode\"", "null", "true"] {
+            assert_eq!(parse(text).unwrap().opcode(), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        for text in ["", " ", "{", "hello", "{\"a\":1,}", "{'a':1}", "[1] x", "{\"a\":01}", "\u{feff}{}"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(Packet::parse(Message::Binary(b"{\"a\":\"\xff\"}")).is_err());
+    }
+
+    #[test]
+    fn nesting_ends_where_php_ends_it() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(&nested(512)).is_ok());
+        assert!(parse(&nested(513)).is_err());
+        let object = format!("{{\"opcode\":\"x\",\"a\":{}}}", nested(511));
+        assert_eq!(parse(&object).unwrap().opcode(), "x");
+        assert!(parse(&object).unwrap().value().is_object());
+        let quoted = format!("{{\"opcode\":\"{}\"}}", "[".repeat(2000));
+        assert!(parse(&quoted).is_ok());
+    }
+}

@@ -1,0 +1,20 @@
+//! The resource `/`: every client that names no other application. PHP counterpart: `resourceDefault.php`.
+
+use super::talk;
+use crate::client::SocketId;
+use crate::resource::{Message, Resource};
+use crate::server::Server;
+
+/// The application for every client that names no other application.
+#[doc(alias = "resourceDefault")]
+pub struct ResourceDefault;
+
+impl Resource for ResourceDefault {
+    fn on_data(&mut self, server: &mut Server, id: SocketId, message: Message<'_>) {
+        talk(server, id, message);
+    }
+
+    fn keeps_request(&self) -> bool {
+        false
+    }
+}

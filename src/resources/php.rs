@@ -1,0 +1,20 @@
+//! The resource `/php`: PHP backends. PHP counterpart: `resourcePHP.php`.
+
+use super::talk;
+use crate::client::SocketId;
+use crate::resource::{Message, Resource};
+use crate::server::Server;
+
+/// The application for PHP backends.
+#[doc(alias = "resourcePHP")]
+pub struct ResourcePhp;
+
+impl Resource for ResourcePhp {
+    fn on_data(&mut self, server: &mut Server, id: SocketId, message: Message<'_>) {
+        talk(server, id, message);
+    }
+
+    fn keeps_request(&self) -> bool {
+        false
+    }
+}

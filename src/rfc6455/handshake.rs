@@ -1,0 +1,276 @@
+//! The opening handshake (RFC 6455, section 4.2): a request in, the 101 or a complete refusal out.
+//!
+//! PHP counterpart: `Handshake`. Where the PHP answers with half a response, this one answers whole.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha1::{Digest, Sha1};
+
+/// The longest request head that is read, in bytes; a longer one is refused with 431.
+pub const MAX_HEAD: usize = 8 * 1024;
+
+/// PHP clients in the field read the 101 and `ready` with one `fread(1024)` each and throw away what
+/// else came: exactly this many bytes each keep the two apart even in one segment.
+pub const PHP_READ: usize = 1024;
+
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A request head whose syntax is right.
+#[derive(Clone, Debug)]
+pub struct Request {
+    head: Box<str>,
+}
+
+/// A request that is answered with an HTTP status in place of the 101.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Status code and its standard phrase.
+    pub status: &'static str,
+    /// One line that says what is missing or wrong.
+    pub reason: String,
+}
+
+/// Where the head in `bytes` ends, behind its empty line; `None` while that has not come.
+pub fn head_end(bytes: &[u8]) -> Option<usize> {
+    let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    for (at, _) in lines {
+        match bytes[at + 1..] {
+            [b'\n', ..] => return Some(at + 2),
+            [b'\r', b'\n', ..] => return Some(at + 3),
+            _ => {}
+        }
+    }
+    None
+}
+
+impl Request {
+    /// Checks the syntax of a request head and keeps it.
+    pub fn parse(head: &[u8]) -> Result<Request, Refusal> {
+        let head = String::from_utf8_lossy(head.trim_ascii_end());
+        let mut lines = head.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        check_request_line(lines.next().unwrap_or_default())?;
+        lines.try_for_each(check_field)?;
+        Ok(Request { head: head.into() })
+    }
+
+    /// The method as it came: `GET`.
+    pub fn method(&self) -> &str {
+        self.request_line().0
+    }
+
+    /// The path without the query string: the name of the resource.
+    pub fn path(&self) -> &str {
+        self.target().split_once('?').map_or(self.target(), |(path, _)| path)
+    }
+
+    /// What follows the `?` of the request line, undecoded; empty where there is none.
+    pub fn query(&self) -> &str {
+        self.target().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The value of the first field of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All fields in their order, names as they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.head.split('\n').skip(1).filter_map(|line| line.split_once(':'));
+        fields.map(|(name, value)| (name, value.trim()))
+    }
+
+    /// The value of a cookie, undecoded.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.headers().filter(|(field, _)| field.eq_ignore_ascii_case("cookie"));
+        let mut pairs = cookies.flat_map(|(_, value)| value.split(';')).filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+    }
+
+    /// Whether this asks for a WebSocket, rightly or wrongly; otherwise it is a plain HTTP request.
+    pub fn is_upgrade(&self) -> bool {
+        self.headers().any(|(name, value)| {
+            name.eq_ignore_ascii_case("sec-websocket-key")
+                || name.eq_ignore_ascii_case("sec-websocket-version")
+                || name.eq_ignore_ascii_case("upgrade") && lists(value, "websocket")
+        })
+    }
+
+    /// Checks what RFC 6455, section 4.2.1 requires and gives the value of `Sec-WebSocket-Accept`.
+    #[doc(alias = "Handshake")]
+    pub fn accept_token(&self, origin_required: bool) -> Result<String, Refusal> {
+        if !self.method().eq_ignore_ascii_case("GET") {
+            return Err(Refusal::method_not_allowed());
+        }
+        if !self.request_line().2.eq_ignore_ascii_case("HTTP/1.1") {
+            return Err(Refusal::bad_request("HTTP/1.1 required"));
+        }
+        self.required("host", |_| true)?;
+        if origin_required {
+            self.required("origin", |_| true)?;
+        }
+        self.required("upgrade", |value| lists(value, "websocket"))?;
+        self.required("connection", |value| lists(value, "upgrade"))?;
+        let key = self.required("sec-websocket-key", |key| BASE64.decode(key).is_ok_and(|key| key.len() == 16))?;
+        if self.header("sec-websocket-version").is_none() {
+            return Err(Refusal::upgrade_required("Missing header: sec-websocket-version"));
+        }
+        match self.required("sec-websocket-version", |_| true)? {
+            "13" => Ok(accept_token(key)),
+            _ => Err(Refusal::upgrade_required("Sec-WebSocket-Version must be 13")),
+        }
+    }
+
+    /// The value of a field that must be there, with one good value at least.
+    fn required(&self, name: &str, good: impl Fn(&str) -> bool) -> Result<&str, Refusal> {
+        let mut values = self.headers().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let first = values.next().ok_or_else(|| Refusal::bad_request(format!("Missing header: {name}")))?;
+        // Lists may be spread over fields; what must be single is refused when it is not.
+        if !matches!(name, "upgrade" | "connection") && values.next().is_some() {
+            return Err(Refusal::bad_request(format!("Duplicate header: {name}")));
+        }
+        let value = std::iter::once(first).chain(values).find(|value| good(value));
+        value.ok_or_else(|| Refusal::bad_request(format!("Bad value of header: {name}")))
+    }
+
+    fn request_line(&self) -> (&str, &str, &str) {
+        split_request_line(self.head.lines().next().unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// The request target in its origin form, also where a proxy sent the absolute one.
+    fn target(&self) -> &str {
+        let target = self.request_line().1;
+        match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+            _ => target,
+        }
+    }
+}
+
+impl Refusal {
+    /// 400: the request is not what RFC 6455 or HTTP asks for.
+    pub fn bad_request(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "400 Bad Request", reason: reason.into() }
+    }
+
+    /// 403: this client, or this origin, may not.
+    pub fn forbidden(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "403 Forbidden", reason: reason.into() }
+    }
+
+    /// 404: a plain request for a path that is no resource.
+    pub fn not_found(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "404 Not Found", reason: reason.into() }
+    }
+
+    /// 405: only GET.
+    pub fn method_not_allowed() -> Refusal {
+        Refusal { status: "405 Method Not Allowed", reason: "Method must be GET".into() }
+    }
+
+    /// 408: the head did not come in time.
+    pub fn timeout() -> Refusal {
+        Refusal { status: "408 Request Timeout", reason: "The request head took too long".into() }
+    }
+
+    /// 426: a WebSocket resource, but not this version of the protocol, or none.
+    pub fn upgrade_required(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "426 Upgrade Required", reason: reason.into() }
+    }
+
+    /// 431: the head is over [`MAX_HEAD`].
+    pub fn head_too_large() -> Refusal {
+        Refusal { status: "431 Request Header Fields Too Large", reason: format!("The request head is over {MAX_HEAD} bytes") }
+    }
+
+    /// The whole HTTP answer, with a body of one line.
+    pub fn response(&self) -> Vec<u8> {
+        let extra = match &self.status[..3] {
+            "405" => "Allow: GET\r\n",
+            "426" => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            _ => "",
+        };
+        let connection = if self.status.starts_with("426") { "close, Upgrade" } else { "close" };
+        format!(
+            "HTTP/1.1 {}\r\n{extra}Connection: {connection}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n{}\n",
+            self.status,
+            self.reason.len() + 1,
+            self.reason
+        )
+        .into_bytes()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// The 101, letter for letter as old clients compare it.
+pub fn switching_protocols(accept: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The same with one more field, so that it is [`PHP_READ`] bytes long.
+pub fn switching_protocols_for_php(accept: &str) -> Vec<u8> {
+    const FIELD: &str = "X-Padding: ";
+    let mut response = switching_protocols(accept);
+    let fill = PHP_READ - response.len() - FIELD.len() - 2;
+    response.truncate(response.len() - 2);
+    response.extend_from_slice(FIELD.as_bytes());
+    response.resize(response.len() + fill, b'.');
+    response.extend_from_slice(b"\r\n\r\n");
+    response
+}
+
+/// RFC 6455, section 4.2.2: base64 of the SHA-1 of the key and a fixed text.
+pub fn accept_token(key: &str) -> String {
+    BASE64.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Whether `token` is in the comma-separated list `value`, in any case.
+fn lists(value: &str, token: &str) -> bool {
+    value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+fn split_request_line(line: &str) -> Option<(&str, &str, &str)> {
+    let mut words = line.split(' ');
+    let parts = (words.next()?, words.next()?, words.next()?);
+    words.next().is_none().then_some(parts)
+}
+
+fn check_request_line(line: &str) -> Result<(), Refusal> {
+    let (method, target, version) = split_request_line(line).ok_or_else(|| Refusal::bad_request("Bad request line"))?;
+    let good = !method.is_empty()
+        && method.bytes().all(is_token)
+        && !target.is_empty()
+        && target.bytes().all(|byte| byte.is_ascii_graphic())
+        && version.len() == 8
+        && version[..7].eq_ignore_ascii_case("HTTP/1.");
+    if good { Ok(()) } else { Err(Refusal::bad_request("Bad request line")) }
+}
+
+fn check_field(line: &str) -> Result<(), Refusal> {
+    if line.starts_with([' ', '\t']) {
+        return Err(Refusal::bad_request("Folded header"));
+    }
+    let (name, value) = line.split_once(':').ok_or_else(|| Refusal::bad_request("Header without a colon"))?;
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(Refusal::bad_request("Bad header name"));
+    }
+    if value.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
+        return Err(Refusal::bad_request("Control character in a header"));
+    }
+    Ok(())
+}
+
+/// `tchar` of RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

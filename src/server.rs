@@ -1,0 +1,389 @@
+//! What an application may do: the [`Server`] that every callback gets.
+//!
+//! Nothing here touches a socket. What is written goes to outboxes, what is closed goes on a queue,
+//! and the loop acts on both before it sleeps; so an application may call anything from anywhere.
+//! PHP counterpart: the methods of `webSocketServer` that `resource.php` hands out, and
+//! `specificChecks`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slotmap::SecondaryMap;
+use uuid::Uuid;
+
+use crate::client::{Client, ClientType, Pace, SocketId, State};
+use crate::deadlines::{Deadline, Deadlines};
+use crate::limits::Limits;
+use crate::log_file::Printable;
+use crate::resource::{AppId, Packet};
+use crate::rfc6455::handshake::PHP_READ;
+use crate::rfc6455::{CloseCode, Opcode, Request, frame};
+
+/// The records of all connections, and what may be done with them.
+pub struct Server {
+    limits: Limits,
+    #[doc(alias = "Clients")]
+    pub(crate) clients: SecondaryMap<SocketId, Client>,
+    #[doc(alias = "clientIPs")]
+    client_ips: HashMap<IpAddr, usize>,
+    by_uuid: HashMap<Uuid, SocketId>,
+    by_ident: HashMap<Box<str>, Vec<SocketId>>,
+    /// Clients that are open: past their handshake, not yet closing.
+    open: usize,
+    pub(crate) dirty: Vec<SocketId>,
+    pub(crate) closing: Vec<SocketId>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) now: Instant,
+    /// The application that is being called.
+    pub(crate) app: Option<AppId>,
+}
+
+/// Why `specific_checks` shows a client the door.
+pub(crate) struct Dismissal {
+    pub(crate) error: Option<String>,
+    pub(crate) code: CloseCode,
+}
+
+impl Server {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Server {
+        Server {
+            limits,
+            clients: SecondaryMap::new(),
+            client_ips: HashMap::new(),
+            by_uuid: HashMap::new(),
+            by_ident: HashMap::new(),
+            open: 0,
+            dirty: Vec::new(),
+            closing: Vec::new(),
+            deadlines: Deadlines::default(),
+            now,
+            app: None,
+        }
+    }
+
+    /// The knobs.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The record of a connection; `None` once it is gone.
+    pub fn client(&self, id: SocketId) -> Option<&Client> {
+        self.clients.get(id).filter(|client| client.state != State::Handshake)
+    }
+
+    /// All clients that are open, of all resources.
+    pub fn clients(&self) -> impl Iterator<Item = (SocketId, &Client)> {
+        self.clients.iter().filter(|(_, client)| client.state == State::Open)
+    }
+
+    /// The open client of that uuid, lower case with hyphens.
+    pub fn find_uuid(&self, uuid: &str) -> Option<SocketId> {
+        let parsed = Uuid::try_parse(uuid).ok()?;
+        // Strings are compared as strings: other spellings of the same number name nobody.
+        let same = parsed.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == uuid;
+        same.then(|| self.by_uuid.get(&parsed).copied()).flatten()
+    }
+
+    /// The open client of that name; the first, if several share it.
+    pub fn find_ident(&self, ident: &str) -> Option<SocketId> {
+        self.by_ident.get(ident).and_then(|ids| ids.first()).copied()
+    }
+
+    /// The time of this turn of the loop.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Sends text to one client: a frame, or to a raw client the bare text.
+    #[doc(alias = "Write")]
+    pub fn write(&mut self, id: SocketId, message: &str) {
+        self.push(id, Opcode::Text, message.as_bytes());
+    }
+
+    /// Sends bytes to one client as a binary frame.
+    pub fn write_binary(&mut self, id: SocketId, message: &[u8]) {
+        self.push(id, Opcode::Binary, message);
+    }
+
+    /// Sends a packet back to where it came from.
+    pub fn echo(&mut self, id: SocketId, packet: &Packet<'_>) {
+        self.write(id, packet.text());
+    }
+
+    /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
+    /// its `ident` names; `false` where nobody of that name is there.
+    pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
+        let by_uuid = self.find_uuid(packet.uuid());
+        let browser = by_uuid.filter(|id| self.clients[*id].client_type == ClientType::Websocket);
+        let target = browser.or_else(|| self.find_ident(packet.ident()));
+        match target {
+            Some(id) => self.write(id, packet.text()),
+            None => {
+                log::info!("No client for feedback: uuid '{}' ident '{}'", Printable(packet.uuid()), Printable(packet.ident()))
+            }
+        }
+        target.is_some()
+    }
+
+    /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`.
+    #[doc(alias = "broadCast")]
+    pub fn broadcast(&mut self, sender: SocketId, message: &str) {
+        let receivers =
+            |(id, client): &(SocketId, &Client)| client.dialog && client.client_type == ClientType::Websocket && *id != sender;
+        let ids: Vec<SocketId> = self.clients().filter(receivers).map(|(id, _)| id).collect();
+        let mut encoded = Vec::new();
+        frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
+        let encoded: Rc<[u8]> = encoded.into();
+        for id in ids {
+            self.push_shared(id, &encoded);
+        }
+    }
+
+    /// Closes a connection: what is queued still goes out, then a close frame with 1000.
+    #[doc(alias = "Close")]
+    pub fn close(&mut self, id: SocketId) {
+        self.close_with(id, CloseCode::NORMAL, "");
+    }
+
+    /// The same with a code and a reason of at most 123 bytes.
+    pub fn close_with(&mut self, id: SocketId, code: CloseCode, reason: &str) {
+        if self.is_open(id) {
+            let mut body = code.0.to_be_bytes().to_vec();
+            body.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
+            self.push_close(id, &body);
+            self.end(id);
+        }
+    }
+
+    /// Tells a client of the dialog why, in the words that old clients know, and closes.
+    pub fn dismiss(&mut self, id: SocketId, error: Option<&str>, code: CloseCode) {
+        if self.is_open(id) {
+            if self.clients[id].dialog {
+                self.push(id, Opcode::Text, close_message(error).as_bytes());
+            }
+            self.close_with(id, code, error.unwrap_or_default());
+        }
+    }
+
+    /// Sets what goes out with every `next` to this client.
+    pub fn set_fyi(&mut self, id: SocketId, fyi: &str) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.fyi = fyi.into();
+        }
+    }
+
+    /// Calls the application that asks, and is being called now, again after a while: its
+    /// `on_timer` with `tag`. Outside of a callback it does nothing.
+    pub fn call_after(&mut self, delay: Duration, tag: u64) {
+        if let Some(app) = self.app {
+            self.deadlines.set(self.now + delay, Deadline::App(app, tag));
+        }
+    }
+
+    /// Pings all browser clients and closes those that have not answered the last ping.
+    #[doc(alias = "pingClients")]
+    pub fn ping_clients(&mut self) {
+        let browsers = self.clients().filter(|(_, client)| client.client_type == ClientType::Websocket);
+        let ids: Vec<SocketId> = browsers.map(|(id, _)| id).collect();
+        for id in ids {
+            if std::mem::replace(&mut self.clients[id].expect_pong, true) {
+                log::info!("Socket #{id} timed out (No PONG received). Closing.");
+                self.close_with(id, CloseCode::GOING_AWAY, "No PONG received");
+            } else {
+                self.push(id, Opcode::Ping, br#"{"opcode":"PING"}"#);
+            }
+        }
+    }
+
+    pub(crate) fn is_open(&self, id: SocketId) -> bool {
+        self.clients.get(id).is_some_and(|client| client.state == State::Open)
+    }
+
+    /// Takes over what the handshake found out; the client is open from here on.
+    pub(crate) fn open(&mut self, id: SocketId, client_type: ClientType, app: Option<AppId>, dialog: bool) {
+        let client = &mut self.clients[id];
+        client.state = State::Open;
+        client.client_type = client_type;
+        client.app = app;
+        client.dialog = dialog;
+        client.pace = (client_type == ClientType::Php).then(|| Box::new(Pace::new(self.now)));
+        self.open += 1;
+    }
+
+    /// Keeps the request and what its headers say of the client.
+    pub(crate) fn introduce(&mut self, id: SocketId, request: Request) {
+        let client = &mut self.clients[id];
+        client.ident = request.header("ident").unwrap_or_default().into();
+        client.request = Some(Box::new(request));
+    }
+
+    /// What is checked once the handshake is right, in PHP's order.
+    #[doc(alias = "specificChecks")]
+    pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
+        let client = &mut self.clients[id];
+        if client.app.is_none() {
+            log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
+            return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
+        }
+        if self.limits.max_clients > 0 && self.open > self.limits.max_clients {
+            log::info!("{id}, Too many connections");
+            return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
+        }
+        if self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket {
+            let count = self.client_ips.entry(client.ip).or_default();
+            if *count >= self.limits.max_per_ip {
+                let error = format!("To many connections from:  {}", client.ip);
+                log::info!("{id}, {error}");
+                return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
+            }
+            *count += 1;
+            client.counted_ip = true;
+        }
+        Ok(())
+    }
+
+    /// Tells the client to start: gives it a uuid and sends `ready`.
+    pub(crate) fn ready(&mut self, id: SocketId) {
+        log::info!("Telling Client to start on #{id}");
+        let uuid = Uuid::new_v4();
+        let client = &mut self.clients[id];
+        client.uuid = uuid;
+        self.by_uuid.insert(uuid, id);
+        if !client.ident.is_empty() {
+            self.by_ident.entry(client.ident.clone()).or_default().push(id);
+        }
+        self.push_first(id, format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
+    }
+
+    /// Sends the first message of a client. For PHP clients JSON white space fills it up, so that the
+    /// frame is as long as their first read.
+    pub(crate) fn push_first(&mut self, id: SocketId, mut message: String) {
+        if self.clients[id].client_type == ClientType::Php {
+            let fill = (PHP_READ - 4).saturating_sub(message.len());
+            message.extend(std::iter::repeat_n(' ', fill));
+        }
+        self.push(id, Opcode::Text, message.as_bytes());
+    }
+
+    /// Acknowledges a message: the client may send its next one.
+    pub(crate) fn next(&mut self, id: SocketId) {
+        let client = &mut self.clients[id];
+        if let Some(pace) = &mut client.pace {
+            pace.client_spoke();
+        }
+        if client.fyi.is_empty() {
+            return self.push(id, Opcode::Text, br#"{"opcode":"next","fyi":""}"#);
+        }
+        let fyi = serde_json::Value::from(&*client.fyi);
+        self.push(id, Opcode::Text, format!(r#"{{"opcode":"next","fyi":{fyi}}}"#).as_bytes());
+    }
+
+    /// Queues bytes that are no frame: an HTTP answer.
+    pub(crate) fn push_bytes(&mut self, id: SocketId, bytes: &[u8]) {
+        self.clients[id].outbox.push_with(true, |run| run.extend_from_slice(bytes));
+        self.mark_dirty(id);
+    }
+
+    /// Queues the last frame of a connection; raw clients have no such thing.
+    pub(crate) fn push_close(&mut self, id: SocketId, body: &[u8]) {
+        if self.clients[id].client_type != ClientType::Tcp {
+            self.push(id, Opcode::Close, body);
+        }
+    }
+
+    /// Queues a frame for an open client.
+    pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
+        log::trace!("#{id} > {}", Elided(opcode, payload));
+        let alone = client.pace.is_some();
+        match (client.client_type, opcode) {
+            (ClientType::Tcp, Opcode::Text | Opcode::Binary) => {
+                client.outbox.push_with(alone, |run| run.extend_from_slice(payload));
+            }
+            (ClientType::Tcp, _) => return,
+            _ => client.outbox.push_with(alone, |run| frame::encode(opcode, payload, run)),
+        }
+        self.queued(id);
+    }
+
+    fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
+        self.clients[id].outbox.push_shared(encoded.clone());
+        self.queued(id);
+    }
+
+    /// Marks the client for writing, and drops it where it reads too slowly.
+    fn queued(&mut self, id: SocketId) {
+        self.mark_dirty(id);
+        let client = &mut self.clients[id];
+        if client.outbox.bytes() > self.limits.max_outbox {
+            log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
+            client.outbox.discard_unsent();
+            let code = CloseCode::TRY_AGAIN_LATER.0.to_be_bytes();
+            client.outbox.push_with(true, |run| frame::encode(Opcode::Close, &code, run));
+            self.end(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: SocketId) {
+        let client = &mut self.clients[id];
+        if !std::mem::replace(&mut client.dirty, true) {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Nothing is queued for this client any more; the loop buries it.
+    pub(crate) fn end(&mut self, id: SocketId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.state {
+            State::Open => self.open -= 1,
+            State::Handshake => {}
+            State::Closing | State::Closed => return,
+        }
+        client.state = State::Closing;
+        self.closing.push(id);
+    }
+
+    /// Takes the client out of the indexes and counts.
+    pub(crate) fn forget(&mut self, id: SocketId) {
+        let client = &mut self.clients[id];
+        client.state = State::Closed;
+        client.buffer = None;
+        self.by_uuid.remove(&client.uuid);
+        if let Some(ids) = self.by_ident.get_mut(&client.ident) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_ident.remove(&client.ident);
+            }
+        }
+        if client.counted_ip
+            && let Some(count) = self.client_ips.get_mut(&client.ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.client_ips.remove(&client.ip);
+            }
+        }
+    }
+}
+
+/// `{"opcode":"close"}`, with the error where there is one.
+pub(crate) fn close_message(error: Option<&str>) -> String {
+    match error {
+        None => r#"{"opcode":"close"}"#.into(),
+        Some(error) => format!(r#"{{"opcode":"close","error":{}}}"#, serde_json::Value::from(error)),
+    }
+}
+
+/// A frame as the trace shows it: what it is, how long, and how it begins.
+pub(crate) struct Elided<'a>(pub(crate) Opcode, pub(crate) &'a [u8]);
+
+impl std::fmt::Display for Elided<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 64;
+        let beginning = String::from_utf8_lossy(&self.1[..self.1.len().min(SHOWN)]);
+        let dots = if self.1.len() > SHOWN { "…" } else { "" };
+        write!(f, "{:?} {} bytes {}{dots}", self.0, self.1.len(), Printable(&beginning))
+    }
+}

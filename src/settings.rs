@@ -1,0 +1,359 @@
+//! Every setting of the program in one table: flag, environment, configuration file, default.
+//!
+//! A setting's flag is its name, its variable is `PHPWS_` and the name in capitals, its key in the
+//! file is the name or PHP's own word for it. The first of flag, environment and file that has it
+//! counts. PHP counterpart: `GetAllConfig.php` and the parameters of `runSocketServer.php`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use getopts::{HasArg, Occur, Options};
+use log::LevelFilter;
+
+use crate::address::{self, Address};
+use crate::error::StartError;
+use crate::ini::{self, Entry};
+use crate::limits::Limits;
+
+/// What the program is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: Address,
+    /// Certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// Private key, PEM; without it the certificate's file is searched for one.
+    pub key: Option<PathBuf>,
+    /// Log file.
+    pub log_file: Option<PathBuf>,
+    /// Bytes after which the log file is renamed; 0 is never.
+    pub log_size: u64,
+    /// Renamed log files that are kept.
+    pub log_keep: usize,
+    /// Whether log lines go to standard output.
+    pub console: bool,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// The knobs of the server.
+    pub limits: Limits,
+    /// Validate everything, bind nothing.
+    pub check: bool,
+}
+
+/// One row of the table.
+pub struct Setting {
+    /// Flag and key.
+    pub name: &'static str,
+    /// One-letter flag, or empty.
+    pub short: &'static str,
+    /// PHP's word in the file, or empty.
+    pub php: &'static str,
+    /// Placeholder of the value; empty for a switch.
+    pub hint: &'static str,
+    /// Default as shown; empty for none.
+    pub default: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Whether it may be given several times.
+    pub many: bool,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// The environment variable of this setting.
+    pub fn variable(&self) -> String {
+        format!("PHPWS_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    fn is_switch(&self) -> bool {
+        self.hint.is_empty()
+    }
+}
+
+macro_rules! setting {
+    ($name:literal, $short:literal, $php:literal, $hint:literal, $default:literal, $help:literal, $set:expr) => {
+        Setting { name: $name, short: $short, php: $php, hint: $hint, default: $default, help: $help, many: false, set: $set }
+    };
+    (many $name:literal, $short:literal, $php:literal, $hint:literal, $default:literal, $help:literal, $set:expr) => {
+        Setting { name: $name, short: $short, php: $php, hint: $hint, default: $default, help: $help, many: true, set: $set }
+    };
+}
+
+/// The table. `--help` and docs/operations.md show the same rows.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    setting!("address", "", "adress", "ADDRESS", "ws://127.0.0.1:8095", "where to listen; the same as the first argument",
+        |s, v| { s.address = Address::parse(v)?; Ok(()) }),
+    setting!("cert", "", "certFile", "FILE", "", "certificate chain for wss:// (PEM)",
+        |s, v| { s.cert = Some(v.into()); Ok(()) }),
+    setting!("key", "", "pkFile", "FILE", "", "private key for wss:// (PEM: PKCS#8, PKCS#1 or SEC1); default: in the --cert file",
+        |s, v| { s.key = Some(v.into()); Ok(()) }),
+    setting!("log-file", "l", "logfile", "FILE", "", "append log lines to this file",
+        |s, v| { s.log_file = Some(v.into()); Ok(()) }),
+    setting!("log-size", "", "", "BYTES", "10485760", "rename the log file to FILE.1 at this size; 0 = never",
+        |s, v| { s.log_size = number(v)?; Ok(()) }),
+    setting!("log-keep", "", "", "COUNT", "5", "keep this many renamed log files",
+        |s, v| { s.log_keep = number(v)?; Ok(()) }),
+    setting!("console", "", "console", "", "on", "log to standard output",
+        |s, v| { s.console = switch(v)?; Ok(()) }),
+    setting!("log-level", "", "", "LEVEL", "info", "off, error, warn, info, debug or trace (trace shows frames)",
+        |s, v| { s.log_level = v.parse().map_err(|_| format!("'{v}' is not off, error, warn, info, debug or trace"))?; Ok(()) }),
+    setting!("max-per-ip", "", "maxPerIP", "COUNT", "0", "browser connections from one address; 0 = unlimited",
+        |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
+    setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
+        |s, v| { s.limits.max_clients = number(v)?; Ok(()) }),
+    setting!("max-chunks", "", "maxChunks", "COUNT", "100", "chunks between bufferON and bufferOFF (one more is accepted); 0 = unlimited",
+        |s, v| { s.limits.max_chunks = number(v)?; Ok(()) }),
+    setting!("max-message", "", "maxBufferSize", "BYTES", "5242880", "size of one message, also in fragments or chunks",
+        |s, v| { s.limits.max_message = positive(v)?; Ok(()) }),
+    setting!("max-outbox", "", "", "BYTES", "8388608", "bytes that may wait for one slow client before it is dropped",
+        |s, v| { s.limits.max_outbox = positive(v)?; Ok(()) }),
+    setting!(many "allowed-ip", "", "allowedIP", "IP[/BITS]", "", "further host that PHP backends may connect from; repeatable",
+        |s, v| { s.limits.allowed_ip.push(net(v)?); Ok(()) }),
+    setting!(many "allowed-origin", "", "allowedOrigins", "ORIGIN", "", "origin that browsers may come from, like https://example.com; repeatable; default: any",
+        |s, v| { s.limits.allowed_origins.push(origin(v)?); Ok(()) }),
+    setting!("allow-missing-origin", "", "", "", "off", "accept browsers' requests without an Origin header",
+        |s, v| { s.limits.allow_missing_origin = switch(v)?; Ok(()) }),
+    setting!(many "trusted-proxy", "", "", "IP[/BITS]", "", "proxy whose X-Forwarded-For is believed; repeatable",
+        |s, v| { s.limits.trusted_proxies.push(net(v)?); Ok(()) }),
+    setting!("ping-interval", "", "pingInterval", "SECONDS", "30", "ping browsers, and drop those that did not answer the last ping; 0 = off",
+        |s, v| { s.limits.ping_interval = seconds(v)?; Ok(()) }),
+    setting!("handshake-timeout", "", "", "SECONDS", "3", "time for TLS and the request head together",
+        |s, v| { s.limits.handshake_timeout = some_seconds(v)?; Ok(()) }),
+    setting!("message-timeout", "", "", "SECONDS", "60", "time for one message from its first byte to its last; 0 = off",
+        |s, v| { s.limits.message_timeout = seconds(v)?; Ok(()) }),
+    setting!("idle-timeout", "", "", "SECONDS", "0", "drop clients that send nothing, not even pongs, for so long; 0 = off",
+        |s, v| { s.limits.idle_timeout = seconds(v)?; Ok(()) }),
+    setting!("close-timeout", "", "", "SECONDS", "2", "time for the last bytes and the peer's close",
+        |s, v| { s.limits.close_timeout = some_seconds(v)?; Ok(()) }),
+    setting!("php-pause", "", "", "MILLISECONDS", "10", "pause between two frames for a PHP client that did not speak between them",
+        |s, v| { s.limits.php_pause = Duration::from_millis(number(v)?); Ok(()) }),
+    setting!("raw-dialect", "", "", "", "on", "serve the oldest PHP backends (first line 'php process')",
+        |s, v| { s.limits.raw_dialect = switch(v)?; Ok(()) }),
+    setting!("page", "", "", "", "on", "show the built-in page on GET /",
+        |s, v| { s.limits.page = switch(v)?; Ok(()) }),
+];
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            address: Address::default(),
+            cert: None,
+            key: None,
+            log_file: None,
+            log_size: 10 * 1024 * 1024,
+            log_keep: 5,
+            console: true,
+            log_level: LevelFilter::Info,
+            limits: Limits::default(),
+            check: false,
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run, or check, with these settings.
+    Run(Box<Settings>),
+    /// Print this and end well.
+    Print(String),
+}
+
+/// What is wrong with the command line, apart from a value: shown with exit status 2.
+#[derive(Debug)]
+pub enum InvocationError {
+    /// An unknown flag, a missing value, too many arguments.
+    Usage(String),
+    /// A value that can't be used.
+    Start(StartError),
+}
+
+impl From<StartError> for InvocationError {
+    fn from(error: StartError) -> Self {
+        InvocationError::Start(error)
+    }
+}
+
+/// Reads the command line, the environment and the configuration file.
+pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Invocation, InvocationError> {
+    let flags = options().parse(args).map_err(|error| InvocationError::Usage(error.to_string()))?;
+    if flags.opt_present("help") {
+        return Ok(Invocation::Print(help()));
+    }
+    if flags.opt_present("version") {
+        return Ok(Invocation::Print(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let positional = positional_address(&flags.free)?;
+    let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
+    let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
+
+    let mut settings = Settings { check: flags.opt_present("check"), ..Settings::default() };
+    for setting in SETTINGS {
+        let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
+        let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
+        let given = flag.map(|values| (format!("--{}", setting.name), values));
+        let from_variable = || variable(&setting.variable()).map(|value| (setting.variable(), split(setting, &value)));
+        let from_file = || file.get(setting.name).cloned();
+        let Some((subject, values)) = given.or_else(from_variable).or_else(from_file) else { continue };
+        for value in values.iter().filter(|value| !value.is_empty()) {
+            (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
+        }
+    }
+    check_tls(&settings)?;
+    Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// The program's help, made from the table.
+pub fn help() -> String {
+    let usage = "Usage: phpws [OPTIONS] [ADDRESS [PORT]]\n\n\
+        ADDRESS is a host or an IP address, or ws:// tcp:// wss:// ssl:// and host[:port];\n\
+        wss and ssl mean TLS. Every option may also stand in the environment (--max-per-ip is\n\
+        PHPWS_MAX_PER_IP) and in the configuration file (max-per-ip = 10 under\n\
+        [websocketserver], or PHP's own key); a switch takes =on or =off.";
+    options().usage(usage)
+}
+
+fn options() -> Options {
+    let mut options = Options::new();
+    for setting in SETTINGS {
+        let default = if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+        let help = format!("{}{default}", setting.help);
+        let arg = if setting.is_switch() { HasArg::Maybe } else { HasArg::Yes };
+        let hint = if setting.is_switch() { "on|off" } else { setting.hint };
+        let occur = if setting.many { Occur::Multi } else { Occur::Optional };
+        options.opt(setting.short, setting.name, &help, hint, arg, occur);
+    }
+    options.optopt("c", "config", "read this configuration file (PHP's ini form)", "FILE");
+    options.optflag("", "check", "validate all settings and files, bind nothing, and exit");
+    options.optflag("V", "version", "print the version");
+    options.optflag("h", "help", "print this help");
+    options
+}
+
+/// `--name` alone switches on.
+fn flag_values(flags: &getopts::Matches, setting: &Setting) -> Vec<String> {
+    let values = flags.opt_strs(setting.name);
+    match values.is_empty() {
+        true => vec!["on".into()],
+        false => values.iter().flat_map(|value| split(setting, value)).collect(),
+    }
+}
+
+/// A list where a list may stand.
+fn split(setting: &Setting, value: &str) -> Vec<String> {
+    match setting.many {
+        true => value.split(',').map(|item| item.trim().to_owned()).collect(),
+        false => vec![value.to_owned()],
+    }
+}
+
+/// `ADDRESS [PORT]` as one address.
+fn positional_address(free: &[String]) -> Result<Option<String>, InvocationError> {
+    match free {
+        [] => Ok(None),
+        [address] => Ok(Some(address.clone())),
+        [address, port] => {
+            address::parse_port(port).map_err(|problem| StartError::new("PORT", problem))?;
+            if address::has_port(address) {
+                return Err(InvocationError::Usage(format!("ADDRESS '{address}' has a port already, PORT '{port}' is too much")));
+            }
+            let bare_v6 = !address.contains("://") && !address.starts_with('[') && address.contains(':');
+            Ok(Some(if bare_v6 { format!("[{address}]:{port}") } else { format!("{address}:{port}") }))
+        }
+        [_, _, extra, ..] => Err(InvocationError::Usage(format!("unexpected argument '{extra}'"))),
+    }
+}
+
+/// Values by the name of their setting, each with the place it stands at.
+pub type FileValues = BTreeMap<&'static str, (String, Vec<String>)>;
+
+/// Reads PHP's ini form: `${NAME}` is replaced from the environment, `[websocketserver]` is ours.
+fn read_file(path: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<FileValues, StartError> {
+    let subject = format!("--config {}", path.display());
+    let failed = |problem: String| StartError::new(&subject, problem);
+    let text = std::fs::read_to_string(path).map_err(|error| failed(format!("can't be read: {error}")))?;
+    parse_file(&text, &subject, variable)
+}
+
+/// The text of a configuration file as values for the table; `subject` names the file in errors.
+pub fn parse_file(text: &str, subject: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<FileValues, StartError> {
+    let mut values = FileValues::new();
+    for Entry { line, section, key, value } in ini::parse(text, variable).map_err(|problem| StartError::new(subject, problem))? {
+        let failed = |problem: &str| StartError::new(format_args!("{subject}: line {line}"), problem);
+        match section.as_str() {
+            "" | "websocketserver" => {
+                let setting = SETTINGS.iter().find(|setting| setting.name == key || !key.is_empty() && setting.php == key);
+                let setting = setting.ok_or_else(|| failed(&format!("unknown key '{key}'; see phpws --help")))?;
+                let entry = values.entry(setting.name).or_insert_with(|| (format!("{subject}: line {line}: {key}"), Vec::new()));
+                if !setting.many {
+                    entry.1.clear();
+                }
+                entry.1.extend(split(setting, &value));
+            }
+            "jsauth" if key == "require" && switch(&value) != Ok(false) => {
+                return Err(failed("[jsauth] require: sessions are not checked by this version; set it to false"));
+            }
+            // The original's other sections do not concern the server.
+            "jsauth" | "develop" => {}
+            other => return Err(failed(&format!("unknown section [{other}]; ours is [websocketserver]"))),
+        }
+    }
+    Ok(values)
+}
+
+fn check_tls(settings: &Settings) -> Result<(), StartError> {
+    match (settings.address.secure, &settings.cert) {
+        (true, None) => Err(StartError::new(&settings.address, "TLS needs a certificate: give --cert FILE and --key FILE")),
+        (false, Some(_)) => {
+            Err(StartError::new("--cert", "a certificate goes with an address that begins with wss:// or ssl://"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a whole number in range"))
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match number(text)? {
+        0 => Err("must be more than 0".into()),
+        number => Ok(number),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if seconds < 1e9 => Ok(duration),
+        _ => Err(format!("'{text}' is not a number of seconds in range")),
+    }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) }
+}
+
+/// PHP's words for yes and no.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => Ok(true),
+        "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
+        _ => Err(format!("'{text}' is not on or off")),
+    }
+}
+
+fn net(text: &str) -> Result<ipnet::IpNet, String> {
+    let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
+    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS"))
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(text.into()),
+        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com")),
+    }
+}

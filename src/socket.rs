@@ -1,0 +1,82 @@
+//! The I/O half of a connection, touched by the loop only.
+//!
+//! PHP counterpart: the stream in `$this->Sockets[$SocketID]`, with the buffers that PHP keeps beside
+//! it.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::outbox::Outbox;
+use crate::raw::RawInbox;
+use crate::rfc6455::Inbox;
+use crate::tls::Stream;
+
+/// One connection's stream, and how its bytes are to be read.
+pub(crate) struct Socket {
+    pub(crate) stream: Stream,
+    /// The address the peer connected to.
+    pub(crate) own: SocketAddr,
+    pub(crate) stage: Stage,
+    pub(crate) peer: Peer,
+    /// When the connection is up for its next check; moved as the connection goes on.
+    pub(crate) deadline: Option<Instant>,
+    /// The reminder that is set for it; it may be earlier.
+    pub(crate) reminder: Option<Instant>,
+    /// Whether it had more to read than one turn allows, and waits for its next turn.
+    pub(crate) unread: bool,
+}
+
+/// What the bytes are.
+pub(crate) enum Stage {
+    /// The request head, as far as it has come.
+    Head(Vec<u8>),
+    /// Frames.
+    Frames(Inbox),
+    /// Bare JSON.
+    Raw(RawInbox),
+    /// Nothing of interest: the answer was the last word.
+    Ignored,
+}
+
+/// What may still be expected of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// It may send.
+    Talking,
+    /// It has ended its side; it may still read.
+    Finished,
+    /// Nothing reaches it any more.
+    Gone,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Stream, own: SocketAddr, deadline: Instant) -> Socket {
+        Socket {
+            stream,
+            own,
+            stage: Stage::Head(Vec::new()),
+            peer: Peer::Talking,
+            deadline: Some(deadline),
+            reminder: None,
+            unread: false,
+        }
+    }
+
+    /// Whether the connection waits for the rest of a message.
+    pub(crate) fn is_mid_message(&self) -> bool {
+        match &self.stage {
+            Stage::Frames(inbox) => inbox.is_mid_message(),
+            Stage::Raw(inbox) => inbox.is_mid_message(),
+            Stage::Head(_) | Stage::Ignored => false,
+        }
+    }
+
+    /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
+    pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let most = if single { 1 } else { slices.len() };
+        let filled = outbox.slices(&mut slices[..most]);
+        self.stream.write(&slices[..filled])
+    }
+}

@@ -1,0 +1,554 @@
+//! The loop: one thread, one poll, every connection.
+//!
+//! A turn waits for events, reads what came, lets applications answer into outboxes, and writes
+//! everything just before it waits again. PHP counterpart: `webSocketServer.php` — `__construct` is
+//! [`bind`](WebSocketServer::bind), `Start` is [`start`](WebSocketServer::start) with its
+//! `stream_select` loop in `turn`, `Close` is `bury`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use slotmap::SlotMap;
+
+use crate::address::Address;
+use crate::client::{Client, SocketId, State};
+use crate::deadlines::Deadline;
+use crate::error::StartError;
+use crate::limits::Limits;
+use crate::resource::{AllApps, Resource};
+use crate::rfc6455::CloseCode;
+use crate::server::Server;
+use crate::socket::{Peer, Socket, Stage};
+use crate::tls::{Stream, Tls};
+
+const LISTENER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
+const STOPPER: Token = Token(usize::MAX - 2);
+
+/// The one buffer that all connections are read into.
+const READ_BUFFER: usize = 64 * 1024;
+/// Reads of one connection in one turn, so that a fast sender does not starve the others.
+const READS_PER_TURN: usize = 4;
+/// New connections in one turn, for the same reason.
+const ACCEPTS_PER_TURN: usize = 128;
+/// How long accepting rests after the system refused it, for instance for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a stopping server waits for its clients beyond their close timeout.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// The server: sockets, applications, and the loop that joins them.
+pub struct WebSocketServer {
+    pub(crate) server: Server,
+    pub(crate) all_apps: AllApps,
+    #[doc(alias = "Sockets")]
+    pub(crate) sockets: SlotMap<SocketId, Socket>,
+    pub(crate) buffer: Box<[u8]>,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    local: SocketAddr,
+    tls: Option<Tls>,
+    signals: Option<Signals>,
+    stopper: Arc<Waker>,
+    on_hangup: Option<Box<dyn FnMut()>>,
+    /// Connections that have more to read than a turn allows.
+    again: Vec<SocketId>,
+    accept_again: bool,
+    /// Whether the last accept failed, so that the failure is logged once.
+    accept_failing: bool,
+    stopping: Stopping,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stopping {
+    No,
+    Draining,
+    Now,
+}
+
+/// Stops a server from another thread, as SIGTERM does.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Waker>);
+
+impl Stopper {
+    /// Asks the server to stop: it tells its clients and ends once they have gone.
+    pub fn stop(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+impl WebSocketServer {
+    /// Listens on `address`; with `tls` every connection is TLS. Nothing is accepted before the start.
+    #[doc(alias = "__construct")]
+    pub fn bind(address: &Address, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
+        let failed = |error: io::Error| {
+            let way_out = match error.kind() {
+                io::ErrorKind::AddrInUse => "; stop the other program or choose another port",
+                io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege, choose another port",
+                io::ErrorKind::AddrNotAvailable => "; choose an address of this machine",
+                _ => "",
+            };
+            StartError::new(format_args!("address {address}"), format_args!("{error}{way_out}"))
+        };
+        let socket_address = address.resolve().map_err(failed)?;
+        let mut listener = TcpListener::bind(socket_address).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let poll = Poll::new().map_err(failed)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed)?;
+        let stopper = Arc::new(Waker::new(poll.registry(), STOPPER).map_err(failed)?);
+        log::info!("Server initialized on {}  {local}{}", os(), if tls.is_some() { " using SSL" } else { "" });
+        Ok(WebSocketServer {
+            server: Server::new(limits, Instant::now()),
+            all_apps: AllApps::default(),
+            sockets: SlotMap::with_key(),
+            buffer: vec![0; READ_BUFFER].into(),
+            poll,
+            listener: Some(listener),
+            local,
+            tls,
+            signals: None,
+            stopper,
+            on_hangup: None,
+            again: Vec::new(),
+            accept_again: false,
+            accept_failing: false,
+            stopping: Stopping::No,
+        })
+    }
+
+    /// Registers an application under a path. Each path has one; PHP would silently replace it.
+    #[doc(alias = "registerResource")]
+    pub fn register_resource(&mut self, path: &str, app: impl Resource + 'static) -> Result<(), StartError> {
+        if !path.starts_with('/') {
+            return Err(StartError::new(format_args!("resource '{path}'"), "a path begins with /"));
+        }
+        match self.all_apps.insert(path, Box::new(app)) {
+            true => Ok(()),
+            false => Err(StartError::new(format_args!("resource '{path}'"), "this path is registered already")),
+        }
+    }
+
+    /// Registers the application for every path that has none of its own.
+    pub fn register_fallback(&mut self, app: impl Resource + 'static) -> Result<(), StartError> {
+        match self.all_apps.insert_fallback(Box::new(app)) {
+            true => Ok(()),
+            false => Err(StartError::new("fallback resource", "there is one already")),
+        }
+    }
+
+    /// The address it listens on, with the port the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// A handle that stops the server from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stopper.clone())
+    }
+
+    /// Lets SIGTERM and SIGINT stop the server, a second one at once, and SIGHUP reload the
+    /// certificate and call `on_hangup`.
+    pub fn handle_signals(&mut self, on_hangup: impl FnMut() + 'static) -> Result<(), StartError> {
+        let failed = |error| StartError::new("signals", error);
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+        self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE).map_err(failed)?;
+        self.signals = Some(signals);
+        self.on_hangup = Some(Box::new(on_hangup));
+        Ok(())
+    }
+
+    /// Serves until it is stopped. Taking `self`, it leaves nobody who could register an application
+    /// afterwards.
+    #[doc(alias = "Start")]
+    pub fn start(mut self) -> io::Result<()> {
+        log::info!("Starting server...");
+        for path in self.all_apps.paths() {
+            log::info!("Registered resource : {path}");
+        }
+        self.server.now = Instant::now();
+        for app in self.all_apps.ids() {
+            self.call(app, |app, server| app.on_start(server));
+        }
+        self.next_ping();
+        let mut events = Events::with_capacity(1024);
+        while !self.is_finished() {
+            self.turn(&mut events)?;
+        }
+        log::info!("Server stopped");
+        Ok(())
+    }
+
+    fn is_finished(&self) -> bool {
+        match self.stopping {
+            Stopping::No => false,
+            Stopping::Draining => self.sockets.is_empty(),
+            Stopping::Now => true,
+        }
+    }
+
+    /// One round of PHP's `while` in `Start`.
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        let busy = self.accept_again || !self.again.is_empty();
+        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(Instant::now()) };
+        match self.poll.poll(events, sleep) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.server.now = Instant::now(),
+        }
+        for id in std::mem::take(&mut self.again) {
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.unread = false;
+                self.readable(id);
+            }
+        }
+        for event in events.iter() {
+            match event.token() {
+                LISTENER => self.accept_again = true,
+                SIGNALS => self.signalled(),
+                STOPPER => self.stop(),
+                token => self.socket_event(SocketId::from_u64(token.0 as u64), event),
+            }
+        }
+        if std::mem::take(&mut self.accept_again) {
+            self.accept();
+        }
+        self.sweep();
+        self.before_sleep();
+        Ok(())
+    }
+
+    fn socket_event(&mut self, id: SocketId, event: &Event) {
+        if event.is_writable() {
+            self.flush(id);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.readable(id);
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((tcp, peer)) => {
+                    self.accept_failing = false;
+                    self.connected(tcp, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The peer gave up while it waited in the queue.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                Err(error) => return self.accept_failed(&error),
+            }
+        }
+        self.accept_again = true;
+    }
+
+    /// Out of descriptors or memory: the clients that are there go on, accepting rests a moment.
+    fn accept_failed(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.accept_failing, true) {
+            log::error!("Connection could not be established: {error}; trying again");
+        }
+        self.server.deadlines.set(self.server.now + ACCEPT_PAUSE, Deadline::Accept);
+    }
+
+    fn connected(&mut self, tcp: TcpStream, peer: SocketAddr) {
+        let socket = match self.prepare(tcp) {
+            Ok(socket) => socket,
+            Err(error) => return log::info!("Connection could not be established: {error}"),
+        };
+        let id = self.sockets.insert(socket);
+        self.server.clients.insert(id, Client::new(peer.ip().to_canonical()));
+        log::info!("New client connecting from {peer} on socket #{id}");
+        let registry = self.poll.registry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(self.sockets[id].stream.tcp(), Token(id.as_u64() as usize), interest) {
+            log::error!("Socket {id} - {error}");
+            return self.hang_up(id, Peer::Gone);
+        }
+        self.remind(id);
+    }
+
+    fn prepare(&self, tcp: TcpStream) -> io::Result<Socket> {
+        // `next` and the answer are two small writes at times: Nagle would hold the second back.
+        tcp.set_nodelay(true)?;
+        // Backends get no pings; the system finds out when one of their hosts is gone.
+        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+        socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+        let own = tcp.local_addr()?;
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some(tls) => tls.accept(tcp)?,
+        };
+        Ok(Socket::new(stream, own, self.server.now + self.server.limits().handshake_timeout))
+    }
+
+    /// Makes sure that the sweep looks at a connection no later than its deadline.
+    pub(crate) fn remind(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id];
+        if let Some(deadline) = socket.deadline
+            && socket.reminder.is_none_or(|reminder| deadline < reminder)
+        {
+            socket.reminder = Some(deadline);
+            self.server.deadlines.set(deadline, Deadline::Socket(id));
+        }
+    }
+
+    /// Reads a connection until it is empty or has had its share of the turn.
+    fn readable(&mut self, id: SocketId) {
+        for _ in 0..READS_PER_TURN {
+            let readable = |socket: &&mut Socket| socket.peer < Peer::Gone && !socket.unread;
+            let Some(socket) = self.sockets.get_mut(id).filter(readable) else { return };
+            match socket.stream.read(&mut self.buffer) {
+                Ok(0) => return self.hang_up(id, Peer::Finished),
+                Ok(count) => {
+                    let drained = socket.stream.is_drained(count, &self.buffer);
+                    self.received(id, count);
+                    if drained {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::debug!("Socket {id} - {error}");
+                    return self.hang_up(id, Peer::Gone);
+                }
+            }
+        }
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.unread = true;
+            self.again.push(id);
+        }
+    }
+
+    /// The peer ended its side (`Finished`: it may still read) or the connection broke (`Gone`).
+    pub(crate) fn hang_up(&mut self, id: SocketId, peer: Peer) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let lost = socket.peer == Peer::Talking;
+        socket.peer = socket.peer.max(peer);
+        match self.server.clients[id].state {
+            State::Open if lost => self.failed(id, "Client disconnected by Server - TCP connection lost"),
+            State::Closed => return self.flush(id),
+            _ => {}
+        }
+        self.server.end(id);
+    }
+
+    /// Logs what went wrong with a connection and tells its application.
+    #[doc(alias = "onError")]
+    pub(crate) fn failed(&mut self, id: SocketId, message: &str) {
+        log::info!("Socket {id} - {message}");
+        if let Some(app) = self.server.clients[id].app {
+            self.call(app, |app, server| app.on_error(server, id, message));
+        }
+    }
+
+    /// Calls an application; while it runs, `server.app` names it.
+    pub(crate) fn call(&mut self, id: crate::resource::AppId, callback: impl FnOnce(&mut dyn Resource, &mut Server)) {
+        self.server.app = Some(id);
+        callback(self.all_apps.get_mut(id), &mut self.server);
+        self.server.app = None;
+    }
+
+    /// Acts on everything that is due.
+    fn sweep(&mut self) {
+        while let Some(deadline) = self.server.deadlines.pop(self.server.now) {
+            match deadline {
+                Deadline::Socket(id) => self.check_deadline(id),
+                Deadline::Release(id) => self.release(id),
+                Deadline::App(app, tag) => self.call(app, |app, server| app.on_timer(server, tag)),
+                Deadline::Ping => self.ping(),
+                Deadline::Accept => self.accept_again = true,
+                Deadline::Stop => self.stopping = Stopping::Now,
+            }
+        }
+    }
+
+    fn check_deadline(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.reminder = None;
+        match socket.deadline {
+            Some(deadline) if deadline <= self.server.now => {
+                socket.deadline = None;
+                self.timed_out(id);
+            }
+            _ => self.remind(id),
+        }
+    }
+
+    /// What a connection's deadline means depends on how far the connection has come.
+    fn timed_out(&mut self, id: SocketId) {
+        match self.server.clients[id].state {
+            State::Handshake => self.handshake_timed_out(id),
+            State::Open if self.sockets[id].is_mid_message() => {
+                self.failed(id, "Message took too long");
+                self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
+            }
+            State::Open => {
+                self.failed(id, "Idle for too long");
+                self.server.dismiss(id, Some("Idle for too long"), CloseCode::GOING_AWAY);
+            }
+            State::Closing | State::Closed => self.hang_up(id, Peer::Gone),
+        }
+    }
+
+    fn release(&mut self, id: SocketId) {
+        if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.pace.as_mut()) {
+            pace.armed = false;
+            self.flush(id);
+        }
+    }
+
+    fn ping(&mut self) {
+        log::info!("Ping Clients");
+        // A peer in the middle of a frame can't send a pong before that frame's end.
+        for (id, socket) in &self.sockets {
+            if let Stage::Frames(inbox) = &socket.stage
+                && inbox.is_mid_frame()
+            {
+                self.server.clients[id].expect_pong = false;
+            }
+        }
+        self.server.ping_clients();
+        self.next_ping();
+    }
+
+    fn next_ping(&mut self) {
+        let interval = self.server.limits().ping_interval;
+        if !interval.is_zero() {
+            self.server.deadlines.set(self.server.now + interval, Deadline::Ping);
+        }
+    }
+
+    /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
+    fn before_sleep(&mut self) {
+        loop {
+            while let Some(id) = self.server.dirty.pop() {
+                self.flush(id);
+            }
+            match self.server.closing.pop() {
+                Some(id) => self.bury(id),
+                None => return,
+            }
+        }
+    }
+
+    /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
+    fn flush(&mut self, id: SocketId) {
+        let (now, pause) = (self.server.now, self.server.limits().php_pause);
+        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get_mut(id)) else { return };
+        client.dirty = false;
+        while !client.outbox.is_empty() && socket.peer < Peer::Gone {
+            let under_way = client.outbox.is_mid_run();
+            if let Some(pace) = client.pace.as_mut().filter(|_| !under_way)
+                && let Some(when) = pace.wait(now)
+            {
+                if !std::mem::replace(&mut pace.armed, true) {
+                    self.server.deadlines.set(when, Deadline::Release(id));
+                }
+                return;
+            }
+            match socket.write(&client.outbox, client.pace.is_some()) {
+                Ok(count) => {
+                    if client.outbox.advance(count)
+                        && let Some(pace) = &mut client.pace
+                    {
+                        pace.released(now, pause);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.hang_up(id, Peer::Gone),
+            }
+        }
+        self.part(id);
+    }
+
+    /// Lets go of a connection that has been buried and has nothing left to write.
+    fn part(&mut self, id: SocketId) {
+        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
+        let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
+        if client.state != State::Closed || waits {
+            return;
+        }
+        let goodbye = socket.stream.shutdown();
+        if socket.peer > Peer::Talking || goodbye.is_err() {
+            self.sockets.remove(id);
+            self.server.clients.remove(id);
+            self.accept_again |= self.accept_failing;
+        }
+    }
+
+    /// The end of a connection for its application and the stores. The socket stays until the last
+    /// bytes are written and the peer has closed too, for the close timeout at most.
+    #[doc(alias = "Close")]
+    fn bury(&mut self, id: SocketId) {
+        let Some(client) = self.server.clients.get(id) else { return };
+        let opened = client.app.filter(|_| !client.uuid.is_nil() || !client.dialog);
+        log::info!("Connection closed to socket #{id}");
+        self.server.forget(id);
+        if let Some(app) = opened {
+            self.call(app, |app, server| app.on_close(server, id));
+        }
+        let socket = &mut self.sockets[id];
+        socket.deadline = Some(self.server.now + self.server.limits().close_timeout);
+        self.remind(id);
+        self.flush(id);
+    }
+
+    fn signalled(&mut self) {
+        let pending: Vec<i32> = self.signals.iter_mut().flat_map(Signals::pending).collect();
+        for signal in pending {
+            match signal {
+                SIGHUP => self.reload(),
+                _ => self.stop(),
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        if let Some(on_hangup) = &mut self.on_hangup {
+            on_hangup();
+        }
+        match self.tls.as_mut().map(Tls::reload) {
+            Some(Ok(())) => log::info!("Certificate reloaded"),
+            Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
+            None => {}
+        }
+    }
+
+    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
+    fn stop(&mut self) {
+        if self.stopping > Stopping::No {
+            self.stopping = Stopping::Now;
+            return;
+        }
+        log::info!("Shutting down server gracefully...");
+        self.stopping = Stopping::Draining;
+        self.listener = None;
+        let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
+        for (id, state) in ids {
+            match state {
+                State::Handshake => self.hang_up(id, Peer::Gone),
+                _ => self.server.dismiss(id, None, CloseCode::GOING_AWAY),
+            }
+        }
+        let grace = self.server.limits().close_timeout + STOP_GRACE;
+        self.server.deadlines.set(self.server.now + grace, Deadline::Stop);
+    }
+}
+
+/// `PHP_OS` as PHP spells it.
+fn os() -> &'static str {
+    match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "Darwin",
+        "freebsd" => "FreeBSD",
+        other => other,
+    }
+}

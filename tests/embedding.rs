@@ -1,0 +1,222 @@
+//! The library as a migrator uses it: own applications, timers, state, plain resources.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod util;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use phpws::{Address, CloseCode, Limits, Message, Resource, Server, SocketId, Stopper, WebSocketServer};
+use util::{Client, NEXT, masked, request};
+
+/// A server in a thread of its own.
+struct Embedded {
+    addr: SocketAddr,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    fn start(register: impl FnOnce(&mut WebSocketServer) + Send + 'static) -> Embedded {
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let limits = Limits { close_timeout: Duration::from_millis(300), ..Limits::default() };
+            let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, limits).unwrap();
+            register(&mut server);
+            sender.send((server.local_addr(), server.stopper())).unwrap();
+            server.start().unwrap();
+        });
+        let (addr, stopper) = receiver.recv().unwrap();
+        Embedded { addr, stopper, thread: Some(thread) }
+    }
+
+    fn upgrade(&self, path: &str, headers: &str) -> Client {
+        let mut client = Client::connect(self.addr);
+        client.send(request(path, headers).as_bytes());
+        assert!(client.head().starts_with("HTTP/1.1 101 "));
+        client
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stopper.stop().unwrap();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+/// Everything an application may do, in one.
+#[derive(Default)]
+struct Porter {
+    names: HashMap<SocketId, String>,
+}
+
+impl Resource for Porter {
+    fn on_start(&mut self, server: &mut Server) {
+        server.call_after(Duration::from_millis(1), 1);
+    }
+
+    fn on_timer(&mut self, server: &mut Server, tag: u64) {
+        if tag > 1 {
+            server.write(SocketId::from_u64(tag), "timer");
+        }
+    }
+
+    fn on_open(&mut self, server: &mut Server, id: SocketId) {
+        let request = server.client(id).unwrap().request().unwrap();
+        let name =
+            format!("{} {} {}", request.query(), request.cookie("sid").unwrap_or("-"), request.header("X-Mine").unwrap_or("-"));
+        self.names.insert(id, name);
+        server.set_fyi(id, "for \"your\" information");
+    }
+
+    fn on_data(&mut self, server: &mut Server, id: SocketId, message: Message<'_>) {
+        let Message::Text(text) = message else { return };
+        match text {
+            "name" => server.write(id, &self.names[&id]),
+            "timer" => server.call_after(Duration::from_millis(20), id.as_u64()),
+            "close" => {
+                server.close_with(id, CloseCode(4001), "as you wish");
+                server.close(id);
+                server.write(id, "nothing reaches a closed client");
+            }
+            "close all" => {
+                let all: Vec<SocketId> = server.clients().map(|(id, _)| id).collect();
+                all.into_iter().for_each(|id| server.close(id));
+            }
+            other => server.broadcast(id, other),
+        }
+    }
+
+    fn on_close(&mut self, server: &mut Server, id: SocketId) {
+        let name = self.names.remove(&id).unwrap();
+        assert!(server.client(id).is_some(), "the record can still be read");
+        server.write(id, "too late");
+        server.broadcast(id, &format!("gone: {name}"));
+    }
+}
+
+#[test]
+fn an_application_reads_requests_keeps_state_and_sets_fyi() {
+    let server = Embedded::start(|server| server.register_resource("/port", Porter::default()).unwrap());
+    let mut client = server.upgrade("/port?room=7", "Cookie: sid=abc\r\nX-Mine: yes\r\n");
+    assert!(client.text().contains("ready"));
+    client.send_text("name");
+    assert_eq!(client.text(), r#"{"opcode":"next","fyi":"for \"your\" information"}"#);
+    assert_eq!(client.text(), "room=7 abc yes");
+}
+
+#[test]
+fn timers_call_the_application_that_asked() {
+    let server = Embedded::start(|server| {
+        server.register_resource("/other", Porter::default()).unwrap();
+        server.register_resource("/port", Porter::default()).unwrap();
+    });
+    let mut client = server.upgrade("/port", "");
+    client.text();
+    client.send_text("timer");
+    client.text();
+    assert_eq!(client.text(), "timer");
+}
+
+#[test]
+fn close_inside_a_callback_is_safe() {
+    let server = Embedded::start(|server| server.register_resource("/port", Porter::default()).unwrap());
+    let mut clients: Vec<Client> = (0..3).map(|n| server.upgrade(&format!("/port?{n}"), "")).collect();
+    clients.iter_mut().for_each(|client| assert!(client.text().contains("ready")));
+    clients[0].send(&[masked(true, 1, b"close"), masked(true, 1, b"name")].concat());
+    clients[0].text();
+    let close = clients[0].frame().unwrap();
+    assert_eq!((close.code(), &close.payload[2..]), (4001, &b"as you wish"[..]));
+    assert_eq!(clients[0].frame(), None);
+    for client in &mut clients[1..] {
+        assert_eq!(client.text(), "gone: 0 - -");
+    }
+    clients[1].send_text("close all");
+    clients[1].text();
+    clients[1].closed_with(1000);
+    clients[2].closed_with(1000);
+}
+
+/// A plain resource: no dialog, no Origin.
+struct Plain;
+
+impl Resource for Plain {
+    fn on_open(&mut self, server: &mut Server, id: SocketId) {
+        server.write(id, "welcome");
+    }
+
+    fn on_data(&mut self, server: &mut Server, id: SocketId, message: Message<'_>) {
+        server.write_binary(id, message.bytes());
+    }
+
+    fn dialog(&self) -> bool {
+        false
+    }
+
+    fn origin_required(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_plain_resource_sends_no_ready_and_no_next() {
+    let server = Embedded::start(|server| {
+        server.register_resource("/plain", Plain).unwrap();
+        server.register_resource("/port", Porter::default()).unwrap();
+    });
+    let mut plain = Client::connect(server.addr);
+    plain.send(request("/plain", "Client-Type: php\r\n").replace("Origin: http://x\r\n", "").as_bytes());
+    assert!(plain.head().len() < 200, "not padded");
+    assert_eq!(plain.text(), "welcome");
+    for message in [&b""[..], b"bufferON", b"\x00\xff"] {
+        plain.send(&masked(true, 2, message));
+        let frame = plain.frame().unwrap();
+        assert_eq!((frame.opcode, frame.payload.as_slice()), (2, message));
+    }
+    let mut dialog = server.upgrade("/port", "");
+    dialog.text();
+    dialog.send_text("to all of the dialog");
+    dialog.text();
+    assert!(plain.is_silent(Duration::from_millis(100)), "broadcasts belong to the dialog");
+}
+
+#[test]
+fn a_fallback_serves_every_other_path() {
+    let server = Embedded::start(|server| {
+        server.register_fallback(Plain).unwrap();
+        server.register_resource("/port", Porter::default()).unwrap();
+    });
+    for path in ["/", "/anything/else", "/PORT"] {
+        assert_eq!(server.upgrade(path, "").text(), "welcome");
+    }
+    assert!(server.upgrade("/port", "").text().contains("ready"));
+}
+
+#[test]
+fn a_path_is_registered_once() {
+    let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, Limits::default()).unwrap();
+    server.register_resource("/a", Plain).unwrap();
+    let error = server.register_resource("/a", Plain).unwrap_err();
+    assert_eq!(error.to_string(), "resource '/a': this path is registered already");
+    assert_eq!(server.register_resource("a", Plain).unwrap_err().to_string(), "resource 'a': a path begins with /");
+    server.register_fallback(Plain).unwrap();
+    assert_eq!(server.register_fallback(Plain).unwrap_err().to_string(), "fallback resource: there is one already");
+}
+
+#[test]
+fn a_stopped_server_says_goodbye() {
+    let server = Embedded::start(|server| server.register_resource("/port", Porter::default()).unwrap());
+    let mut client = server.upgrade("/port", "");
+    client.text();
+    client.send_text("name");
+    assert_ne!(client.text(), NEXT);
+    client.text();
+    server.stopper.stop().unwrap();
+    assert_eq!(client.text(), r#"{"opcode":"close"}"#);
+    client.closed_with(1001);
+}

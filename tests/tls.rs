@@ -1,0 +1,205 @@
+//! wss: handshake, slow handshakes, reload, records for PHP.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod util;
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use util::{Client, NEXT, PATIENCE, Phpws, Wire, request};
+
+struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    fn new(name: &str) -> Files {
+        let dir = std::env::temp_dir().join(format!("phpws-tls-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let files = Files { dir };
+        files.renew();
+        files
+    }
+
+    /// Writes a new self-signed pair.
+    fn renew(&self) {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(self.cert(), pair.cert.pem()).unwrap();
+        std::fs::write(self.key(), pair.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn cert(&self) -> PathBuf {
+        self.dir.join("cert.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.dir.join("key.pem")
+    }
+
+    fn server(&self, args: &[&str]) -> Phpws {
+        let (cert, key) = (self.cert(), self.key());
+        let files = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+        Phpws::start_on("wss://127.0.0.1:0", &[&files[..], args].concat())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Wire for StreamOwned<ClientConnection, TcpStream> {
+    fn finish(&mut self) {
+        self.conn.send_close_notify();
+        self.flush().unwrap();
+    }
+
+    fn set_patience(&mut self, patience: Duration) {
+        self.sock.set_read_timeout(Some(patience)).unwrap();
+    }
+}
+
+fn tls_stream(
+    server: &Phpws,
+    cert: &Path,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let tcp = TcpStream::connect(server.addr).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection, tcp)
+}
+
+fn connect(server: &Phpws, cert: &Path) -> io::Result<Client> {
+    let mut stream = tls_stream(server, cert, rustls::ALL_VERSIONS);
+    stream.write_all(request("/web", "").as_bytes())?;
+    let mut client = Client::over(stream);
+    client.head();
+    assert!(client.text().contains("ready"));
+    Ok(client)
+}
+
+#[test]
+fn the_dialog_works_over_tls_1_2_and_1_3() {
+    let files = Files::new("versions");
+    let server = files.server(&[]);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut stream = tls_stream(&server, &files.cert(), &[version]);
+        stream.write_all(request("/web", "").as_bytes()).unwrap();
+        let mut client = Client::over(stream);
+        assert!(client.head().starts_with("HTTP/1.1 101 "));
+        assert!(client.text().contains("ready"));
+        let packet = format!(r#"{{"opcode":"echo","m":"{}"}}"#, "x".repeat(3_000_000));
+        client.say(&packet);
+        assert_eq!(client.text(), packet);
+        client.say(r#"{"opcode":"quit"}"#);
+        // A clean end: close frame, close_notify, end of stream. Anything else is an error here.
+        client.closed_with(1000);
+    }
+    server.log_line("using SSL");
+}
+
+#[test]
+fn the_end_is_announced_with_close_notify() {
+    let files = Files::new("notify");
+    let server = files.server(&[]);
+    let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+    stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // `read_to_string` fails with UnexpectedEof where close_notify is missing.
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[test]
+fn a_php_client_gets_one_record_for_each_of_its_reads() {
+    let files = Files::new("php");
+    let server = files.server(&[]);
+    for _ in 0..20 {
+        let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+        stream.write_all(request("/php", "Client-Type: php\r\n").as_bytes()).unwrap();
+        let mut buffer = [0; 8192];
+        for _ in 0..2 {
+            // rustls gives what one record held, as OpenSSL does for PHP.
+            let mut count = 0;
+            while count < 1024 {
+                count += stream.read(&mut buffer[count..1024]).unwrap();
+            }
+            assert_eq!(count, 1024);
+        }
+    }
+}
+
+#[test]
+fn a_slow_tls_handshake_is_dropped_and_disturbs_nobody() {
+    let files = Files::new("slow");
+    let server = files.server(&["--handshake-timeout", "0.4"]);
+    let mut stalled = server.connect();
+    stalled.send(&[0x16, 0x03, 0x01]);
+    let mut client = connect(&server, &files.cert()).unwrap();
+    client.say("{}");
+    // At most an alert comes before the end: no HTTP answer can be sent inside a TLS handshake.
+    let rest = stalled.rest();
+    assert!(rest.is_empty() || rest.starts_with(&[21, 3]), "{rest:?}");
+    server.log_line("TLS handshake timeout");
+}
+
+#[test]
+fn plain_bytes_on_a_tls_port_end_that_connection_only() {
+    let files = Files::new("plain");
+    let server = files.server(&[]);
+    let mut plain = server.connect();
+    plain.send(request("/web", "").as_bytes());
+    let answer = plain.rest();
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    connect(&server, &files.cert()).unwrap().say("{}");
+}
+
+#[test]
+fn sighup_changes_the_certificate_and_drops_nobody() {
+    let files = Files::new("reload");
+    let server = files.server(&[]);
+    let mut before = connect(&server, &files.cert()).unwrap();
+    let old = files.dir.join("old.pem");
+    std::fs::copy(files.cert(), &old).unwrap();
+
+    std::fs::write(files.key(), "broken").unwrap();
+    server.signal("HUP");
+    server.log_line("Certificate not reloaded, the old one stays: --key ");
+    connect(&server, &old).unwrap().say("{}");
+
+    files.renew();
+    server.signal("HUP");
+    server.log_line("Certificate reloaded");
+    connect(&server, &files.cert()).unwrap().say("{}");
+    assert!(connect(&server, &old).is_err(), "the old certificate is gone");
+    before.say("{}");
+}
+
+#[test]
+fn a_raw_client_may_come_over_tls_too() {
+    let files = Files::new("raw");
+    let server = files.server(&[]);
+    let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+    stream.write_all(b"php process\nGET /php HTTP/1.1\n").unwrap();
+    let mut buffer = [0; 256];
+    let count = stream.read(&mut buffer).unwrap();
+    assert!(buffer[..count].starts_with(b"{\"opcode\":\"ready\""));
+    stream.write_all(b"{}").unwrap();
+    let count = stream.read(&mut buffer).unwrap();
+    assert_eq!(&buffer[..count], NEXT.as_bytes());
+}

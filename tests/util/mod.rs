@@ -1,0 +1,313 @@
+//! What the tests share: a phpws process on a port of its own, and clients that speak bytes.
+//!
+//! The client here is written from RFC 6455 and knows nothing of the library, so that a mistake in
+//! the one can't hide a mistake in the other.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// No wait in a test is longer than this.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running phpws; it ends with the value.
+pub struct Phpws {
+    pub child: Child,
+    pub addr: SocketAddr,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Phpws {
+    /// Starts the program on 127.0.0.1 with further arguments.
+    pub fn start(args: &[&str]) -> Phpws {
+        Phpws::start_on("ws://127.0.0.1:0", args)
+    }
+
+    pub fn start_on(address: &str, args: &[&str]) -> Phpws {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_phpws"))
+            .args(args)
+            .arg(address)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("phpws starts");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stdout, sink) = (child.stdout.take().unwrap(), lines.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        let mut server = Phpws { child, addr: ([127, 0, 0, 1], 0).into(), lines };
+        let line = server.log_line("Server initialized on ");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "on").unwrap();
+        server.addr = words[at + 2].parse().expect("the log names the address");
+        server
+    }
+
+    /// Waits for a log line that contains `text`, and gives it without its date.
+    pub fn log_line(&self, text: &str) -> String {
+        wait_for(&format!("log line '{text}'"), || {
+            let lines = self.lines.lock().unwrap();
+            let line = lines.iter().find(|line| line.contains(text))?;
+            Some(line.split_once(';').map_or(line.as_str(), |(_, message)| message).to_owned())
+        })
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        wait_for("the end of phpws", || self.child.try_wait().unwrap()).code()
+    }
+
+    /// A browser client of `/web` that has been told `ready`, and its uuid.
+    pub fn browser(&self) -> (Client, String) {
+        self.ready_on("/web", "")
+    }
+
+    /// A client of any path with further header lines, told `ready`.
+    pub fn ready_on(&self, path: &str, headers: &str) -> (Client, String) {
+        let mut client = self.upgrade(path, headers);
+        let ready = client.text();
+        let uuid = json(&ready, "uuid");
+        assert_eq!(json(&ready, "opcode"), "ready", "{ready}");
+        (client, uuid)
+    }
+
+    /// A client past the 101.
+    pub fn upgrade(&self, path: &str, headers: &str) -> Client {
+        let mut client = self.connect();
+        client.send(request(path, headers).as_bytes());
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+        client
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr)
+    }
+}
+
+impl Drop for Phpws {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A good request with further header lines, each ending with CRLF.
+pub fn request(path: &str, headers: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
+    )
+}
+
+/// A frame as a server sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub fin: bool,
+    pub opcode: u8,
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.payload).unwrap()
+    }
+
+    /// The code of a close frame.
+    pub fn code(&self) -> u16 {
+        assert_eq!(self.opcode, 8, "not a close frame: {self:?}");
+        u16::from_be_bytes([self.payload[0], self.payload[1]])
+    }
+}
+
+/// Anything a client can speak through.
+pub trait Wire: Read + Write + Send {
+    fn finish(&mut self);
+    fn set_patience(&mut self, patience: Duration);
+}
+
+impl Wire for TcpStream {
+    fn finish(&mut self) {
+        self.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn set_patience(&mut self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+    }
+}
+
+/// A client that writes and reads bytes.
+pub struct Client {
+    pub wire: Box<dyn Wire>,
+    bytes: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Client {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client::over(stream)
+    }
+
+    pub fn over(mut wire: impl Wire + 'static) -> Client {
+        wire.set_patience(PATIENCE);
+        Client { wire: Box::new(wire), bytes: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.wire.write_all(bytes).unwrap();
+    }
+
+    pub fn send_text(&mut self, text: &str) {
+        self.send(&masked(true, 1, text.as_bytes()));
+    }
+
+    /// Sends a message and reads its `next`.
+    pub fn say(&mut self, text: &str) {
+        self.send_text(text);
+        assert_eq!(self.text(), NEXT);
+    }
+
+    /// Reads more; `false` at the end.
+    pub fn read_more(&mut self) -> bool {
+        let mut buffer = [0; 65536];
+        match self.wire.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.bytes.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => false,
+            Err(error) => panic!("nothing to read: {error}; so far {:?}", String::from_utf8_lossy(&self.bytes)),
+        }
+    }
+
+    /// An HTTP head, with its empty line.
+    pub fn head(&mut self) -> String {
+        loop {
+            if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.bytes.drain(..at + 4).collect()).unwrap();
+            }
+            assert!(self.read_more(), "the end before a whole head: {:?}", String::from_utf8_lossy(&self.bytes));
+        }
+    }
+
+    /// Everything until the server ends the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.read_more() {}
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    pub fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some((frame, len)) = parse(&self.bytes) {
+                self.bytes.drain(..len);
+                return Some(frame);
+            }
+            if !self.read_more() {
+                assert!(self.bytes.is_empty(), "the end inside a frame: {:?}", self.bytes);
+                return None;
+            }
+        }
+    }
+
+    /// The next frame, which must be text.
+    pub fn text(&mut self) -> String {
+        let frame = self.frame().expect("a frame before the end");
+        assert_eq!((frame.fin, frame.opcode), (true, 1), "not text: {frame:?}");
+        frame.text().to_owned()
+    }
+
+    /// The next frame, which must be a close frame with this code, and then the end.
+    pub fn closed_with(&mut self, code: u16) {
+        let frame = self.frame().expect("a close frame before the end");
+        assert_eq!(frame.code(), code, "{frame:?}");
+        assert_eq!(self.frame(), None);
+    }
+
+    /// Whether nothing comes for a moment.
+    pub fn is_silent(&mut self, time: Duration) -> bool {
+        self.wire.set_patience(time);
+        let mut buffer = [0; 1024];
+        let silent = match self.wire.read(&mut buffer) {
+            Ok(count) => {
+                self.bytes.extend_from_slice(&buffer[..count]);
+                false
+            }
+            Err(_) => self.bytes.is_empty(),
+        };
+        self.wire.set_patience(PATIENCE);
+        silent
+    }
+}
+
+pub const NEXT: &str = r#"{"opcode":"next","fyi":""}"#;
+
+/// A masked frame, as a client sends it.
+pub fn masked(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x37, 0xFA, 0x21, 0x3D];
+    let mut frame = vec![u8::from(fin) << 7 | opcode];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=65535 => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// The first server frame in `bytes` and its length.
+pub fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    assert_eq!(second & 0x80, 0, "servers must not mask");
+    assert_eq!(first & 0x70, 0, "no extension was agreed");
+    let (len, at) = match second {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize, 10),
+        short => (usize::from(short), 2),
+    };
+    let payload = bytes.get(at..at + len)?.to_vec();
+    Some((Frame { fin: first & 0x80 != 0, opcode: first & 0x0F, payload }, at + len))
+}
+
+/// A string in a JSON object.
+pub fn json(text: &str, key: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    value[key].as_str().unwrap_or_else(|| panic!("no {key}: {text}")).to_owned()
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
