@@ -3,7 +3,7 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
-use crate::client::{ClientType, Command, SocketId, State};
+use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::http;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
@@ -72,12 +72,12 @@ impl WebSocketServer {
 
     /// Feeds what came behind the head, in the same segments, to the stage that follows it.
     fn go_on(&mut self, id: SocketId, end: usize) {
-        let stage = match self.server.is_open(id) {
-            true if self.server.clients[id].client_type == ClientType::Tcp => {
-                Stage::Raw(RawInbox::new(self.server.limits().max_message))
-            }
-            true => Stage::Frames(Inbox::new(self.server.limits().max_message)),
-            false => Stage::Ignored,
+        let max_message = self.server.limits().max_message;
+        let stage = match self.server.client(id).map(Client::client_type).filter(|_| self.server.is_open(id)) {
+            Some(ClientType::Websocket) => Stage::Frames(Inbox::new(max_message)),
+            Some(ClientType::Php) => Stage::Frames(Inbox::for_php(max_message)),
+            Some(ClientType::Tcp) => Stage::Raw(RawInbox::new(max_message)),
+            None => Stage::Ignored,
         };
         let socket = &mut self.sockets[id];
         socket.deadline = None;
@@ -152,7 +152,7 @@ impl WebSocketServer {
     fn welcome(&mut self, id: SocketId) {
         if let Err(dismissal) = self.server.specific_checks(id) {
             if self.server.clients[id].dialog {
-                self.server.push_first(id, close_message(dismissal.error.as_deref()));
+                self.server.push_first(id, &close_message(dismissal.error.as_deref()));
             }
             return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
         }

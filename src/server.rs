@@ -18,7 +18,7 @@ use crate::deadlines::{Deadline, Deadlines};
 use crate::limits::Limits;
 use crate::log_file::Printable;
 use crate::resource::{AppId, Packet};
-use crate::rfc6455::handshake::PHP_READ;
+use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
 
 /// The records of all connections, and what may be done with them.
@@ -119,7 +119,7 @@ impl Server {
         let browser = by_uuid.filter(|id| self.clients[*id].client_type == ClientType::Websocket);
         let target = browser.or_else(|| self.find_ident(packet.ident()));
         match target {
-            Some(id) => self.write(id, packet.text()),
+            Some(id) => self.write_unasked(id, packet.text()),
             None => {
                 log::info!("No client for feedback: uuid '{}' ident '{}'", Printable(packet.uuid()), Printable(packet.ident()))
             }
@@ -254,17 +254,31 @@ impl Server {
         if !client.ident.is_empty() {
             self.by_ident.entry(client.ident.clone()).or_default().push(id);
         }
-        self.push_first(id, format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
+        self.push_first(id, &format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
     }
 
-    /// Sends the first message of a client. For PHP clients JSON white space fills it up, so that the
-    /// frame is as long as their first read.
-    pub(crate) fn push_first(&mut self, id: SocketId, mut message: String) {
-        if self.clients[id].client_type == ClientType::Php {
-            let fill = (PHP_READ - 4).saturating_sub(message.len());
-            message.extend(std::iter::repeat_n(' ', fill));
+    /// Sends the first message of a client: alone in one read where the client is PHP.
+    pub(crate) fn push_first(&mut self, id: SocketId, message: &str) {
+        self.push_json(id, message, PHP_FIRST_READ);
+    }
+
+    /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
+    /// frames in its socket later: filled up to its read size, none of them is lost.
+    fn write_unasked(&mut self, id: SocketId, message: &str) {
+        self.push_json(id, message, PHP_READ);
+    }
+
+    /// Sends JSON; to PHP clients with white space behind it, so that the frame fills whole reads.
+    fn push_json(&mut self, id: SocketId, message: &str, read: usize) {
+        if self.clients[id].client_type != ClientType::Php {
+            return self.push(id, Opcode::Text, message.as_bytes());
         }
-        self.push(id, Opcode::Text, message.as_bytes());
+        let mut frame = (message.len() + 4).next_multiple_of(read);
+        // Over 65,535 bytes of payload the header takes 10 bytes in place of 4.
+        let header = if frame - 4 > 0xFFFF { 10 } else { 4 };
+        frame = (message.len() + header).next_multiple_of(read);
+        let filled = format!("{message:width$}", width = message.chars().count() + frame - header - message.len());
+        self.push(id, Opcode::Text, filled.as_bytes());
     }
 
     /// Acknowledges a message: the client may send its next one.

@@ -146,7 +146,7 @@ fn feedback_by_ident_reaches_a_client_of_any_type_and_the_first_of_many() {
     let (mut sender, _) = server.browser();
     let packet = r#"{"opcode":"feedback","ident":"receiver","uuid":"","message":"Hello"}"#;
     sender.say(packet);
-    assert_eq!(receiver.text(), packet);
+    assert_eq!(receiver.text().trim_end(), packet);
     assert!(second.is_silent(QUIET));
     sender.say(r#"{"opcode":"feedback","ident":"tab 7"}"#);
     assert_eq!(browser.text(), r#"{"opcode":"feedback","ident":"tab 7"}"#);
@@ -154,7 +154,7 @@ fn feedback_by_ident_reaches_a_client_of_any_type_and_the_first_of_many() {
     assert_eq!(receiver.frame().unwrap().opcode, 8);
     server.log_line("Connection Close frame received");
     sender.say(packet);
-    assert_eq!(second.text(), packet);
+    assert_eq!(second.text().trim_end(), packet);
 }
 
 #[test]

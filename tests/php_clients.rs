@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use util::{NEXT, Phpws, json, parse, request};
+use util::{NEXT, Phpws, json, masked, parse, request};
 
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -43,12 +43,24 @@ fn an_unknown_resource_is_told_to_php_in_one_read_too() {
     client.closed_with(1008);
 }
 
-/// Reads as PHP clients do: whatever a read gives, its first frame counts and the rest is lost.
+/// Reads as PHP clients do: one read of up to 8,192 bytes, whose first frame is completed by its
+/// length; whatever else the read gave is lost.
 fn first_frame_of_a_read(wire: &mut dyn Read) -> String {
-    let mut buffer = [0; 8192];
+    let mut buffer = vec![0; 8192];
     let count = wire.read(&mut buffer).unwrap();
-    let (frame, _) = parse(&buffer[..count]).expect("a whole frame");
-    frame.text().to_owned()
+    buffer.truncate(count);
+    loop {
+        if let Some((frame, _)) = parse(&buffer) {
+            return frame.text().trim_end().to_owned();
+        }
+        let mut more = [0; 1];
+        wire.read_exact(&mut more).unwrap();
+        buffer.extend(more);
+    }
+}
+
+fn feedback_to_receiver(n: usize, len: usize) -> String {
+    format!(r#"{{"opcode":"feedback","ident":"receiver","m":"{}","n":"{n}"}}"#, "\u{e4}".repeat(len / 2))
 }
 
 #[test]
@@ -58,12 +70,26 @@ fn frames_for_php_come_one_at_a_time() {
     let (mut sender, _) = server.browser();
     let start = Instant::now();
     for n in 0..20 {
-        sender.say(&format!(r#"{{"opcode":"feedback","ident":"receiver","n":"{n}"}}"#));
+        sender.say(&feedback_to_receiver(n, 0));
     }
     for n in 0..20 {
         assert_eq!(json(&first_frame_of_a_read(&mut *receiver.wire), "n"), n.to_string());
     }
     assert!(start.elapsed() >= Duration::from_millis(19 * 20), "paced");
+}
+
+#[test]
+fn a_php_client_that_is_busy_for_long_finds_every_frame_later() {
+    let server = Phpws::start(&["--php-pause", "0"]);
+    let (mut receiver, _) = server.ready_on("/php", "Client-Type: php\r\nIdent: receiver\r\n");
+    let (mut sender, _) = server.browser();
+    let lens = [0, 100, 8000, 8100, 8192, 20_000, 65_400, 65_500, 65_600, 100_000, 0, 0];
+    for (n, len) in lens.into_iter().enumerate() {
+        sender.say(&feedback_to_receiver(n, len));
+    }
+    for (n, len) in lens.into_iter().enumerate() {
+        assert_eq!(first_frame_of_a_read(&mut *receiver.wire), feedback_to_receiver(n, len));
+    }
 }
 
 #[test]
@@ -82,6 +108,19 @@ fn a_php_client_that_speaks_is_answered_at_once() {
     assert!(php.is_silent(QUIET));
     php.send_text(r#"{"opcode":"nothing"}"#);
     assert_eq!(first_frame_of_a_read(&mut *php.wire), r#"{"opcode":"echo"}"#);
+}
+
+#[test]
+fn a_php_clients_continuation_of_nothing_is_a_message() {
+    let server = Phpws::start(&[]);
+    let (mut php, _) = server.ready_on("/php", "Client-Type: php\r\n");
+    for opcode in [1, 0, 0] {
+        php.send(&masked(true, opcode, br#"{"opcode":"nothing"}"#));
+        assert_eq!(php.text(), NEXT);
+    }
+    let (mut browser, _) = server.browser();
+    browser.send(&masked(true, 0, b"{}"));
+    browser.closed_with(1002);
 }
 
 /// A raw client past its greeting, and its uuid.

@@ -13,7 +13,10 @@ pub const MAX_HEAD: usize = 8 * 1024;
 
 /// PHP clients in the field read the 101 and `ready` with one `fread(1024)` each and throw away what
 /// else came: exactly this many bytes each keep the two apart even in one segment.
-pub const PHP_READ: usize = 1024;
+pub const PHP_FIRST_READ: usize = 1024;
+
+/// The same clients take up to this many bytes in each later read and decode its first frame only.
+pub const PHP_READ: usize = 8192;
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -217,11 +220,11 @@ pub fn switching_protocols(accept: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The same with one more field, so that it is [`PHP_READ`] bytes long.
+/// The same with one more field, so that it is [`PHP_FIRST_READ`] bytes long.
 pub fn switching_protocols_for_php(accept: &str) -> Vec<u8> {
     const FIELD: &str = "X-Padding: ";
     let mut response = switching_protocols(accept);
-    let fill = PHP_READ - response.len() - FIELD.len() - 2;
+    let fill = PHP_FIRST_READ - response.len() - FIELD.len() - 2;
     response.truncate(response.len() - 2);
     response.extend_from_slice(FIELD.as_bytes());
     response.resize(response.len() + fill, b'.');

@@ -38,6 +38,7 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Inbox {
     max_message: usize,
+    orphans_are_text: bool,
     state: State,
     message: Option<Assembly>,
     control: Vec<u8>,
@@ -62,7 +63,13 @@ enum Assembly {
 impl Inbox {
     /// An inbox for messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Inbox {
-        Inbox { max_message, state: NO_HEADER, message: None, control: Vec::new() }
+        Inbox { max_message, orphans_are_text: false, state: NO_HEADER, message: None, control: Vec::new() }
+    }
+
+    /// The same for PHP clients: those of 2025 send all but their first message as a continuation of
+    /// nothing, which PHP servers take as text.
+    pub fn for_php(max_message: usize) -> Inbox {
+        Inbox { orphans_are_text: true, ..Inbox::new(max_message) }
     }
 
     /// The next event in `input`, which is advanced past the bytes used; `None` when all are used.
@@ -105,7 +112,10 @@ impl Inbox {
     }
 
     fn read_header<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
-        let Some(header) = self.take_header(input)? else { return Ok(None) };
+        let Some(mut header) = self.take_header(input)? else { return Ok(None) };
+        if self.orphans_are_text && self.message.is_none() && header.opcode == Opcode::Continuation {
+            header.opcode = Opcode::Text;
+        }
         self.check_order(header)?;
         let begun = self.message.as_ref().map_or(0, Assembly::len) as u64;
         if !header.opcode.is_control() && header.len > (self.max_message as u64).saturating_sub(begun) {
