@@ -13,7 +13,7 @@
 //! each address); `all_apps` (the application of each path).
 //!
 //! Read in this order: `main.rs`, [`resources`], [`Resource`], [`Server`], [`WebSocketServer`] with
-//! `dialog.rs`, [`rfc6455`].
+//! its parts `dialog.rs`, `before_sleep.rs` and `sweep.rs`, [`rfc6455`].
 //!
 //! ```no_run
 //! use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
@@ -42,7 +42,6 @@
 pub mod address;
 mod client;
 mod deadlines;
-mod dialog;
 mod error;
 mod http;
 pub mod ini;

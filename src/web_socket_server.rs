@@ -25,8 +25,12 @@ use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
-use crate::socket::{Peer, Socket, Stage};
+use crate::socket::{Peer, Socket};
 use crate::tls::{Stream, Tls};
+
+mod before_sleep;
+mod dialog;
+mod sweep;
 
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
@@ -45,11 +49,11 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The server: sockets, applications, and the loop that joins them.
 pub struct WebSocketServer {
-    pub(crate) server: Server,
-    pub(crate) all_apps: AllApps,
+    server: Server,
+    all_apps: AllApps,
     #[doc(alias = "Sockets")]
-    pub(crate) sockets: SlotMap<SocketId, Socket>,
-    pub(crate) buffer: Box<[u8]>,
+    sockets: SlotMap<SocketId, Socket>,
+    buffer: Box<[u8]>,
     poll: Poll,
     listener: Option<TcpListener>,
     local: SocketAddr,
@@ -287,17 +291,6 @@ impl WebSocketServer {
         Ok(Socket::new(stream, own, self.server.now + self.server.limits().handshake_timeout))
     }
 
-    /// Makes sure that the sweep looks at a connection no later than its deadline.
-    pub(crate) fn remind(&mut self, id: SocketId) {
-        let socket = &mut self.sockets[id];
-        if let Some(deadline) = socket.deadline
-            && socket.reminder.is_none_or(|reminder| deadline < reminder)
-        {
-            socket.reminder = Some(deadline);
-            self.server.deadlines.set(deadline, Deadline::Socket(id));
-        }
-    }
-
     /// Reads a connection until it is empty or has had its share of the turn.
     fn readable(&mut self, id: SocketId) {
         for _ in 0..READS_PER_TURN {
@@ -326,22 +319,9 @@ impl WebSocketServer {
         }
     }
 
-    /// The peer ended its side (`Finished`: it may still read) or the connection broke (`Gone`).
-    pub(crate) fn hang_up(&mut self, id: SocketId, peer: Peer) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        let lost = socket.peer == Peer::Talking;
-        socket.peer = socket.peer.max(peer);
-        match self.server.clients[id].state {
-            State::Open if lost => self.failed(id, "Client disconnected by Server - TCP connection lost"),
-            State::Closed => return self.flush(id),
-            _ => {}
-        }
-        self.server.end(id);
-    }
-
     /// Logs what went wrong with a connection and tells its application.
     #[doc(alias = "onError")]
-    pub(crate) fn failed(&mut self, id: SocketId, message: &str) {
+    fn failed(&mut self, id: SocketId, message: &str) {
         log::info!("Socket {id} - {message}");
         if let Some(app) = self.server.clients[id].app {
             self.call(app, |app, server| app.on_error(server, id, message));
@@ -349,156 +329,10 @@ impl WebSocketServer {
     }
 
     /// Calls an application; while it runs, `server.app` names it.
-    pub(crate) fn call(&mut self, id: crate::resource::AppId, callback: impl FnOnce(&mut dyn Resource, &mut Server)) {
+    fn call(&mut self, id: crate::resource::AppId, callback: impl FnOnce(&mut dyn Resource, &mut Server)) {
         self.server.app = Some(id);
         callback(self.all_apps.get_mut(id), &mut self.server);
         self.server.app = None;
-    }
-
-    /// Acts on everything that is due.
-    fn sweep(&mut self) {
-        while let Some(deadline) = self.server.deadlines.pop(self.server.now) {
-            match deadline {
-                Deadline::Socket(id) => self.check_deadline(id),
-                Deadline::Release(id) => self.release(id),
-                Deadline::App(app, tag) => self.call(app, |app, server| app.on_timer(server, tag)),
-                Deadline::Ping => self.ping(),
-                Deadline::Accept => self.accept_again = true,
-                Deadline::Stop => self.stopping = Stopping::Now,
-            }
-        }
-    }
-
-    fn check_deadline(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        socket.reminder = None;
-        match socket.deadline {
-            Some(deadline) if deadline <= self.server.now => {
-                socket.deadline = None;
-                self.timed_out(id);
-            }
-            _ => self.remind(id),
-        }
-    }
-
-    /// What a connection's deadline means depends on how far the connection has come.
-    fn timed_out(&mut self, id: SocketId) {
-        match self.server.clients[id].state {
-            State::Handshake => self.handshake_timed_out(id),
-            State::Open if self.sockets[id].is_mid_message() => {
-                self.failed(id, "Message took too long");
-                self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
-            }
-            State::Open => {
-                self.failed(id, "Idle for too long");
-                self.server.dismiss(id, Some("Idle for too long"), CloseCode::GOING_AWAY);
-            }
-            State::Closing | State::Closed => self.hang_up(id, Peer::Gone),
-        }
-    }
-
-    fn release(&mut self, id: SocketId) {
-        if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.pace.as_mut()) {
-            pace.armed = false;
-            self.flush(id);
-        }
-    }
-
-    fn ping(&mut self) {
-        log::info!("Ping Clients");
-        // A peer in the middle of a frame can't send a pong before that frame's end.
-        for (id, socket) in &self.sockets {
-            if let Stage::Frames(inbox) = &socket.stage
-                && inbox.is_mid_frame()
-            {
-                self.server.clients[id].expect_pong = false;
-            }
-        }
-        self.server.ping_clients();
-        self.next_ping();
-    }
-
-    fn next_ping(&mut self) {
-        let interval = self.server.limits().ping_interval;
-        if !interval.is_zero() {
-            self.server.deadlines.set(self.server.now + interval, Deadline::Ping);
-        }
-    }
-
-    /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
-    fn before_sleep(&mut self) {
-        loop {
-            while let Some(id) = self.server.dirty.pop() {
-                self.flush(id);
-            }
-            match self.server.closing.pop() {
-                Some(id) => self.bury(id),
-                None => return,
-            }
-        }
-    }
-
-    /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
-    fn flush(&mut self, id: SocketId) {
-        let (now, pause) = (self.server.now, self.server.limits().php_pause);
-        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get_mut(id)) else { return };
-        client.dirty = false;
-        while !client.outbox.is_empty() && socket.peer < Peer::Gone {
-            let under_way = client.outbox.is_mid_run();
-            if let Some(pace) = client.pace.as_mut().filter(|_| !under_way)
-                && let Some(when) = pace.wait(now)
-            {
-                if !std::mem::replace(&mut pace.armed, true) {
-                    self.server.deadlines.set(when, Deadline::Release(id));
-                }
-                return;
-            }
-            match socket.write(&client.outbox, client.pace.is_some()) {
-                Ok(count) => {
-                    if client.outbox.advance(count)
-                        && let Some(pace) = &mut client.pace
-                    {
-                        pace.released(now, pause);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.hang_up(id, Peer::Gone),
-            }
-        }
-        self.part(id);
-    }
-
-    /// Lets go of a connection that has been buried and has nothing left to write.
-    fn part(&mut self, id: SocketId) {
-        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
-        let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
-        if client.state != State::Closed || waits {
-            return;
-        }
-        let goodbye = socket.stream.shutdown();
-        if socket.peer > Peer::Talking || goodbye.is_err() {
-            self.sockets.remove(id);
-            self.server.clients.remove(id);
-            self.accept_again |= self.accept_failing;
-        }
-    }
-
-    /// The end of a connection for its application and the stores. The socket stays until the last
-    /// bytes are written and the peer has closed too, for the close timeout at most.
-    #[doc(alias = "Close")]
-    fn bury(&mut self, id: SocketId) {
-        let Some(client) = self.server.clients.get(id) else { return };
-        let opened = client.app.filter(|_| !client.uuid.is_nil() || !client.dialog);
-        log::info!("Connection closed to socket #{id}");
-        self.server.forget(id);
-        if let Some(app) = opened {
-            self.call(app, |app, server| app.on_close(server, id));
-        }
-        let socket = &mut self.sockets[id];
-        socket.deadline = Some(self.server.now + self.server.limits().close_timeout);
-        self.remind(id);
-        self.flush(id);
     }
 
     fn signalled(&mut self) {

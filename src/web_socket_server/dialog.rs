@@ -3,6 +3,7 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
+use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::http;
 use crate::log_file::Printable;
@@ -12,11 +13,10 @@ use crate::rfc6455::handshake::{self, MAX_HEAD};
 use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
 use crate::server::{Elided, Server, close_message};
 use crate::socket::{Peer, Socket, Stage};
-use crate::web_socket_server::WebSocketServer;
 
 impl WebSocketServer {
     /// Takes the first `count` bytes of the buffer as the connection's next ones.
-    pub(crate) fn received(&mut self, id: SocketId, count: usize) {
+    pub(super) fn received(&mut self, id: SocketId, count: usize) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let was_mid_message = socket.is_mid_message();
         match &mut socket.stage {
@@ -189,7 +189,7 @@ impl WebSocketServer {
         self.sockets[id].stage = Stage::Ignored;
     }
 
-    pub(crate) fn handshake_timed_out(&mut self, id: SocketId) {
+    pub(super) fn handshake_timed_out(&mut self, id: SocketId) {
         let socket = &self.sockets[id];
         let raw_head = match &socket.stage {
             Stage::Head(head) if head.starts_with(raw::GREETING) => Some(head.len()),

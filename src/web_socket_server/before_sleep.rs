@@ -1,0 +1,102 @@
+//! What happens before the loop sleeps: queued bytes are written, closed connections are buried.
+//!
+//! A part of the loop, and the only place where a connection leaves the stores. PHP counterpart:
+//! `Write` and `Close`, which act at once where these act at the end of the turn.
+
+use std::io;
+
+use super::WebSocketServer;
+use crate::client::{SocketId, State};
+use crate::deadlines::Deadline;
+use crate::socket::Peer;
+
+impl WebSocketServer {
+    /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
+    pub(super) fn before_sleep(&mut self) {
+        loop {
+            while let Some(id) = self.server.dirty.pop() {
+                self.flush(id);
+            }
+            match self.server.closing.pop() {
+                Some(id) => self.bury(id),
+                None => return,
+            }
+        }
+    }
+
+    /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
+    pub(super) fn flush(&mut self, id: SocketId) {
+        let (now, pause) = (self.server.now, self.server.limits().php_pause);
+        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get_mut(id)) else { return };
+        client.dirty = false;
+        while !client.outbox.is_empty() && socket.peer < Peer::Gone {
+            let under_way = client.outbox.is_mid_run();
+            if let Some(pace) = client.pace.as_mut().filter(|_| !under_way)
+                && let Some(when) = pace.wait(now)
+            {
+                if !std::mem::replace(&mut pace.armed, true) {
+                    self.server.deadlines.set(when, Deadline::Release(id));
+                }
+                return;
+            }
+            match socket.write(&client.outbox, client.pace.is_some()) {
+                Ok(count) => {
+                    if client.outbox.advance(count)
+                        && let Some(pace) = &mut client.pace
+                    {
+                        pace.released(now, pause);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.hang_up(id, Peer::Gone),
+            }
+        }
+        self.part(id);
+    }
+
+    /// Lets go of a connection that has been buried and has nothing left to write.
+    fn part(&mut self, id: SocketId) {
+        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
+        let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
+        if client.state != State::Closed || waits {
+            return;
+        }
+        let goodbye = socket.stream.shutdown();
+        if socket.peer > Peer::Talking || goodbye.is_err() {
+            self.sockets.remove(id);
+            self.server.clients.remove(id);
+            self.accept_again |= self.accept_failing;
+        }
+    }
+
+    /// The end of a connection for its application and the stores. The socket stays until the last
+    /// bytes are written and the peer has closed too, for the close timeout at most.
+    #[doc(alias = "Close")]
+    fn bury(&mut self, id: SocketId) {
+        let Some(client) = self.server.clients.get(id) else { return };
+        let opened = client.app.filter(|_| !client.uuid.is_nil() || !client.dialog);
+        log::info!("Connection closed to socket #{id}");
+        self.server.forget(id);
+        if let Some(app) = opened {
+            self.call(app, |app, server| app.on_close(server, id));
+        }
+        let socket = &mut self.sockets[id];
+        socket.deadline = Some(self.server.now + self.server.limits().close_timeout);
+        self.remind(id);
+        self.flush(id);
+    }
+
+    /// The peer ended its side (`Finished`: it may still read) or the connection broke (`Gone`).
+    pub(super) fn hang_up(&mut self, id: SocketId, peer: Peer) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let lost = socket.peer == Peer::Talking;
+        socket.peer = socket.peer.max(peer);
+        match self.server.clients[id].state {
+            State::Open if lost => self.failed(id, "Client disconnected by Server - TCP connection lost"),
+            State::Closed => return self.flush(id),
+            _ => {}
+        }
+        self.server.end(id);
+    }
+}

@@ -1,0 +1,92 @@
+//! What falls due: deadlines of connections, paced frames, pings, timers of applications.
+//!
+//! A part of the loop. PHP counterpart: the checks at the head of `Start`'s loop, and `pingClients`.
+
+use super::{Stopping, WebSocketServer};
+use crate::client::{SocketId, State};
+use crate::deadlines::Deadline;
+use crate::rfc6455::CloseCode;
+use crate::socket::{Peer, Stage};
+
+impl WebSocketServer {
+    /// Acts on everything that is due.
+    pub(super) fn sweep(&mut self) {
+        while let Some(deadline) = self.server.deadlines.pop(self.server.now) {
+            match deadline {
+                Deadline::Socket(id) => self.check_deadline(id),
+                Deadline::Release(id) => self.release(id),
+                Deadline::App(app, tag) => self.call(app, |app, server| app.on_timer(server, tag)),
+                Deadline::Ping => self.ping(),
+                Deadline::Accept => self.accept_again = true,
+                Deadline::Stop => self.stopping = Stopping::Now,
+            }
+        }
+    }
+
+    fn check_deadline(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.reminder = None;
+        match socket.deadline {
+            Some(deadline) if deadline <= self.server.now => {
+                socket.deadline = None;
+                self.timed_out(id);
+            }
+            _ => self.remind(id),
+        }
+    }
+
+    /// What a connection's deadline means depends on how far the connection has come.
+    fn timed_out(&mut self, id: SocketId) {
+        match self.server.clients[id].state {
+            State::Handshake => self.handshake_timed_out(id),
+            State::Open if self.sockets[id].is_mid_message() => {
+                self.failed(id, "Message took too long");
+                self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
+            }
+            State::Open => {
+                self.failed(id, "Idle for too long");
+                self.server.dismiss(id, Some("Idle for too long"), CloseCode::GOING_AWAY);
+            }
+            State::Closing | State::Closed => self.hang_up(id, Peer::Gone),
+        }
+    }
+
+    fn release(&mut self, id: SocketId) {
+        if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.pace.as_mut()) {
+            pace.armed = false;
+            self.flush(id);
+        }
+    }
+
+    fn ping(&mut self) {
+        log::info!("Ping Clients");
+        // A peer in the middle of a frame can't send a pong before that frame's end.
+        for (id, socket) in &self.sockets {
+            if let Stage::Frames(inbox) = &socket.stage
+                && inbox.is_mid_frame()
+            {
+                self.server.clients[id].expect_pong = false;
+            }
+        }
+        self.server.ping_clients();
+        self.next_ping();
+    }
+
+    pub(super) fn next_ping(&mut self) {
+        let interval = self.server.limits().ping_interval;
+        if !interval.is_zero() {
+            self.server.deadlines.set(self.server.now + interval, Deadline::Ping);
+        }
+    }
+
+    /// Makes sure that the sweep looks at a connection no later than its deadline.
+    pub(super) fn remind(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id];
+        if let Some(deadline) = socket.deadline
+            && socket.reminder.is_none_or(|reminder| deadline < reminder)
+        {
+            socket.reminder = Some(deadline);
+            self.server.deadlines.set(deadline, Deadline::Socket(id));
+        }
+    }
+}
