@@ -11,7 +11,8 @@ use ipnet::IpNet;
 /// unlimited or off, as in PHP.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Browser connections from one address. Default 0.
+    /// Browser connections from one address; an IPv6 network of 64 bits, which is what one customer
+    /// gets, counts as one. Default 0.
     #[doc(alias = "maxPerIP")]
     pub max_per_ip: usize,
     /// Clients of all types at a time. Default 0.
@@ -28,6 +29,11 @@ pub struct Limits {
     /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
     /// Default 8 MiB.
     pub max_outbox: usize,
+    /// Messages, pings and pongs a second from one browser, with twice as many in a burst; a client
+    /// past them is told and closed with 1008. Default 0.
+    pub max_message_rate: u32,
+    /// Bytes a second from one browser, with twice as many in a burst; past them as above. Default 0.
+    pub max_byte_rate: u32,
     /// Further addresses that PHP backends may come from, beside the server's own host. Default none.
     #[doc(alias = "allowedIP")]
     pub allowed_ip: Vec<IpNet>,
@@ -38,6 +44,9 @@ pub struct Limits {
     pub allow_missing_origin: bool,
     /// Proxies whose `X-Forwarded-For` is believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections from trusted proxies begin with a PROXY protocol header, version 1 or 2.
+    /// Default no.
+    pub proxy_protocol: bool,
     /// Time between two rounds of pings to browsers; one that has not answered by the next round is
     /// closed. Default 30 s (PHP: off).
     #[doc(alias = "pingInterval")]
@@ -54,6 +63,9 @@ pub struct Limits {
     pub php_pause: Duration,
     /// Whether the raw dialect (`php process`) is served. Default yes, as in the document.
     pub raw_dialect: bool,
+    /// Whether a panic in an application ends the process. Default no: it closes the connection that
+    /// caused it.
+    pub exit_on_panic: bool,
     /// Whether `GET /` without an upgrade shows the built-in page. Default yes.
     pub page: bool,
 }
@@ -66,10 +78,13 @@ impl Default for Limits {
             max_chunks: 100,
             max_message: 5 * 1024 * 1024,
             max_outbox: 8 * 1024 * 1024,
+            max_message_rate: 0,
+            max_byte_rate: 0,
             allowed_ip: Vec::new(),
             allowed_origins: Vec::new(),
             allow_missing_origin: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             ping_interval: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(3),
             message_timeout: Duration::from_secs(60),
@@ -77,6 +92,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(2),
             php_pause: Duration::from_millis(10),
             raw_dialect: true,
+            exit_on_panic: false,
             page: true,
         }
     }
@@ -86,6 +102,11 @@ impl Limits {
     /// Whether a backend may come from `ip`, where `own` is the address it connected to.
     pub(crate) fn allows_backend(&self, ip: IpAddr, own: IpAddr) -> bool {
         ip.is_loopback() || ip == own || contains(&self.allowed_ip, ip)
+    }
+
+    /// Whether a connection from `peer` begins with a PROXY protocol header.
+    pub(crate) fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol && contains(&self.trusted_proxies, peer)
     }
 
     /// Whether a browser may come from `origin`.
@@ -111,6 +132,14 @@ impl Limits {
     }
 }
 
+/// The address under which the connections of `ip` are counted.
+pub(crate) fn counted_address(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+    }
+}
+
 fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&ip))
 }
@@ -130,6 +159,13 @@ mod tests {
     fn real_ip(peer: &str, forwarded: &str) -> String {
         let limits = Limits { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Limits::default() };
         limits.real_client_ip(peer.parse().unwrap(), forwarded.split(',')).to_string()
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let counted = |ip: &str| counted_address(ip.parse().unwrap()).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("192.0.2.1"), "192.0.2.1");
     }
 
     #[test]

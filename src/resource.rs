@@ -3,13 +3,17 @@
 //! PHP counterpart: `resource.php`. An application gets the [`Server`] with every call instead of
 //! keeping a pointer to it (`registerServer`), and never sees a socket.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::client::SocketId;
+use crate::log_file::Printable;
+use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
 /// An application. Every method has a default, as in PHP's base class.
@@ -290,8 +294,27 @@ impl AllApps {
         &*self.apps[id.0].1
     }
 
-    pub(crate) fn get_mut(&mut self, id: AppId) -> &mut dyn Resource {
-        &mut *self.apps[id.0].1
+    /// Calls an application, for a client where there is one. A panic ends there: it is logged with
+    /// the application's path and closes that client, unless the limits say that it ends the process.
+    pub(crate) fn call(
+        &mut self,
+        app: AppId,
+        server: &mut Server,
+        client: Option<SocketId>,
+        callback: impl FnOnce(&mut dyn Resource, &mut Server),
+    ) {
+        let (path, resource) = &mut self.apps[app.0];
+        server.app = Some(app);
+        let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
+        server.app = None;
+        let Err(panic) = outcome else { return };
+        log::error!("Application {path} panicked: {}", Printable(panic_message(&*panic)));
+        if server.limits().exit_on_panic {
+            resume_unwind(panic);
+        }
+        if let Some(id) = client {
+            server.dismiss(id, Some("Application failed"), CloseCode::INTERNAL_ERROR);
+        }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
@@ -301,6 +324,11 @@ impl AllApps {
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.apps.iter().map(|(path, _)| &**path)
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use slotmap::SecondaryMap;
 use uuid::Uuid;
 
-use crate::client::{Client, ClientType, Pace, SocketId, State};
+use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines};
-use crate::limits::Limits;
+use crate::limits::{Limits, counted_address};
 use crate::log_file::Printable;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
@@ -197,6 +197,19 @@ impl Server {
         }
     }
 
+    /// Takes messages and bytes from a client's allowance; past it, the client is told once and
+    /// closed. Says whether it is open.
+    pub(crate) fn spend(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return false };
+        let enough = client.rate.as_mut().is_none_or(|rate| rate.take(messages, bytes, now));
+        if !enough {
+            log::warn!("Socket {id} - sends too much");
+            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
+        }
+        enough
+    }
+
     pub(crate) fn is_open(&self, id: SocketId) -> bool {
         self.clients.get(id).is_some_and(|client| client.state == State::Open)
     }
@@ -209,6 +222,9 @@ impl Server {
         client.app = app;
         client.dialog = dialog;
         client.pace = (client_type == ClientType::Php).then(|| Box::new(Pace::new(self.now)));
+        let (messages, bytes) = (self.limits.max_message_rate, self.limits.max_byte_rate);
+        let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
+        client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
         self.open += 1;
     }
 
@@ -232,7 +248,7 @@ impl Server {
             return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
         }
         if self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket {
-            let count = self.client_ips.entry(client.ip).or_default();
+            let count = self.client_ips.entry(counted_address(client.ip)).or_default();
             if *count >= self.limits.max_per_ip {
                 let error = format!("To many connections from:  {}", client.ip);
                 log::info!("{id}, {error}");
@@ -372,11 +388,11 @@ impl Server {
             }
         }
         if client.counted_ip
-            && let Some(count) = self.client_ips.get_mut(&client.ip)
+            && let Some(count) = self.client_ips.get_mut(&counted_address(client.ip))
         {
             *count -= 1;
             if *count == 0 {
-                self.client_ips.remove(&client.ip);
+                self.client_ips.remove(&counted_address(client.ip));
             }
         }
     }

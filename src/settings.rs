@@ -109,6 +109,10 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.max_message = positive(v)?; Ok(()) }),
     setting!("max-outbox", "", "", "BYTES", "8388608", "bytes that may wait for one slow client before it is dropped",
         |s, v| { s.limits.max_outbox = positive(v)?; Ok(()) }),
+    setting!("max-message-rate", "", "", "COUNT", "0", "messages a second from one browser (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_message_rate = number(v)?; Ok(()) }),
+    setting!("max-byte-rate", "", "", "BYTES", "0", "bytes a second from one browser (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_byte_rate = number(v)?; Ok(()) }),
     setting!(many "allowed-ip", "", "allowedIP", "IP[/BITS]", "", "further host that PHP backends may connect from; repeatable",
         |s, v| { s.limits.allowed_ip.push(net(v)?); Ok(()) }),
     setting!(many "allowed-origin", "", "allowedOrigins", "ORIGIN", "", "origin that browsers may come from, like https://example.com; repeatable; default: any",
@@ -117,6 +121,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.allow_missing_origin = switch(v)?; Ok(()) }),
     setting!(many "trusted-proxy", "", "", "IP[/BITS]", "", "proxy whose X-Forwarded-For is believed; repeatable",
         |s, v| { s.limits.trusted_proxies.push(net(v)?); Ok(()) }),
+    setting!("proxy-protocol", "", "", "", "off", "connections from trusted proxies begin with a PROXY protocol header (version 1 or 2)",
+        |s, v| { s.limits.proxy_protocol = switch(v)?; Ok(()) }),
     setting!("ping-interval", "", "pingInterval", "SECONDS", "30", "ping browsers, and drop those that did not answer the last ping; 0 = off",
         |s, v| { s.limits.ping_interval = seconds(v)?; Ok(()) }),
     setting!("handshake-timeout", "", "", "SECONDS", "3", "time for TLS and the request head together",
@@ -131,6 +137,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.php_pause = Duration::from_millis(number(v)?); Ok(()) }),
     setting!("raw-dialect", "", "", "", "on", "serve the oldest PHP backends (first line 'php process')",
         |s, v| { s.limits.raw_dialect = switch(v)?; Ok(()) }),
+    setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
+        |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
         |s, v| { s.limits.page = switch(v)?; Ok(()) }),
 ];
@@ -201,7 +209,7 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
             (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
         }
     }
-    check_tls(&settings)?;
+    check_together(&settings)?;
     Ok(Invocation::Run(Box::new(settings)))
 }
 
@@ -303,11 +311,14 @@ pub fn parse_file(text: &str, subject: &str, variable: &impl Fn(&str) -> Option<
     Ok(values)
 }
 
-fn check_tls(settings: &Settings) -> Result<(), StartError> {
+fn check_together(settings: &Settings) -> Result<(), StartError> {
     match (settings.address.secure, &settings.cert) {
         (true, None) => Err(StartError::new(&settings.address, "TLS needs a certificate: give --cert FILE and --key FILE")),
         (false, Some(_)) => {
             Err(StartError::new("--cert", "a certificate goes with an address that begins with wss:// or ssl://"))
+        }
+        _ if settings.limits.proxy_protocol && settings.limits.trusted_proxies.is_empty() => {
+            Err(StartError::new("--proxy-protocol", "needs the addresses of the proxies: give --trusted-proxy IP"))
         }
         _ => Ok(()),
     }

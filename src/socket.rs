@@ -29,6 +29,8 @@ pub(crate) struct Socket {
 
 /// What the bytes are.
 pub(crate) enum Stage {
+    /// The header in which a trusted proxy says whose connection this is.
+    ProxyHeader,
     /// The request head, as far as it has come.
     Head(Vec<u8>),
     /// Frames.
@@ -51,16 +53,8 @@ pub(crate) enum Peer {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, own: SocketAddr, deadline: Instant) -> Socket {
-        Socket {
-            stream,
-            own,
-            stage: Stage::Head(Vec::new()),
-            peer: Peer::Talking,
-            deadline: Some(deadline),
-            reminder: None,
-            unread: false,
-        }
+    pub(crate) fn new(stream: Stream, own: SocketAddr, stage: Stage, deadline: Instant) -> Socket {
+        Socket { stream, own, stage, peer: Peer::Talking, deadline: Some(deadline), reminder: None, unread: false }
     }
 
     /// Whether the connection waits for the rest of a message.
@@ -68,7 +62,7 @@ impl Socket {
         match &self.stage {
             Stage::Frames(inbox) => inbox.is_mid_message(),
             Stage::Raw(inbox) => inbox.is_mid_message(),
-            Stage::Head(_) | Stage::Ignored => false,
+            Stage::ProxyHeader | Stage::Head(_) | Stage::Ignored => false,
         }
     }
 

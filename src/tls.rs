@@ -33,10 +33,9 @@ impl Tls {
         Ok(())
     }
 
-    /// A new connection's stream.
-    pub(crate) fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let tls = ServerConnection::new(self.config.clone()).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(TlsStream { tcp, tls })))
+    /// The server's side of a new connection.
+    fn accept(&self) -> io::Result<Box<ServerConnection>> {
+        ServerConnection::new(self.config.clone()).map(Box::new).map_err(io::Error::other)
     }
 }
 
@@ -62,77 +61,36 @@ fn read_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, StartError>
 }
 
 /// A connection's bytes, with or without TLS. Never blocks.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream>),
-}
-
-pub(crate) struct TlsStream {
-    tcp: TcpStream,
-    tls: ServerConnection,
+pub(crate) struct Stream {
+    pub(crate) tcp: TcpStream,
+    tls: Option<Box<ServerConnection>>,
 }
 
 impl Stream {
-    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
-        match self {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(stream) => &mut stream.tcp,
-        }
+    pub(crate) fn plain(tcp: TcpStream) -> Stream {
+        Stream { tcp, tls: None }
+    }
+
+    /// Begins TLS, where the server has it; what was read before stays outside of it.
+    pub(crate) fn secure(&mut self, tls: Option<&Tls>) -> io::Result<()> {
+        self.tls = tls.map(Tls::accept).transpose()?;
+        Ok(())
     }
 
     /// Whether TLS is still being agreed, so that no answer can be sent.
     pub(crate) fn is_handshaking(&self) -> bool {
-        matches!(self, Stream::Tls(stream) if stream.tls.is_handshaking())
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Reads what is there, at most `buffer`; 0 is the end.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(tcp) => tcp.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
-        }
-    }
-
-    /// Whether a read of `count` bytes emptied the socket, so that the next one need not be tried:
-    /// the poll loop will tell of further bytes.
-    pub(crate) fn is_drained(&self, count: usize, buffer: &[u8]) -> bool {
-        matches!(self, Stream::Plain(_)) && count < buffer.len()
-    }
-
-    /// Writes as much as the socket takes. With TLS each slice is a record of its own.
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(tcp) => tcp.write_vectored(slices),
-            Stream::Tls(stream) => stream.write(slices),
-        }
-    }
-
-    /// Writes what TLS holds back; `true` when nothing is left.
-    pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        match self {
-            Stream::Plain(_) => Ok(true),
-            Stream::Tls(stream) => stream.flush(),
-        }
-    }
-
-    /// Says that nothing more will be written: `close_notify` and FIN.
-    pub(crate) fn shutdown(&mut self) -> io::Result<()> {
-        if let Stream::Tls(stream) = self {
-            stream.tls.send_close_notify();
-            stream.flush()?;
-        }
-        self.tcp().shutdown(Shutdown::Write)
-    }
-}
-
-impl TlsStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.tcp.read(buffer) };
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.tls.reader().read(&mut buffer[filled..]) {
+            match tls.reader().read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.receive() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match receive(&mut self.tcp, tls) {
                     Ok(true) => {}
                     Ok(false) => break,
                     // What was decrypted before is handed out first; the error comes again.
@@ -148,41 +106,64 @@ impl TlsStream {
         Ok(filled)
     }
 
-    /// Takes records from the socket; `false` at its end.
-    fn receive(&mut self) -> io::Result<bool> {
-        if self.tls.read_tls(&mut self.tcp)? == 0 {
-            return Ok(false);
-        }
-        let processed = self.tls.process_new_packets();
-        // Handshake answers, and the alert that says what was wrong.
-        self.flush()?;
-        processed.map(|_| true).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    /// Whether a read of `count` bytes emptied the socket, so that the next one need not be tried:
+    /// the poll loop will tell of further bytes.
+    pub(crate) fn is_drained(&self, count: usize, buffer: &[u8]) -> bool {
+        self.tls.is_none() && count < buffer.len()
     }
 
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if !self.flush()? {
+    /// Writes as much as the socket takes. With TLS each slice is a record of its own.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(slices) };
+        if !send(&mut self.tcp, tls)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut written = 0;
         for slice in slices {
-            let count = self.tls.writer().write(slice)?;
+            let count = tls.writer().write(slice)?;
             written += count;
-            if !self.flush()? || count < slice.len() {
+            if !send(&mut self.tcp, tls)? || count < slice.len() {
                 break;
             }
         }
         Ok(written)
     }
 
-    fn flush(&mut self) -> io::Result<bool> {
-        while self.tls.wants_write() {
-            match self.tls.write_tls(&mut self.tcp) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
+    /// Writes what TLS holds back; `true` when nothing is left.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        self.tls.as_mut().map_or(Ok(true), |tls| send(&mut self.tcp, tls))
     }
+
+    /// Says that nothing more will be written: `close_notify` and FIN.
+    pub(crate) fn shutdown(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            send(&mut self.tcp, tls)?;
+        }
+        self.tcp.shutdown(Shutdown::Write)
+    }
+}
+
+/// Takes records from the socket; `false` at its end.
+fn receive(tcp: &mut TcpStream, tls: &mut ServerConnection) -> io::Result<bool> {
+    if tls.read_tls(tcp)? == 0 {
+        return Ok(false);
+    }
+    let processed = tls.process_new_packets();
+    // Handshake answers, and the alert that says what was wrong.
+    send(tcp, tls)?;
+    processed.map(|_| true).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Puts records into the socket; `false` where it took not all of them.
+fn send(tcp: &mut TcpStream, tls: &mut ServerConnection) -> io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(tcp) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }

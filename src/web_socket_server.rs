@@ -6,7 +6,7 @@
 //! `stream_select` loop in `turn`, `Close` is `bury`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slotmap::SlotMap;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::address::Address;
 use crate::client::{Client, SocketId, State};
@@ -25,11 +26,12 @@ use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
-use crate::socket::{Peer, Socket};
+use crate::socket::{Peer, Socket, Stage};
 use crate::tls::{Stream, Tls};
 
 mod before_sleep;
 mod dialog;
+mod proxy_header;
 mod sweep;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -177,7 +179,7 @@ impl WebSocketServer {
         }
         self.server.now = Instant::now();
         for app in self.all_apps.ids() {
-            self.call(app, |app, server| app.on_start(server));
+            self.all_apps.call(app, &mut self.server, None, |app, server| app.on_start(server));
         }
         self.next_ping();
         let mut events = Events::with_capacity(1024);
@@ -261,41 +263,51 @@ impl WebSocketServer {
     }
 
     fn connected(&mut self, tcp: TcpStream, peer: SocketAddr) {
-        let socket = match self.prepare(tcp) {
+        let ip = peer.ip().to_canonical();
+        let socket = match self.prepare(tcp, ip) {
             Ok(socket) => socket,
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
         let id = self.sockets.insert(socket);
-        self.server.clients.insert(id, Client::new(peer.ip().to_canonical()));
+        self.server.clients.insert(id, Client::new(ip));
         log::info!("New client connecting from {peer} on socket #{id}");
         let registry = self.poll.registry();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = registry.register(self.sockets[id].stream.tcp(), Token(id.as_u64() as usize), interest) {
+        if let Err(error) = registry.register(&mut self.sockets[id].stream.tcp, Token(id.as_u64() as usize), interest) {
             log::error!("Socket {id} - {error}");
             return self.hang_up(id, Peer::Gone);
         }
         self.remind(id);
     }
 
-    fn prepare(&self, tcp: TcpStream) -> io::Result<Socket> {
+    fn prepare(&self, tcp: TcpStream, peer: IpAddr) -> io::Result<Socket> {
         // `next` and the answer are two small writes at times: Nagle would hold the second back.
         tcp.set_nodelay(true)?;
         // Backends get no pings; the system finds out when one of their hosts is gone.
-        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-        socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+        SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
         let own = tcp.local_addr()?;
-        let stream = match &self.tls {
-            None => Stream::Plain(tcp),
-            Some(tls) => tls.accept(tcp)?,
-        };
-        Ok(Socket::new(stream, own, self.server.now + self.server.limits().handshake_timeout))
+        let deadline = self.server.now + self.server.limits().handshake_timeout;
+        let mut stream = Stream::plain(tcp);
+        if self.server.limits().expects_proxy_header(peer) {
+            return Ok(Socket::new(stream, own, Stage::ProxyHeader, deadline));
+        }
+        stream.secure(self.tls.as_ref())?;
+        Ok(Socket::new(stream, own, Stage::Head(Vec::new()), deadline))
     }
 
     /// Reads a connection until it is empty or has had its share of the turn.
     fn readable(&mut self, id: SocketId) {
+        if let Err(error) = self.proxy_header(id) {
+            self.failed(id, &format!("Bad PROXY header: {error}"));
+            return self.hang_up(id, Peer::Gone);
+        }
         for _ in 0..READS_PER_TURN {
             let readable = |socket: &&mut Socket| socket.peer < Peer::Gone && !socket.unread;
             let Some(socket) = self.sockets.get_mut(id).filter(readable) else { return };
+            if matches!(socket.stage, Stage::ProxyHeader) {
+                return;
+            }
             match socket.stream.read(&mut self.buffer) {
                 Ok(0) => return self.hang_up(id, Peer::Finished),
                 Ok(count) => {
@@ -324,15 +336,8 @@ impl WebSocketServer {
     fn failed(&mut self, id: SocketId, message: &str) {
         log::info!("Socket {id} - {message}");
         if let Some(app) = self.server.clients[id].app {
-            self.call(app, |app, server| app.on_error(server, id, message));
+            self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
         }
-    }
-
-    /// Calls an application; while it runs, `server.app` names it.
-    fn call(&mut self, id: crate::resource::AppId, callback: impl FnOnce(&mut dyn Resource, &mut Server)) {
-        self.server.app = Some(id);
-        callback(self.all_apps.get_mut(id), &mut self.server);
-        self.server.app = None;
     }
 
     fn signalled(&mut self) {

@@ -44,14 +44,6 @@ fn one_client_too_many_is_told_so() {
     server.browser();
 }
 
-/// Connects from another address of the loopback range, which is not the server's own.
-fn from_127_0_0_9(server: &Phpws) -> Client {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
-    socket.connect(&server.addr.into()).unwrap();
-    Client::over(std::net::TcpStream::from(socket))
-}
-
 #[test]
 fn a_stranger_is_no_backend_behind_a_trusted_proxy() {
     let server = Phpws::start(&["--trusted-proxy", "127.0.0.9", "--allowed-ip", "192.0.2.0/24"]);
@@ -61,7 +53,7 @@ fn a_stranger_is_no_backend_behind_a_trusted_proxy() {
         ("192.0.2.44", "101 Switching Protocols"),
         ("::ffff:192.0.2.44", "101 Switching Protocols"),
     ] {
-        let mut client = from_127_0_0_9(&server);
+        let mut client = Client::over(server.connect_from([127, 0, 0, 9]));
         client.send(request("/php", &format!("Client-Type: php\r\nX-Forwarded-For: {forwarded}\r\n")).as_bytes());
         let head = client.head();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{forwarded}: {head}");
@@ -201,4 +193,88 @@ fn a_peer_that_never_answers_a_close_is_let_go() {
     // The server has ended its side at once, and forgets the connection after the timeout.
     assert_eq!(client.frame(), None);
     util::wait_for("an error on writing", || client.wire.write_all(&masked(true, 1, b"late")).is_err().then_some(()));
+}
+
+#[test]
+fn a_client_that_sends_too_much_is_told_once_and_closed() {
+    let server = Phpws::start(&["--max-message-rate", "10"]);
+    let (mut flood, _) = server.browser();
+    let (mut calm, _) = server.browser();
+    let (mut backend, _) = server.ready_on("/php", "Client-Type: php\r\n");
+    flood.send(&masked(true, 1, b"{}").repeat(40));
+    let texts: Vec<String> =
+        std::iter::from_fn(|| flood.frame()).take_while(|frame| frame.opcode == 1).map(|frame| frame.text().into()).collect();
+    assert!((20..25).contains(&(texts.len() - 1)), "two seconds' worth: {}", texts.len());
+    assert_eq!(texts.last().unwrap(), r#"{"opcode":"close","error":"Too many messages"}"#);
+    assert_eq!(flood.frame(), None);
+    for _ in 0..15 {
+        calm.say("{}");
+    }
+    for _ in 0..50 {
+        backend.say("{}");
+    }
+    let (mut pings, _) = server.browser();
+    pings.send(&masked(true, 9, b"").repeat(40));
+    let last = std::iter::from_fn(|| pings.frame()).last().unwrap();
+    assert_eq!(last.code(), 1008);
+}
+
+#[test]
+fn bytes_are_limited_too() {
+    let server = Phpws::start(&["--max-byte-rate", "1000"]);
+    let (mut client, _) = server.browser();
+    client.say(&"1".repeat(1000));
+    client.send(&masked(false, 1, b" ").repeat(500));
+    dismissed(&mut client, "Too many messages", 1008);
+}
+
+/// A connection from the proxy at 127.0.0.9 that begins with these bytes.
+fn proxied(server: &Phpws, header: &[u8], rest: &str) -> Client {
+    let mut client = Client::over(server.connect_from([127, 0, 0, 9]));
+    client.send(&[header, rest.as_bytes()].concat());
+    client
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
+    let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--max-per-ip", "1"]);
+    let v1 = |ip: &str| format!("PROXY TCP4 {ip} 192.0.2.1 5000 80\r\n").into_bytes();
+    let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    v2.extend([203, 0, 113, 8, 192, 0, 2, 1, 0x13, 0x88, 0, 80]);
+    let mut first = proxied(&server, &v1("203.0.113.7"), &request("/web", ""));
+    first.head();
+    assert!(first.text().contains("ready"));
+    let mut second = proxied(&server, &v2, &request("/web", ""));
+    second.head();
+    assert!(second.text().contains("ready"));
+    let mut third = proxied(&server, &v1("203.0.113.8"), &request("/web", ""));
+    third.head();
+    dismissed(&mut third, "To many connections from:  203.0.113.8", 1008);
+    // A backend behind the proxy is judged by the proxied address.
+    let mut php = proxied(&server, &v1("203.0.113.9"), &request("/php", "Client-Type: php\r\n"));
+    assert!(php.head().starts_with("HTTP/1.1 403 "));
+    server.log_line("Proxied client 203.0.113.7:5000 on socket #1");
+    // Others come without a header, and theirs is not believed.
+    server.browser();
+    let mut forger = server.connect();
+    forger.send(&[v1("203.0.113.10"), request("/web", "").into_bytes()].concat());
+    assert!(forger.head().starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn a_proxy_header_may_come_in_pieces_and_must_be_right() {
+    let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--handshake-timeout", "0.5"]);
+    let mut slow = Client::over(server.connect_from([127, 0, 0, 9]));
+    for byte in b"PROXY UNKNOWN\r\n" {
+        slow.send(&[*byte]);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    slow.send(request("/web", "").as_bytes());
+    slow.head();
+    assert!(slow.text().contains("ready"));
+    let mut wrong = proxied(&server, b"GET / HTTP/1.1\r\n\r\n", "");
+    assert_eq!(wrong.rest(), b"");
+    server.log_line("Bad PROXY header: ");
+    let mut silent = proxied(&server, b"PROXY TCP4 ", "");
+    silent.rest();
 }

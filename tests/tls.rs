@@ -65,11 +65,7 @@ impl Wire for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
-fn tls_stream(
-    server: &Phpws,
-    cert: &Path,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-) -> StreamOwned<ClientConnection, TcpStream> {
+fn tls_over(tcp: TcpStream, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -78,10 +74,15 @@ fn tls_stream(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let tcp = TcpStream::connect(server.addr).unwrap();
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     StreamOwned::new(connection, tcp)
+}
+
+type Versions<'a> = &'a [&'static rustls::SupportedProtocolVersion];
+
+fn tls_stream(server: &Phpws, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
+    tls_over(TcpStream::connect(server.addr).unwrap(), cert, versions)
 }
 
 fn connect(server: &Phpws, cert: &Path) -> io::Result<Client> {
@@ -202,4 +203,18 @@ fn a_raw_client_may_come_over_tls_too() {
     stream.write_all(b"{}").unwrap();
     let count = stream.read(&mut buffer).unwrap();
     assert_eq!(&buffer[..count], NEXT.as_bytes());
+}
+
+#[test]
+fn a_proxy_header_comes_before_tls() {
+    let files = Files::new("proxy");
+    let server = files.server(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9"]);
+    let mut tcp = server.connect_from([127, 0, 0, 9]);
+    tcp.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 443\r\n").unwrap();
+    let mut stream = tls_over(tcp, &files.cert(), rustls::ALL_VERSIONS);
+    stream.write_all(request("/web", "").as_bytes()).unwrap();
+    let mut client = Client::over(stream);
+    client.head();
+    assert!(client.text().contains("ready"));
+    server.log_line("Proxied client 203.0.113.7:5000 on socket #1");
 }

@@ -79,7 +79,7 @@ impl WebSocketServer {
         log::info!("Connection closed to socket #{id}");
         self.server.forget(id);
         if let Some(app) = opened {
-            self.call(app, |app, server| app.on_close(server, id));
+            self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }
         let socket = &mut self.sockets[id];
         socket.deadline = Some(self.server.now + self.server.limits().close_timeout);

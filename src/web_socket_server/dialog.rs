@@ -26,7 +26,7 @@ impl WebSocketServer {
             }
             Stage::Frames(_) => self.frames(id, count),
             Stage::Raw(_) => self.raw_messages(id, count),
-            Stage::Ignored => {}
+            Stage::ProxyHeader | Stage::Ignored => {}
         }
         self.move_deadline(id, was_mid_message);
     }
@@ -160,7 +160,7 @@ impl WebSocketServer {
             self.server.ready(id);
         }
         let Some(app) = self.server.clients[id].app else { return };
-        self.call(app, |app, server| app.on_open(server, id));
+        self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
         if !self.all_apps.get(app).keeps_request() {
             self.server.clients[id].request = None;
         }
@@ -210,6 +210,7 @@ impl WebSocketServer {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Frames(inbox), peer, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &mut buffer[..count];
+        server.spend(id, 0, count);
         loop {
             let event = match inbox.next_event(&mut bytes) {
                 Ok(Some(event)) => event,
@@ -223,7 +224,7 @@ impl WebSocketServer {
                     *peer = (*peer).max(Peer::Finished);
                     closed_by_peer(server, id, code);
                 }
-                _ if !server.is_open(id) => {}
+                _ if !server.spend(id, 1, 0) => {}
                 Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
                 Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
                 Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
@@ -267,7 +268,7 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
     if !client.dialog {
-        return deliver(server, all_apps, app, id, message);
+        return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
     server.next(id);
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
@@ -280,14 +281,11 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
         }
         // As in PHP nobody is called for nothing: an empty message is only acknowledged.
         Command::Deliver(bytes) if bytes.is_empty() => {}
-        Command::Deliver(bytes) => deliver(server, all_apps, app, id, Message::from_bytes(&bytes)),
+        Command::Deliver(bytes) => {
+            let message = Message::from_bytes(&bytes);
+            all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
+        }
     }
-}
-
-fn deliver(server: &mut Server, all_apps: &mut AllApps, app: AppId, id: SocketId, message: Message<'_>) {
-    server.app = Some(app);
-    all_apps.get_mut(app).on_data(server, id, message);
-    server.app = None;
 }
 
 fn pong(server: &mut Server, id: SocketId) {

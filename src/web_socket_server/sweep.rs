@@ -15,7 +15,9 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
-                Deadline::App(app, tag) => self.call(app, |app, server| app.on_timer(server, tag)),
+                Deadline::App(app, tag) => {
+                    self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
+                }
                 Deadline::Ping => self.ping(),
                 Deadline::Accept => self.accept_again = true,
                 Deadline::Stop => self.stopping = Stopping::Now,

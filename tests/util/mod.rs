@@ -96,6 +96,14 @@ impl Phpws {
         client
     }
 
+    /// Connects from another address of the loopback range, which is not the server's own.
+    pub fn connect_from(&self, ip: [u8; 4]) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        TcpStream::from(socket)
+    }
+
     pub fn connect(&self) -> Client {
         Client::connect(self.addr)
     }

@@ -1,0 +1,41 @@
+//! The PROXY protocol: what a load balancer says of the client before the client speaks.
+//!
+//! A part of the loop, for connections from trusted proxies where the limits ask for it. The PHP
+//! original has no counterpart.
+
+use std::io::{self, Read};
+
+use proxy_header::{Error, ParseConfig, ProxyHeader};
+
+use super::WebSocketServer;
+use crate::client::SocketId;
+use crate::rfc6455::handshake::MAX_HEAD;
+use crate::socket::Stage;
+
+impl WebSocketServer {
+    /// Takes the header off a connection that awaits one, once it is whole. What follows, TLS perhaps,
+    /// stays in the socket: the header is looked at before it is read.
+    pub(super) fn proxy_header(&mut self, id: SocketId) -> io::Result<()> {
+        let Some(socket) = self.sockets.get_mut(id).filter(|socket| matches!(socket.stage, Stage::ProxyHeader)) else {
+            return Ok(());
+        };
+        let tcp = &mut socket.stream.tcp;
+        let seen = match tcp.peek(&mut self.buffer[..MAX_HEAD]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            seen => seen?,
+        };
+        let (client, len) = match ProxyHeader::parse(&self.buffer[..seen], ParseConfig::default()) {
+            Ok((header, len)) => (header.proxied_address().map(|address| address.source), len),
+            Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(()),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+        };
+        tcp.read_exact(&mut self.buffer[..len])?;
+        socket.stage = Stage::Head(Vec::new());
+        if let Some(client) = client {
+            log::info!("Proxied client {client} on socket #{id}");
+            self.server.clients[id].ip = client.ip().to_canonical();
+        }
+        socket.stream.secure(self.tls.as_ref())
+    }
+}
