@@ -221,11 +221,15 @@ impl Server {
         client.client_type = client_type;
         client.app = app;
         client.dialog = dialog;
-        client.pace = (client_type == ClientType::Php).then(|| Box::new(Pace::new(self.now)));
         let (messages, bytes) = (self.limits.max_message_rate, self.limits.max_byte_rate);
         let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
         client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
         self.open += 1;
+    }
+
+    /// Releases frames to this client one at a time, and fills its unasked ones up to whole reads.
+    pub(crate) fn pace(&mut self, id: SocketId) {
+        self.clients[id].pace = Some(Box::new(Pace::new(self.now)));
     }
 
     /// Keeps the request and what its headers say of the client.
@@ -286,7 +290,7 @@ impl Server {
 
     /// Sends JSON; to PHP clients with white space behind it, so that the frame fills whole reads.
     fn push_json(&mut self, id: SocketId, message: &str, read: usize) {
-        if self.clients[id].client_type != ClientType::Php {
+        if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
         let mut frame = (message.len() + 4).next_multiple_of(read);

@@ -111,6 +111,18 @@ fn a_php_client_that_speaks_is_answered_at_once() {
 }
 
 #[test]
+fn a_backend_that_reads_any_number_of_frames_is_neither_paced_nor_padded() {
+    let server = Phpws::start(&["--php-pause", "5000"]);
+    let (mut php, _) = server.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: receiver\r\n");
+    for n in 0..10 {
+        php.say(&feedback_to_receiver(n, 0));
+        assert_eq!(php.text(), feedback_to_receiver(n, 0));
+    }
+    assert!(php.is_silent(QUIET));
+    server.log_line("ClientType: php");
+}
+
+#[test]
 fn a_php_clients_continuation_of_nothing_is_a_message() {
     let server = Phpws::start(&[]);
     let (mut php, _) = server.ready_on("/php", "Client-Type: php\r\n");

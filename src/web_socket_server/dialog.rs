@@ -108,11 +108,13 @@ impl WebSocketServer {
         self.admit(id, client_type, &request)?;
 
         log::info!("ClientType: {client_type}");
-        let for_php = client_type == ClientType::Php && dialog;
-        let response =
-            if for_php { handshake::switching_protocols_for_php(&accept) } else { handshake::switching_protocols(&accept) };
-        self.server.push_bytes(id, &response);
         self.server.open(id, client_type, app, dialog);
+        if client_type == ClientType::Php && dialog && !reads_many_frames(&request) {
+            self.server.pace(id);
+            self.server.push_bytes(id, &handshake::switching_protocols_for_php(&accept));
+        } else {
+            self.server.push_bytes(id, &handshake::switching_protocols(&accept));
+        }
         self.server.introduce(id, request);
         self.welcome(id);
         Ok(())
@@ -311,6 +313,11 @@ fn client_type(request: &Request) -> ClientType {
         Some(value) if value.eq_ignore_ascii_case("php") => ClientType::Php,
         _ => ClientType::Websocket,
     }
+}
+
+/// Newer backends say that they find every frame, however many a read gives.
+fn reads_many_frames(request: &Request) -> bool {
+    request.header("frames-per-read").is_some_and(|value| value.eq_ignore_ascii_case("any"))
 }
 
 fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {

@@ -1,0 +1,66 @@
+<?php
+
+/*
+ * The client while its server is stopped, killed and started again.
+ *
+ *     php restart.php PHPWS_BINARY
+ */
+
+declare(strict_types=1);
+
+require __DIR__ . '/support/check.php';
+require __DIR__ . '/support/Server.php';
+require __DIR__ . '/support/BrowserClient.php';
+require __DIR__ . '/../../clients/php/src/autoload.php';
+
+use Phpws\Client;
+use Phpws\ClosedException;
+use Phpws\ConnectException;
+
+if (!isset($argv[1]) || !is_executable($argv[1])) {
+    fwrite(STDERR, "Usage: restart.php PHPWS_BINARY\n");
+    exit(2);
+}
+time_limit(60);
+$binary = $argv[1];
+
+foreach (['SIGTERM' => 15, 'SIGKILL' => 9] as $name => $signal) {
+    test("a sender goes on after $name and a new start", static function () use ($binary, $signal): void {
+        $server = new Server($binary);
+        $client = new Client($server->address(), ['reconnect' => 5, 'backoff' => 0.2]);
+        $client->broadcast('before');
+        $uuid = $client->uuid();
+        $server->stop($signal);
+        $server = new Server($binary, $server->port);
+        $page = new BrowserClient($server->address());
+        $client->feedback('after', $page->uuid);
+        holds($client->uuid() !== $uuid, 'the client has a new uuid');
+        $packet = $page->packet(5.0);
+        same(['after', $client->uuid()], [$packet['message'] ?? null, $packet['fromUUID'] ?? null]);
+        same(null, $page->packet(0.2), 'what came after it');
+    });
+    test("a reader is told of $name and connects again when it wants to", static function () use ($binary, $signal): void {
+        $server = new Server($binary);
+        $client = new Client($server->address(), ['ident' => 'reader', 'reconnect' => 5, 'backoff' => 0.2]);
+        $server->stop($signal);
+        $e = throws(ClosedException::class, static function () use ($client): void {
+            $client->read(5.0);
+        });
+        same(true, $e->isTemporary(), "whether \"{$e->getMessage()}\" is temporary");
+        same(false, $client->isOpen());
+        $server = new Server($binary, $server->port);
+        $client->connect();
+        (new Client($server->address()))->feedbackTo('found again', 'reader');
+        same('found again', $client->read(5.0)['message'] ?? null);
+    });
+}
+test('without a new start the sender gives up and says why', static function () use ($binary): void {
+    $server = new Server($binary);
+    $client = new Client($server->address(), ['backoff' => 0.05]);
+    $server->stop(15);
+    throws(ConnectException::class, static function () use ($client): void {
+        $client->broadcast('x');
+    }, 'refused');
+});
+
+finish();
