@@ -46,6 +46,8 @@ const READS_PER_TURN: usize = 4;
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long such a refusal is not logged again.
+const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(60);
 /// How long a stopping server waits for its clients beyond their close timeout.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -66,8 +68,9 @@ pub struct WebSocketServer {
     /// Connections that have more to read than a turn allows.
     again: Vec<SocketId>,
     accept_again: bool,
-    /// Whether the last accept failed, so that the failure is logged once.
+    /// Whether the last accept failed, so that a connection's end lets it be tried again.
     accept_failing: bool,
+    accept_failure_logged: Option<Instant>,
     stopping: Stopping,
 }
 
@@ -124,6 +127,7 @@ impl WebSocketServer {
             again: Vec::new(),
             accept_again: false,
             accept_failing: false,
+            accept_failure_logged: None,
             stopping: Stopping::No,
         })
     }
@@ -256,10 +260,13 @@ impl WebSocketServer {
 
     /// Out of descriptors or memory: the clients that are there go on, accepting rests a moment.
     fn accept_failed(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.accept_failing, true) {
+        let now = self.server.now;
+        self.accept_failing = true;
+        if self.accept_failure_logged.is_none_or(|logged| now - logged > ACCEPT_LOG_PAUSE) {
+            self.accept_failure_logged = Some(now);
             log::error!("Connection could not be established: {error}; trying again");
         }
-        self.server.deadlines.set(self.server.now + ACCEPT_PAUSE, Deadline::Accept);
+        self.server.deadlines.set(now + ACCEPT_PAUSE, Deadline::Accept);
     }
 
     fn connected(&mut self, tcp: TcpStream, peer: SocketAddr) {

@@ -142,6 +142,47 @@ fn close_inside_a_callback_is_safe() {
     clients[2].closed_with(1000);
 }
 
+#[test]
+fn an_application_never_hears_of_a_client_that_was_turned_away() {
+    struct Counter(mpsc::Sender<&'static str>);
+    impl Resource for Counter {
+        fn on_open(&mut self, _server: &mut Server, _id: SocketId) {
+            self.0.send("open").unwrap();
+        }
+        fn on_error(&mut self, _server: &mut Server, _id: SocketId, _message: &str) {
+            self.0.send("error").unwrap();
+        }
+        fn on_close(&mut self, _server: &mut Server, _id: SocketId) {
+            self.0.send("close").unwrap();
+        }
+        fn dialog(&self) -> bool {
+            false
+        }
+    }
+    let (sender, receiver) = mpsc::channel();
+    let (address_sender, address) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let limits = Limits { max_clients: 1, close_timeout: Duration::from_millis(100), ..Limits::default() };
+        let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, limits).unwrap();
+        server.register_resource("/count", Counter(sender)).unwrap();
+        address_sender.send((server.local_addr(), server.stopper())).unwrap();
+        server.start().unwrap();
+    });
+    let (addr, stopper) = address.recv().unwrap();
+    let mut first = Client::connect(addr);
+    first.send(request("/count", "").as_bytes());
+    first.head();
+    let mut second = Client::connect(addr);
+    second.send(request("/count", "").as_bytes());
+    second.head();
+    second.closed_with(1013);
+    first.send(&masked(true, 8, b""));
+    first.frame();
+    stopper.stop().unwrap();
+    thread.join().unwrap();
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), ["open", "close"]);
+}
+
 /// A plain resource: no dialog, no Origin.
 struct Plain;
 

@@ -75,7 +75,7 @@ impl WebSocketServer {
     #[doc(alias = "Close")]
     fn bury(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id) else { return };
-        let opened = client.app.filter(|_| !client.uuid.is_nil() || !client.dialog);
+        let opened = client.app;
         log::info!("Connection closed to socket #{id}");
         self.server.forget(id);
         if let Some(app) = opened {

@@ -153,6 +153,8 @@ impl WebSocketServer {
     /// Checks an open client and tells it to start, or to go.
     fn welcome(&mut self, id: SocketId) {
         if let Err(dismissal) = self.server.specific_checks(id) {
+            // The application never hears of a client that it was not given.
+            self.server.clients[id].app = None;
             if self.server.clients[id].dialog {
                 self.server.push_first(id, &close_message(dismissal.error.as_deref()));
             }
@@ -171,7 +173,7 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| self.all_apps.get(*app).dialog());
+        let app = app.filter(|app| allowed && self.all_apps.get(*app).dialog());
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
