@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// `[ws://|tcp://|wss://|ssl://]host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl Address {
     /// Reads an address. Without a port it is PHP's 80 or 443 after a scheme, else 8095.
     #[doc(alias = "isSecure")]
     #[doc(alias = "extractIP")]
+    #[doc(alias = "extractIPort")]
     pub fn parse(text: &str) -> Result<Address, String> {
         let (secure, rest, default_port) = match text.split_once("://") {
             None => (false, text, DEFAULT_PORT),
@@ -76,7 +77,8 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
     match text.split_once(':') {
         // More than one colon without brackets is an IPv6 address without a port.
-        Some((_, rest)) if rest.contains(':') => Ok((text, None)),
+        Some((_, rest)) if rest.contains(':') && text.parse::<Ipv6Addr>().is_ok() => Ok((text, None)),
+        Some((_, rest)) if rest.contains(':') => Err(format!("'{text}' is neither HOST:PORT nor an IPv6 address")),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),
     }
@@ -115,7 +117,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_says_why() {
-        for text in ["", "ws://", "http://host", "host:port", "host:70000", "[::1", "[::1]x", "ws://host:80/web", "a b"] {
+        for text in
+            ["", "ws://", "http://host", "host:port", "host:70000", "[::1", "[::1]x", "ws://host:80/web", "a b", "127.0.0.1:1:2"]
+        {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

@@ -181,18 +181,17 @@ impl Client {
     /// `bufferON`, `bufferOFF` and the chunks between them. A limit of 0 chunks means no limit.
     #[doc(alias = "serverCommand")]
     pub(crate) fn server_command<'a>(&mut self, message: &'a Message<'_>, max_chunks: usize, max_bytes: usize) -> Command<'a> {
-        match (message, &mut self.buffer) {
-            (Message::Text("bufferON"), _) => {
+        match (message.bytes(), &mut self.buffer) {
+            (b"bufferON", _) => {
                 log::info!("Buffering ON");
                 self.buffer = Some(Box::default());
                 Command::Taken
             }
-            (Message::Text("bufferOFF"), buffer) => {
+            (b"bufferOFF", buffer) => {
                 log::info!("Buffering OFF");
                 Command::Deliver(Cow::Owned(buffer.take().unwrap_or_default().bytes))
             }
-            (message, Some(buffer)) => {
-                let chunk = message.bytes();
+            (chunk, Some(buffer)) => {
                 let full = max_chunks > 0 && buffer.chunks > max_chunks;
                 if full || buffer.bytes.len() + chunk.len() > max_bytes {
                     return Command::TooManyChunks;
@@ -201,7 +200,7 @@ impl Client {
                 buffer.bytes.extend_from_slice(chunk);
                 Command::Taken
             }
-            (message, None) => Command::Deliver(Cow::Borrowed(message.bytes())),
+            (message, None) => Command::Deliver(Cow::Borrowed(message)),
         }
     }
 }

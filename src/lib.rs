@@ -53,6 +53,7 @@ mod resource;
 pub mod resources;
 pub mod rfc6455;
 mod server;
+pub mod sessions;
 pub mod settings;
 mod socket;
 mod tls;

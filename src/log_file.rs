@@ -101,12 +101,13 @@ impl Write for Sink {
 }
 
 /// Starts the program's logger.
+#[doc(alias = "Log")]
 pub fn init(level: log::LevelFilter, console: bool, file: Option<LogFile>) -> Result<(), StartError> {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Warn)
         .filter_module("phpws", level)
         .format(|out, record| {
-            let date = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap_or_default();
+            let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
             writeln!(out, "{date};{}", Printable(&record.args().to_string()))
         })
         .target(env_logger::Target::Pipe(Box::new(Sink { console, file })))

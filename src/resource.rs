@@ -16,7 +16,10 @@ use crate::log_file::Printable;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
-/// An application. Every method has a default, as in PHP's base class.
+/// An application. Every method has a default, as in PHP's base class; the server comes with each
+/// call and need not be registered with it.
+#[doc(alias = "registerServer")]
+#[doc(alias = "registerServerMethods")]
 pub trait Resource {
     /// The server is about to start: the place to ask for the first timer.
     fn on_start(&mut self, _server: &mut Server) {}
@@ -116,7 +119,7 @@ impl<'a> Packet<'a> {
             Message::Text(text) => text,
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
         };
-        if is_too_deep(text) {
+        if is_too_deep(text) || has_lone_surrogate(text) {
             return Err(JsonError);
         }
         let keys = if text.trim_start().starts_with('{') {
@@ -148,12 +151,13 @@ impl<'a> Packet<'a> {
         &self.ident
     }
 
-    /// The whole packet as a JSON value, for applications with keys of their own.
-    pub fn value(&self) -> serde_json::Value {
+    /// The whole packet as a JSON value, for applications with keys of their own. An error where a
+    /// number is beyond what a value holds, like `1e999`.
+    pub fn value(&self) -> Result<serde_json::Value, JsonError> {
         let mut json = serde_json::Deserializer::from_str(self.text);
         // The depth was checked by `parse`.
         json.disable_recursion_limit();
-        serde_json::Value::deserialize(&mut json).unwrap_or_default()
+        serde_json::Value::deserialize(&mut json).map_err(|_| JsonError)
     }
 }
 
@@ -185,6 +189,25 @@ fn is_too_deep(text: &str) -> bool {
         }
         depth > MAX_DEPTH
     })
+}
+
+/// Whether an escape like `\ud83d` lacks its other half. PHP refuses such text; so must we, lest it
+/// reach clients that refuse it.
+fn has_lone_surrogate(text: &str) -> bool {
+    let mut high = false;
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let unit = rest.get(at + 2..at + 6).filter(|_| rest[at + 1..].starts_with('u'));
+        let unit = unit.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let low = matches!(unit, Some(0xDC00..=0xDFFF));
+        if high != (low && at == 0) || low && !high {
+            return true;
+        }
+        high = matches!(unit, Some(0xD800..=0xDBFF));
+        let used = if unit.is_some() { 6 } else { 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8) };
+        rest = &rest[at + used..];
+    }
+    high
 }
 
 #[derive(Default)]
@@ -345,7 +368,7 @@ mod tests {
         let packet = parse(text).unwrap();
         assert_eq!((packet.opcode(), packet.uuid(), packet.ident()), ("feedback", "u-1", "café"));
         assert_eq!(packet.text(), text);
-        assert_eq!(packet.value()["n"], 1.0);
+        assert_eq!(packet.value().unwrap()["n"], 1.0);
     }
 
     #[test]
@@ -378,13 +401,31 @@ mod tests {
     }
 
     #[test]
+    fn surrogates_come_in_pairs() {
+        for good in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\u00e9\n\ud83d\ude00\ud83d\ude00x""#, r#"{"\ud83d\ude00":1}"#] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83d\ud83d\ude00""#,
+            r#""\ud83dx\ude00""#,
+            r#""\ud83d\n\ude00""#,
+            r#"{"a":{"\ud83d":1}}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(parse("1e999").unwrap().value().is_err());
+    }
+
+    #[test]
     fn nesting_ends_where_php_ends_it() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(&nested(512)).is_ok());
         assert!(parse(&nested(513)).is_err());
         let object = format!("{{\"opcode\":\"x\",\"a\":{}}}", nested(511));
         assert_eq!(parse(&object).unwrap().opcode(), "x");
-        assert!(parse(&object).unwrap().value().is_object());
+        assert!(parse(&object).unwrap().value().unwrap().is_object());
         let quoted = format!("{{\"opcode\":\"{}\"}}", "[".repeat(2000));
         assert!(parse(&quoted).is_ok());
     }

@@ -127,17 +127,27 @@ impl Server {
         target.is_some()
     }
 
-    /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`.
+    /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`;
+    /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
         let receivers =
             |(id, client): &(SocketId, &Client)| client.dialog && client.client_type == ClientType::Websocket && *id != sender;
         let ids: Vec<SocketId> = self.clients().filter(receivers).map(|(id, _)| id).collect();
+        self.write_all(&ids, message);
+    }
+
+    /// Sends the same text to many clients; the frame is made once and shared.
+    pub fn write_all(&mut self, ids: &[SocketId], message: &str) {
         let mut encoded = Vec::new();
         frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
         let encoded: Rc<[u8]> = encoded.into();
         for id in ids {
-            self.push_shared(id, &encoded);
+            match self.clients.get(*id) {
+                Some(client) if client.state != State::Open => {}
+                Some(client) if client.client_type == ClientType::Websocket => self.push_shared(*id, &encoded),
+                _ => self.write(*id, message),
+            }
         }
     }
 
@@ -265,6 +275,7 @@ impl Server {
     }
 
     /// Tells the client to start: gives it a uuid and sends `ready`.
+    #[doc(alias = "guidv4")]
     pub(crate) fn ready(&mut self, id: SocketId) {
         log::info!("Telling Client to start on #{id}");
         let uuid = Uuid::new_v4();

@@ -10,7 +10,7 @@
 
 mod serialized;
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub const MAX_FILE: u64 = 1024 * 1024;
 pub const MAX_ID: usize = 256;
 
 /// Where PHP keeps its sessions, and which of them may connect.
+#[doc(alias = "SessionAuthHandler")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     path: PathBuf,
@@ -77,7 +78,9 @@ impl Sessions {
     /// `sess_<id>`, in the subdirectories that the first characters of the id name.
     fn file(&self, id: &str) -> PathBuf {
         let mut path = self.path.clone();
-        path.extend(id.split_inclusive(|_| true).take(self.levels));
+        for level in 0..self.levels {
+            path.push(&id[level..=level]);
+        }
         path.push(format!("sess_{id}"));
         path
     }
@@ -151,7 +154,7 @@ fn read(path: &Path) -> Result<Vec<u8>, &'static str> {
     // Neither through a link to elsewhere, nor waiting for the other end of a FIFO.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| why_not_open(&error))?;
-    if !file.metadata().is_ok_and(|metadata: Metadata| metadata.is_file()) {
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err("the session file is not a regular file");
     }
     read_all(file)

@@ -15,6 +15,7 @@ use crate::address::{self, Address};
 use crate::error::StartError;
 use crate::ini::{self, Entry};
 use crate::limits::Limits;
+use crate::sessions::Sessions;
 
 /// What the program is told.
 #[derive(Clone, Debug)]
@@ -35,10 +36,33 @@ pub struct Settings {
     pub console: bool,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// Whether browsers need a PHP session.
+    pub require_session: bool,
+    /// PHP's `session.save_path`.
+    pub session_path: Option<String>,
+    /// PHP's `session.name`.
+    pub session_cookie: String,
+    /// The key in `$_SESSION` that must be true.
+    pub session_key: String,
     /// The knobs of the server.
     pub limits: Limits,
     /// Validate everything, bind nothing.
     pub check: bool,
+}
+
+impl Settings {
+    /// The session check, where it is asked for.
+    pub fn sessions(&self) -> Result<Option<Sessions>, StartError> {
+        let path = match (&self.session_path, self.require_session) {
+            (_, false) => return Ok(None),
+            (None, true) => {
+                return Err(StartError::new("--require-session", "needs PHP's session.save_path: give --session-path DIR"));
+            }
+            (Some(path), true) => path,
+        };
+        let sessions = Sessions::new(path, &self.session_cookie, &self.session_key);
+        sessions.map(Some).map_err(|problem| StartError::new("--session-path", problem))
+    }
 }
 
 /// One row of the table.
@@ -137,6 +161,14 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.php_pause = Duration::from_millis(number(v)?); Ok(()) }),
     setting!("raw-dialect", "", "", "", "on", "serve the oldest PHP backends (first line 'php process')",
         |s, v| { s.limits.raw_dialect = switch(v)?; Ok(()) }),
+    setting!("require-session", "", "jsauth.require", "", "off", "admit browsers only with a PHP session in which the session key is true",
+        |s, v| { s.require_session = switch(v)?; Ok(()) }),
+    setting!("session-path", "", "jsauth.ssp", "DIR", "", "where PHP keeps its sessions: the value of session.save_path",
+        |s, v| { s.session_path = Some(v.into()); Ok(()) }),
+    setting!("session-cookie", "", "jsauth.cookie_name", "NAME", "PHPSESSID", "name of PHP's session cookie: the value of session.name",
+        |s, v| { s.session_cookie = v.into(); Ok(()) }),
+    setting!("session-key", "", "jsauth.key", "KEY", "allowconnect", "key in $_SESSION that must be true",
+        |s, v| { s.session_key = v.into(); Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
@@ -154,6 +186,10 @@ impl Default for Settings {
             log_keep: 5,
             console: true,
             log_level: LevelFilter::Info,
+            require_session: false,
+            session_path: None,
+            session_cookie: Sessions::COOKIE.into(),
+            session_key: Sessions::KEY.into(),
             limits: Limits::default(),
             check: false,
         }
@@ -205,7 +241,8 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
         let from_variable = || variable(&setting.variable()).map(|value| (setting.variable(), split(setting, &value)));
         let from_file = || file.get(setting.name).cloned();
         let Some((subject, values)) = given.or_else(from_variable).or_else(from_file) else { continue };
-        for value in values.iter().filter(|value| !value.is_empty()) {
+        // Nothing means no for a switch, as in PHP, and elsewhere that the default stands.
+        for value in values.iter().filter(|value| !value.is_empty() || setting.is_switch()) {
             (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
         }
     }
@@ -217,7 +254,7 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
 pub fn help() -> String {
     let usage = "Usage: phpws [OPTIONS] [ADDRESS [PORT]]\n\n\
         ADDRESS is a host or an IP address, or ws:// tcp:// wss:// ssl:// and host[:port];\n\
-        wss and ssl mean TLS. Every option may also stand in the environment (--max-per-ip is\n\
+        wss and ssl mean TLS. Every setting up to --page may also stand in the environment (--max-per-ip is\n\
         PHPWS_MAX_PER_IP) and in the configuration file (max-per-ip = 10 under\n\
         [websocketserver], or PHP's own key); a switch takes =on or =off.";
     options().usage(usage)
@@ -291,24 +328,28 @@ pub fn parse_file(text: &str, subject: &str, variable: &impl Fn(&str) -> Option<
     for Entry { line, section, key, value } in ini::parse(text, variable).map_err(|problem| StartError::new(subject, problem))? {
         let failed = |problem: &str| StartError::new(format_args!("{subject}: line {line}"), problem);
         match section.as_str() {
-            "" | "websocketserver" => {
-                let setting = SETTINGS.iter().find(|setting| setting.name == key || !key.is_empty() && setting.php == key);
-                let setting = setting.ok_or_else(|| failed(&format!("unknown key '{key}'; see phpws --help")))?;
+            "" | "websocketserver" | "jsauth" => {
+                let setting = find(&section, &key).ok_or_else(|| failed(&format!("unknown key '{key}'; see phpws --help")))?;
                 let entry = values.entry(setting.name).or_insert_with(|| (format!("{subject}: line {line}: {key}"), Vec::new()));
                 if !setting.many {
                     entry.1.clear();
                 }
                 entry.1.extend(split(setting, &value));
             }
-            "jsauth" if key == "require" && switch(&value) != Ok(false) => {
-                return Err(failed("[jsauth] require: sessions are not checked by this version; set it to false"));
-            }
-            // The original's other sections do not concern the server.
-            "jsauth" | "develop" => {}
+            // The original's other section does not concern the server.
+            "develop" => {}
             other => return Err(failed(&format!("unknown section [{other}]; ours is [websocketserver]"))),
         }
     }
     Ok(values)
+}
+
+/// The setting of a key: ours or PHP's under `[websocketserver]`, PHP's under `[jsauth]`.
+fn find(section: &str, key: &str) -> Option<&'static Setting> {
+    match section {
+        "jsauth" => SETTINGS.iter().find(|setting| setting.php.strip_prefix("jsauth.") == Some(key)),
+        _ => SETTINGS.iter().find(|setting| setting.name == key || !key.is_empty() && setting.php == key),
+    }
 }
 
 fn check_together(settings: &Settings) -> Result<(), StartError> {

@@ -19,6 +19,8 @@ pub(crate) struct Socket {
     pub(crate) own: SocketAddr,
     pub(crate) stage: Stage,
     pub(crate) peer: Peer,
+    /// When the message that is under way began.
+    pub(crate) message_began: Option<Instant>,
     /// When the connection is up for its next check; moved as the connection goes on.
     pub(crate) deadline: Option<Instant>,
     /// The reminder that is set for it; it may be earlier.
@@ -54,7 +56,16 @@ pub(crate) enum Peer {
 
 impl Socket {
     pub(crate) fn new(stream: Stream, own: SocketAddr, stage: Stage, deadline: Instant) -> Socket {
-        Socket { stream, own, stage, peer: Peer::Talking, deadline: Some(deadline), reminder: None, unread: false }
+        Socket {
+            stream,
+            own,
+            stage,
+            peer: Peer::Talking,
+            message_began: None,
+            deadline: Some(deadline),
+            reminder: None,
+            unread: false,
+        }
     }
 
     /// Whether the connection waits for the rest of a message.

@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
+use crate::sessions::Sessions;
 use crate::socket::{Peer, Socket, Stage};
 use crate::tls::{Stream, Tls};
 
@@ -62,6 +63,7 @@ pub struct WebSocketServer {
     listener: Option<TcpListener>,
     local: SocketAddr,
     tls: Option<Tls>,
+    sessions: Option<Sessions>,
     signals: Option<Signals>,
     stopper: Arc<Waker>,
     on_hangup: Option<Box<dyn FnMut()>>,
@@ -121,6 +123,7 @@ impl WebSocketServer {
             listener: Some(listener),
             local,
             tls,
+            sessions: None,
             signals: None,
             stopper,
             on_hangup: None,
@@ -150,6 +153,11 @@ impl WebSocketServer {
             true => Ok(()),
             false => Err(StartError::new("fallback resource", "there is one already")),
         }
+    }
+
+    /// Admits browsers only with a PHP session; backends are admitted by their host as before.
+    pub fn require_session(&mut self, sessions: Option<Sessions>) {
+        self.sessions = sessions;
     }
 
     /// The address it listens on, with the port the system chose.

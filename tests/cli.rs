@@ -158,17 +158,24 @@ fn a_bad_file_names_its_line() {
         ("key.ini", "[websocketserver]\n\nmaxPerIp = 3\n", "line 3: unknown key 'maxPerIp'; see phpws --help"),
         ("value.ini", "maxClients = x\n", "line 1: maxClients: 'x' is not a whole number in range"),
         ("section.ini", "[server]\na = 1\n", "line 2: unknown section [server]; ours is [websocketserver]"),
-        (
-            "auth.ini",
-            "[jsauth]\nrequire = true\n",
-            "line 2: [jsauth] require: sessions are not checked by this version; set it to false",
-        ),
+        ("auth.ini", "[jsauth]\nrequired = true\n", "line 2: unknown key 'required'; see phpws --help"),
         ("syntax.ini", "[websocketserver\n", "line 1: a section lacks its ]"),
     ] {
         let path = file(name, text);
         let path = path.to_str().unwrap();
         assert_eq!(refusal(&phpws(&["--config", path])), (1, format!("--config {path}: {expected}")));
     }
+}
+
+#[test]
+fn a_required_session_needs_a_directory() {
+    let config = file("auth2.ini", "[jsauth]\nrequire=true\nssp=${PHPWS_TEST_NOTHING}\ncookie_name = \"SID\"\nkey = ok\n");
+    let config = config.to_str().unwrap();
+    let expected = "--require-session: needs PHP's session.save_path: give --session-path DIR";
+    assert_eq!(refusal(&phpws(&["--check", "--config", config])), (1, expected.to_owned()));
+    let (status, line) = refusal(&phpws(&["--check", "--config", config, "--session-path", "/nonexistent"]));
+    assert!(status == 1 && line.starts_with("--session-path: the directory /nonexistent can't be entered: "), "{line}");
+    assert!(phpws(&["--check", "--config", config, "--session-path", "/tmp"]).status.success());
 }
 
 #[test]

@@ -278,3 +278,22 @@ fn a_proxy_header_may_come_in_pieces_and_must_be_right() {
     let mut silent = proxied(&server, b"PROXY TCP4 ", "");
     silent.rest();
 }
+
+#[test]
+fn a_browser_needs_a_live_session_before_the_101_and_a_backend_its_host() {
+    let dir = std::env::temp_dir().join(format!("phpws-sessions-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("sess_good"), "user|s:3:\"ann\";allowconnect|b:1;").unwrap();
+    std::fs::write(dir.join("sess_bad"), "user|s:3:\"ann\";allowconnect|b:0;").unwrap();
+    let server = Phpws::start(&["--require-session", "--session-path", dir.to_str().unwrap()]);
+    for cookie in ["", "Cookie: PHPSESSID=bad\r\n", "Cookie: PHPSESSID=../sess_good\r\n", "Cookie: PHPSESSID=none\r\n"] {
+        let mut client = server.connect();
+        client.send(request("/web", cookie).as_bytes());
+        assert!(client.head().starts_with("HTTP/1.1 403 "), "{cookie}");
+        assert_eq!(client.rest(), b"No live session\n");
+    }
+    server.log_line("Client handshake status: unauthorized");
+    server.ready_on("/web", "Cookie: a=b; PHPSESSID=good\r\n");
+    server.ready_on("/php", "Client-Type: php\r\n");
+    std::fs::remove_dir_all(&dir).unwrap();
+}

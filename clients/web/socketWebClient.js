@@ -65,7 +65,7 @@ export function socketWebClient(server, ...rest) {
 
   function setCallback(type, callback) {
     const name = String(type).toLowerCase();
-    if (name in callbacks && typeof callback === 'function') {
+    if (Object.hasOwn(callbacks, name) && typeof callback === 'function') {
       callbacks[name] = callback;
     } else {
       complain(`No callback "${type}" set: it takes status, ready, readMessage or close, and a function`);
@@ -107,7 +107,7 @@ export function socketWebClient(server, ...rest) {
     if (socket === null) {
       letGo();
       finish('Disconnected');
-    } else if (ownUuid === null && queue.length === 1) {
+    } else if (ownUuid === null && queue.length === 1) { // nothing worth waiting for
       lost({ code: 1000, reason: '', wasClean: true });
     } else {
       expectWithin(options.closeTimeout);
@@ -133,10 +133,11 @@ export function socketWebClient(server, ...rest) {
 
   function lost({ code, reason, wasClean }) {
     const hopeless = inFlight && isHopeless(queue[0], code) ? queue.shift() : null;
+    const what = ownUuid === null ? 'No connection' : 'Connection lost';
     letGo();
     hopeless?.reject?.(new Error(`The server closed with ${code} instead of taking the message`));
     if (state === 'leaving' || !options.reconnect) {
-      finish(state === 'leaving' ? 'Disconnected' : reason || 'Connection lost');
+      finish(state === 'leaving' ? 'Disconnected' : what);
       callbacks.close({ code, reason, wasClean, reconnect: false });
       return;
     }
@@ -144,7 +145,7 @@ export function socketWebClient(server, ...rest) {
     attempts += 1;
     state = 'waiting';
     deadline = options.setTimeout(connect, delay);
-    status(`Connection lost, reconnecting in ${Math.ceil(delay / 1000)} s`, { delay, attempt: attempts });
+    status(`${what}, reconnecting in ${Math.ceil(delay / 1000)} s`, { delay, attempt: attempts });
     callbacks.close({ code, reason, wasClean, reconnect: true, delay });
     if (hopeless !== null) {
       complain(`Gave up a message after ${hopeless.sends} tries; the server closed with ${code}`);
@@ -163,51 +164,43 @@ export function socketWebClient(server, ...rest) {
   function nextDelay() {
     const delay = Math.min(options.reconnectDelay * 2 ** attempts, options.reconnectDelayMax);
     const base = busy ? Math.max(delay, options.reconnectDelayBusy) : delay;
+    busy = false;
     return base * (1 - options.reconnectJitter * options.random());
   }
 
-  function expectWithin(ms) {
+  // A long message on a slow line is no silence: as long as it moves, there is more time.
+  function expectWithin(ms, unsentBefore = Infinity) {
     options.clearTimeout(deadline);
-    const silence = { code: 1006, reason: 'The server does not answer', wasClean: false };
-    deadline = options.setTimeout(() => lost(silence), ms);
+    deadline = options.setTimeout(() => {
+      const unsent = socket.bufferedAmount;
+      if (unsent > 0 && unsent < unsentBefore) {
+        expectWithin(ms, unsent);
+      } else {
+        lost({ code: 1006, reason: 'The server does not answer', wasClean: false });
+      }
+    }, ms);
   }
 
   // ---- what the server says
 
   function receive(data) {
-    let packet = null;
-    try {
-      packet = JSON.parse(data);
-    } catch {
-      // complained of below, with all else that is no packet
-    }
-    if (packet === null || typeof packet !== 'object') {
-      complain(`Not a JSON packet from the server: ${String(data).slice(0, 80)}`);
-      return;
+    const packet = parse(data);
+    if (packet === null) {
+      return complain(`Not a packet of the server: ${String(data).slice(0, 80)}`);
     }
     switch (packet.opcode) {
-      case 'ready':
-        welcomed(packet);
-        break;
-      case 'next':
-        acknowledged(packet);
-        break;
-      case 'close':
-        dismissed(packet);
-        break;
-      default:
-        callbacks.readmessage(packet);
+      case 'ready': return welcomed(packet);
+      case 'next': return acknowledged(packet);
+      case 'close': return dismissed(packet);
+      default: return callbacks.readmessage(packet);
     }
   }
 
   function welcomed(packet) {
     options.clearTimeout(deadline);
     ownUuid = packet.uuid;
-    busy = false;
     if (state === 'leaving') {
-      expectWithin(options.closeTimeout);
-      flush();
-      return;
+      return flush();
     }
     state = 'ready';
     stable = options.setTimeout(() => { attempts = 0; }, options.stableAfter);
@@ -235,7 +228,7 @@ export function socketWebClient(server, ...rest) {
       state = 'closing';
     }
     expectWithin(options.closeTimeout);
-    status(packet.error ? `Closed by the server: ${packet.error}` : 'Closed by the server', { error: packet.error });
+    status('Closed by the server', { error: packet.error });
   }
 
   // ---- what the page says
@@ -243,10 +236,10 @@ export function socketWebClient(server, ...rest) {
   // Sends the first message of the queue, if the server waits for one. It stays there until `next`.
   function flush() {
     const mayTalk = ownUuid !== null && (state === 'ready' || state === 'leaving');
-    if (inFlight || !mayTalk || queue.length === 0) {
+    const entry = queue[0];
+    if (inFlight || !mayTalk || entry === undefined) {
       return;
     }
-    const entry = queue[0];
     entry.sends += 1;
     inFlight = true;
     expectWithin(state === 'leaving' ? options.closeTimeout : options.replyTimeout);
@@ -279,10 +272,10 @@ export function socketWebClient(server, ...rest) {
     const entry = { packet, sends: 0, ...more };
     if (message?.opcode === 'quit') {
       quit(entry); // also when it is sent as a message it must not end in a reconnect
-      return null;
+    } else {
+      queue.push(entry);
+      flush();
     }
-    queue.push(entry);
-    flush();
     return null;
   }
 
@@ -333,10 +326,19 @@ export function socketWebClient(server, ...rest) {
   };
 }
 
+function parse(data) {
+  try {
+    const packet = JSON.parse(data);
+    return typeof packet === 'object' ? packet : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The URL behind PHP's ways to write an address; what is left out is taken from the page. */
 function address(server, app, page) {
   const [scheme, host] = server.includes('://') ? server.split('://', 2) : ['', server];
-  if (scheme !== '' && !(scheme.toLowerCase() in SECURE)) {
+  if (scheme !== '' && !Object.hasOwn(SECURE, scheme.toLowerCase())) {
     throw new TypeError(`socketWebClient: unknown scheme ${scheme}://, use ws:// or wss://`);
   }
   // Browsers refuse ws:// on an https page, whatever was asked for.

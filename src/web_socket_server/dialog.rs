@@ -18,7 +18,6 @@ impl WebSocketServer {
     /// Takes the first `count` bytes of the buffer as the connection's next ones.
     pub(super) fn received(&mut self, id: SocketId, count: usize) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        let was_mid_message = socket.is_mid_message();
         match &mut socket.stage {
             Stage::Head(head) => {
                 head.extend_from_slice(&self.buffer[..count]);
@@ -28,18 +27,19 @@ impl WebSocketServer {
             Stage::Raw(_) => self.raw_messages(id, count),
             Stage::ProxyHeader | Stage::Ignored => {}
         }
-        self.move_deadline(id, was_mid_message);
+        self.move_deadline(id);
     }
 
-    /// After bytes came: a message that has just begun must end in time, and so must silence.
-    fn move_deadline(&mut self, id: SocketId, was_mid_message: bool) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        if !self.server.is_open(id) || was_mid_message && socket.is_mid_message() {
-            return;
-        }
-        let limits = self.server.limits();
-        let timeout = if socket.is_mid_message() { limits.message_timeout } else { limits.idle_timeout };
-        socket.deadline = (!timeout.is_zero()).then(|| self.server.now + timeout);
+    /// After bytes came: a message that is under way must end in time, and so must silence.
+    fn move_deadline(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id).filter(|_| self.server.is_open(id)) else { return };
+        let (now, limits) = (self.server.now, self.server.limits());
+        let (from, timeout) = if socket.is_mid_message() {
+            (*socket.message_began.get_or_insert(now), limits.message_timeout)
+        } else {
+            (now, limits.idle_timeout)
+        };
+        socket.deadline = (!timeout.is_zero()).then(|| from + timeout);
         self.remind(id);
     }
 
@@ -133,11 +133,21 @@ impl WebSocketServer {
                 log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
                 Err(Refusal::forbidden("This origin is not allowed"))
             }
+            ClientType::Websocket => self.check_session(id, request),
             ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
                 Err(Refusal::forbidden("No connection allowed from this address"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Browsers come with a PHP session, where the server asks for one.
+    fn check_session(&self, id: SocketId, request: &Request) -> Result<(), Refusal> {
+        let Some(sessions) = &self.sessions else { return Ok(()) };
+        sessions.check(request).map_err(|reason| {
+            log::info!("{id}, Client handshake status: unauthorized, {reason}");
+            Refusal::forbidden("No live session")
+        })
     }
 
     /// Backends come from the server's own host or from allowed ones.
@@ -196,7 +206,7 @@ impl WebSocketServer {
     pub(super) fn handshake_timed_out(&mut self, id: SocketId) {
         let socket = &self.sockets[id];
         let raw_head = match &socket.stage {
-            Stage::Head(head) if head.starts_with(raw::GREETING) => Some(head.len()),
+            Stage::Head(head) if self.server.limits().raw_dialect && head.starts_with(raw::GREETING) => Some(head.len()),
             _ => None,
         };
         if socket.stream.is_handshaking() {
@@ -212,7 +222,7 @@ impl WebSocketServer {
     /// PHP's `foreach` over `readDecode`.
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Frames(inbox), peer, .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Frames(inbox), peer, message_began, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &mut buffer[..count];
         server.spend(id, 0, count);
         loop {
@@ -222,6 +232,9 @@ impl WebSocketServer {
                 Err(error) => return self.protocol_error(id, error),
             };
             log::trace!("#{id} < {}", elided(&event));
+            if matches!(event, Event::Text(_) | Event::Binary(_)) {
+                *message_began = None;
+            }
             match event {
                 // A closing client is only listened to for its close frame.
                 Event::Close(code, _) => {
@@ -251,16 +264,20 @@ impl WebSocketServer {
 
     fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Raw(inbox), .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Raw(inbox), message_began, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &buffer[..count];
         while server.is_open(id) {
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
+                    *message_began = None;
                     log::trace!("#{id} < {}", Elided(Opcode::Text, &message));
                     extract_message(server, all_apps, id, Message::from_bytes(&message));
                 }
                 Ok(None) => break,
-                Err(raw::TooBig) => server.dismiss(id, Some("Message too big"), CloseCode::MESSAGE_TOO_BIG),
+                Err(raw::TooBig) => {
+                    log::info!("Message too big from socket #{id}");
+                    server.dismiss(id, Some("Message too big"), CloseCode::MESSAGE_TOO_BIG);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 import { socketWebClient } from './socketWebClient.js';
 
 const MOST_HEARD = 50;
-const LONGEST_HEARD = 1_000;
+const LONGEST_TEXT = 1_000;
 
 const $ = (id) => document.getElementById(id);
 const client = socketWebClient('', '/web');
@@ -13,27 +13,26 @@ const client = socketWebClient('', '/web');
 // ---- connection
 
 const WORDS = {
-  connecting: () => 'Connecting…',
-  ready: () => 'Connected',
-  closing: () => 'Closed by the server',
-  waiting: ({ delay, attempt }) => `Reconnecting in ${Math.ceil(delay / 1000)} s (try ${attempt})`,
-  leaving: () => 'Disconnecting…',
-  closed: () => 'Disconnected',
+  connecting: 'Connecting…',
+  ready: 'Connected',
+  closing: 'Closed by the server',
+  waiting: 'Reconnecting',
+  leaving: 'Disconnecting…',
+  closed: 'Disconnected',
 };
 
-let delayed = { delay: 0, attempt: 0 };
-
-client.setCallback('status', (text, detail) => {
-  if (detail.state === 'waiting' && detail.delay !== undefined) {
-    delayed = detail;
+client.setCallback('status', (text, { state, delay, attempt, error }) => {
+  $('status').dataset.state = state;
+  $('status').textContent = delay === undefined
+    ? WORDS[state]
+    : `Reconnecting in ${Math.ceil(delay / 1000)} s (try ${attempt})`;
+  if (error !== undefined || state === 'ready') {
+    $('reason').textContent = error ?? '';
   }
-  $('status').dataset.state = detail.state;
-  $('status').textContent = WORDS[detail.state](delayed);
-  $('status').title = text;
   showUuid();
   const open = client.isOpen();
-  $('connect').disabled = open || detail.state === 'connecting' || detail.state === 'leaving';
-  $('disconnect').disabled = detail.state === 'closed' || detail.state === 'leaving';
+  $('connect').disabled = open || state === 'connecting' || state === 'leaving';
+  $('disconnect').disabled = state === 'closed' || state === 'leaving';
   $('echo').disabled = !open;
   $('backend').disabled = !open || working;
 });
@@ -41,8 +40,12 @@ client.setCallback('status', (text, detail) => {
 client.setCallback('ready', showUuid);
 
 client.setCallback('readMessage', (packet) => {
-  const show = { broadcast: heard, echo: echoed, feedback: reported }[packet.opcode];
-  show?.(packet);
+  switch (packet.opcode) {
+    case 'broadcast': return heard(packet);
+    case 'echo': return echoed(packet);
+    case 'feedback': return reported(packet);
+    default: return undefined; // an application's own opcodes are not for this page
+  }
 });
 
 $('connect').onclick = client.init;
@@ -86,6 +89,11 @@ async function copy(button, source) {
 
 // ---- others
 
+function textOf(message) {
+  const text = typeof message === 'string' ? message : JSON.stringify(message) ?? '';
+  return text.slice(0, LONGEST_TEXT);
+}
+
 $('talk').onsubmit = async (event) => {
   event.preventDefault();
   const message = $('say').value.trim();
@@ -104,12 +112,11 @@ $('talk').onsubmit = async (event) => {
 };
 
 function heard({ message, fromUUID }) {
-  const text = typeof message === 'string' ? message : JSON.stringify(message) ?? '';
   const item = document.createElement('li');
   const from = document.createElement('small');
   const who = typeof fromUUID === 'string' ? fromUUID.slice(0, 8) : 'another client';
   from.textContent = `${who}, ${new Date().toLocaleTimeString()}`;
-  item.append(text.slice(0, LONGEST_HEARD), from);
+  item.append(textOf(message), from);
   $('others').prepend(item);
   while ($('others').childElementCount > MOST_HEARD) {
     $('others').lastElementChild.remove();
@@ -168,7 +175,7 @@ async function work(backend, uuid) {
 }
 
 function reported({ message, progress }) {
-  $('feedback').textContent = typeof message === 'string' ? message : JSON.stringify(message);
+  $('feedback').textContent = textOf(message);
   if (typeof progress === 'number') {
     $('progress').value = progress;
     $('progress').textContent = `${progress} %`;

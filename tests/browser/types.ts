@@ -1,0 +1,40 @@
+// Compiled, never run: a page in TypeScript that uses all there is, and the errors it must get.
+import client, { socketWebClient, type Packet, type State } from 'phpws-web-client';
+
+const sock = socketWebClient('ws://127.0.0.1:8095', '/web', { reconnect: false, queueLimit: 0 });
+socketWebClient();
+socketWebClient('');
+socketWebClient('ssl://host', 8096, '/web', { maxSends: 0 });
+socketWebClient(undefined, '8096');
+client('', '/php', { WebSocket, location, random: () => 0, setTimeout: window.setTimeout });
+
+sock.setCallback('ready', (packet) => packet.uuid.length);
+sock.setCallback('ReadMessage', (packet: Packet) => packet.opcode.length);
+sock.setCallback('readMessage', (packet) => packet['progress']);
+sock.setCallback('Status', (text, detail) => {
+  const state: State = detail.state;
+  return text + state + (detail.delay ?? 0);
+});
+sock.setCallback('close', ({ code, reconnect }) => reconnect ? code : 0);
+sock.setCallbackStatus((text) => text.length);
+sock.setCallbackReady(() => sock.broadcast({ any: ['json'] }));
+sock.setCallbackReadMessage(({ message }) => message);
+sock.setCallbackClose(() => undefined);
+
+document.body.onclick = sock.init;
+document.body.ondblclick = sock.quit;
+
+const taken: boolean = sock.sendMsg({ opcode: 'echo' }) && sock.echo(1) && sock.feedback('hi', 'uuid');
+const fyi: Promise<string> = sock.sendAsync({ opcode: 'broadcast', message: 'hi' });
+const uuid: string | null = sock.uuid();
+const open: boolean = sock.isOpen();
+export default [taken, fyi, uuid, open];
+
+// @ts-expect-error there is no such callback
+sock.setCallback('message', () => undefined);
+// @ts-expect-error the packet is no string
+sock.setCallback('ready', (packet: string) => packet);
+// @ts-expect-error uuid may be null
+sock.uuid().length;
+// @ts-expect-error there is no such option
+socketWebClient('', '/web', { reconect: false });
