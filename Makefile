@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client clean
+.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak clean
 
 # Builds the server and starts it.
 run:
@@ -52,6 +52,29 @@ web-client:
 php:
 	cargo build --release --locked
 	tests/php/run.sh
+
+# Licences, versions and sources of the dependencies (needs cargo-deny).
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked"; exit 1; }
+	cargo deny --locked check licenses bans sources
+
+# What a TLS scanner says (needs sslscan).
+tls-scan:
+	cargo build --release --locked
+	tests/security/tls-scan
+
+# Slow, stuck, flooding and lying peers; floods, faults, memory.
+hostile:
+	cargo test --release --locked --test hostile -- --nocapture --test-threads=1
+
+# Two thousand clients that come, talk and vanish at random; PHPWS_SOAK_SECONDS says how long.
+soak:
+	cargo test --release --locked --test soak -- --nocapture --test-threads=1
+
+# A short run of every fuzz target; SECONDS_EACH says how long (needs cargo-fuzz).
+SECONDS_EACH ?= 10
+fuzz:
+	fuzz/run $(SECONDS_EACH)
 
 clean:
 	cargo clean

@@ -189,6 +189,11 @@ fn chunks_between_buffer_on_and_off_become_one_message() {
     }
     client.say("bufferOFF");
     assert_eq!(client.text(), "{\"opcode\":\"echo\",\"a\":1}");
+    for part in [&b"bufferON"[..], b"{\"opcode\":\"echo\"}", b"bufferOFF"] {
+        client.send(&masked(true, 2, part));
+        assert_eq!(client.text(), NEXT);
+    }
+    assert_eq!(client.text(), "{\"opcode\":\"echo\"}");
     client.say("bufferOFF");
     client.say("{\"opcode\":\"bufferON\"}");
     assert!(client.is_silent(QUIET));

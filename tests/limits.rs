@@ -172,6 +172,21 @@ fn a_message_must_come_in_time() {
 }
 
 #[test]
+fn messages_that_each_come_in_time_never_add_up_to_a_timeout() {
+    let server = Phpws::start(&["--message-timeout", "0.4"]);
+    let (mut client, _) = server.browser();
+    let frame = masked(true, 1, b"{}");
+    let (head, tail) = frame.split_at(3);
+    client.send(head);
+    for _ in 0..12 {
+        std::thread::sleep(Duration::from_millis(60));
+        // Every read ends inside a frame, though a message has ended in it.
+        client.send(&[tail, head].concat());
+        assert_eq!(client.text(), util::NEXT);
+    }
+}
+
+#[test]
 fn silence_ends_only_where_a_setting_says_so() {
     let server = Phpws::start(&["--idle-timeout", "0.4", "--ping-interval", "0"]);
     let (mut talker, _) = server.browser();

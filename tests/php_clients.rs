@@ -251,7 +251,8 @@ fn a_raw_message_is_bounded_and_timed() {
 
 #[test]
 fn one_setting_turns_the_raw_dialect_off() {
-    let server = Phpws::start(&["--raw-dialect=off"]);
+    let server = Phpws::start(&["--raw-dialect=off", "--handshake-timeout", "0.3"]);
+    assert!(raw_answer(&server, "php process\n").starts_with("HTTP/1.1 408 "));
     let answer = raw_answer(&server, "php process\nGET /php HTTP/1.1\n\n");
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
 }
