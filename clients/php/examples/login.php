@@ -4,7 +4,7 @@
  * A page that logs visitors in, for a server that admits nobody else (docs/sessions.md). To try it:
  *
  *     mkdir -m 700 /tmp/sessions
- *     phpws --session-path /tmp/sessions
+ *     phpws --require-session --session-path /tmp/sessions
  *     php -d session.save_path=/tmp/sessions -S 127.0.0.1:8000 -t clients
  *
  * and open http://127.0.0.1:8000/php/examples/login.php. Server and page must have the same host
