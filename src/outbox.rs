@@ -40,6 +40,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// What the queue costs in memory: the bytes, and the bookkeeping of each run.
+    pub fn cost(&self) -> usize {
+        const RUN: usize = 64;
+        self.bytes + RUN * self.runs.len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
@@ -62,10 +68,15 @@ impl Outbox {
         }
     }
 
-    /// Queues bytes that other outboxes hold too.
-    pub fn push_shared(&mut self, bytes: Rc<[u8]>) {
+    /// Queues bytes that other outboxes hold too. Small ones behind others are copied: that is less
+    /// than another run costs.
+    pub fn push_shared(&mut self, bytes: &Rc<[u8]>) {
+        const SMALL: usize = 512;
+        if !self.is_empty() && bytes.len() <= SMALL {
+            return self.push_with(false, |run| run.extend_from_slice(bytes));
+        }
         self.bytes += bytes.len();
-        self.runs.push_back(Run::Shared(bytes));
+        self.runs.push_back(Run::Shared(bytes.clone()));
     }
 
     /// Fills `slices` with what is to be written next and says how many it filled.
@@ -130,11 +141,13 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, false, b"ab");
         push(&mut outbox, false, b"cd");
-        outbox.push_shared(Rc::from(&b"ef"[..]));
+        outbox.push_shared(&Rc::from(&b"ef"[..]));
+        outbox.push_shared(&Rc::from([b'x'; 600]));
         push(&mut outbox, true, b"gh");
         push(&mut outbox, true, b"ij");
-        assert_eq!(front(&outbox), [&b"abcd"[..], b"ef", b"gh", b"ij"]);
-        assert_eq!(outbox.bytes(), 10);
+        assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);
+        assert_eq!(outbox.bytes(), 610);
+        assert_eq!(outbox.cost(), 610 + 4 * 64);
     }
 
     #[test]

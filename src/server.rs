@@ -354,7 +354,7 @@ impl Server {
     }
 
     fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
-        self.clients[id].outbox.push_shared(encoded.clone());
+        self.clients[id].outbox.push_shared(encoded);
         self.queued(id);
     }
 
@@ -362,7 +362,7 @@ impl Server {
     fn queued(&mut self, id: SocketId) {
         self.mark_dirty(id);
         let client = &mut self.clients[id];
-        if client.outbox.bytes() > self.limits.max_outbox {
+        if client.outbox.cost() > self.limits.max_outbox {
             log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
             client.outbox.discard_unsent();
             let code = CloseCode::TRY_AGAIN_LATER.0.to_be_bytes();

@@ -27,6 +27,10 @@ pub(crate) struct Socket {
     pub(crate) reminder: Option<Instant>,
     /// Whether it had more to read than one turn allows, and waits for its next turn.
     pub(crate) unread: bool,
+    /// Whether the system has told of the end, which a read may come short of.
+    pub(crate) read_to_end: bool,
+    /// Whether the server has ended its side.
+    pub(crate) said_goodbye: bool,
 }
 
 /// What the bytes are.
@@ -65,6 +69,8 @@ impl Socket {
             deadline: Some(deadline),
             reminder: None,
             unread: false,
+            read_to_end: false,
+            said_goodbye: false,
         }
     }
 

@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slotmap::SlotMap;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
 use crate::client::{Client, SocketId, State};
@@ -108,7 +108,7 @@ impl WebSocketServer {
             StartError::new(format_args!("address {address}"), format_args!("{error}{way_out}"))
         };
         let socket_address = address.resolve().map_err(failed)?;
-        let mut listener = TcpListener::bind(socket_address).map_err(failed)?;
+        let mut listener = listen(socket_address).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let poll = Poll::new().map_err(failed)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed)?;
@@ -244,7 +244,12 @@ impl WebSocketServer {
         if event.is_writable() {
             self.flush(id);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        let ended = event.is_read_closed() || event.is_error();
+        if ended && let Some(socket) = self.sockets.get_mut(id) {
+            // The end may have come with the last bytes, and then it has no event of its own.
+            socket.read_to_end = true;
+        }
+        if event.is_readable() || ended {
             self.readable(id);
         }
     }
@@ -326,7 +331,7 @@ impl WebSocketServer {
             match socket.stream.read(&mut self.buffer) {
                 Ok(0) => return self.hang_up(id, Peer::Finished),
                 Ok(count) => {
-                    let drained = socket.stream.is_drained(count, &self.buffer);
+                    let drained = !socket.read_to_end && socket.stream.is_drained(count, &self.buffer);
                     self.received(id, count);
                     if drained {
                         return;
@@ -395,6 +400,18 @@ impl WebSocketServer {
         let grace = self.server.limits().close_timeout + STOP_GRACE;
         self.server.deadlines.set(self.server.now + grace, Deadline::Stop);
     }
+}
+
+/// A listening socket that keeps many connects waiting: a burst of clients after a restart must not be
+/// told to try again by their own system, a second later.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 4096;
+    let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// `PHP_OS` as PHP spells it.

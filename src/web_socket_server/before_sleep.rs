@@ -62,7 +62,8 @@ impl WebSocketServer {
         if client.state != State::Closed || waits {
             return;
         }
-        let goodbye = socket.stream.shutdown();
+        // Once: each shutdown wakes the poll anew.
+        let goodbye = if std::mem::replace(&mut socket.said_goodbye, true) { Ok(()) } else { socket.stream.shutdown() };
         if socket.peer > Peer::Talking || goodbye.is_err() {
             self.sockets.remove(id);
             self.server.clients.remove(id);

@@ -37,6 +37,7 @@ impl WebSocketServer {
         let (from, timeout) = if socket.is_mid_message() {
             (*socket.message_began.get_or_insert(now), limits.message_timeout)
         } else {
+            socket.message_began = None;
             (now, limits.idle_timeout)
         };
         socket.deadline = (!timeout.is_zero()).then(|| from + timeout);
