@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::deadlines::after;
 use crate::outbox::Outbox;
 use crate::resource::{AppId, Message};
 use crate::rfc6455::Request;
@@ -231,7 +232,7 @@ impl Pace {
 
     pub(crate) fn released(&mut self, now: Instant, pause: Duration) {
         self.credits = self.credits.saturating_sub(1);
-        self.next = now + pause;
+        self.next = after(now, pause);
     }
 }
 

@@ -47,13 +47,26 @@ impl Deadlines {
         self.heap.peek().map(|Reverse((when, ..))| when.saturating_duration_since(now))
     }
 
-    /// The next reminder that is due.
-    pub fn pop(&mut self, now: Instant) -> Option<Deadline> {
+    /// Marks the present: what is set from here on, a sweep that began before does not see.
+    pub fn mark(&self) -> u64 {
+        self.serial
+    }
+
+    /// The next reminder that is due and was set before the mark.
+    pub fn pop(&mut self, now: Instant, mark: u64) -> Option<Deadline> {
         match self.heap.peek() {
-            Some(Reverse((when, ..))) if *when <= now => self.heap.pop().map(|Reverse((.., what))| what),
+            Some(Reverse((when, serial, _))) if *when <= now && *serial <= mark => {
+                self.heap.pop().map(|Reverse((.., what))| what)
+            }
             _ => None,
         }
     }
+}
+
+/// The moment after a delay; one that is longer than any server runs counts as that.
+pub fn after(now: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(1 << 30);
+    now + delay.min(FAR)
 }
 
 #[cfg(test)]
@@ -67,12 +80,25 @@ mod tests {
         deadlines.set(start + Duration::from_secs(2), Deadline::Ping);
         deadlines.set(start + Duration::from_secs(1), Deadline::Accept);
         deadlines.set(start + Duration::from_secs(1), Deadline::Stop);
-        assert_eq!(deadlines.pop(start), None);
+        assert_eq!(deadlines.pop(start, deadlines.mark()), None);
         assert!(deadlines.sleep(start) >= Some(Duration::from_secs(1)));
-        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), Some(Deadline::Accept));
-        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), Some(Deadline::Stop));
-        assert_eq!(deadlines.pop(start + Duration::from_secs(1)), None);
-        assert_eq!(deadlines.pop(start + Duration::from_secs(3)), Some(Deadline::Ping));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1), deadlines.mark()), Some(Deadline::Accept));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1), deadlines.mark()), Some(Deadline::Stop));
+        assert_eq!(deadlines.pop(start + Duration::from_secs(1), deadlines.mark()), None);
+        assert_eq!(deadlines.pop(start + Duration::from_secs(3), deadlines.mark()), Some(Deadline::Ping));
         assert_eq!(deadlines.sleep(start), None);
+    }
+
+    #[test]
+    fn a_sweep_does_not_see_what_it_sets_itself() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        deadlines.set(start, Deadline::Ping);
+        let mark = deadlines.mark();
+        assert_eq!(deadlines.pop(start, mark), Some(Deadline::Ping));
+        deadlines.set(start, Deadline::Ping);
+        assert_eq!(deadlines.pop(start, mark), None);
+        assert_eq!(deadlines.pop(start, deadlines.mark()), Some(Deadline::Ping));
+        assert!(after(start, Duration::MAX) > start);
     }
 }

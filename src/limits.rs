@@ -42,7 +42,8 @@ pub struct Limits {
     pub allowed_origins: Vec<String>,
     /// Whether a browser's request may lack `Origin`. Default no, as in the document.
     pub allow_missing_origin: bool,
-    /// Proxies whose `X-Forwarded-For` is believed. Default none.
+    /// Proxies whose `X-Forwarded-For` is believed, and with `proxy_protocol` their PROXY header. Default
+    /// none.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections from trusted proxies begin with a PROXY protocol header, version 1 or 2.
     /// Default no.
@@ -123,14 +124,15 @@ impl Limits {
             if !contains(&self.trusted_proxies, ip) {
                 break;
             }
-            match parse_hop(hop) {
-                Some(hop) => ip = hop,
-                None => break,
-            }
+            // Words that are no address must not make a stranger of the proxy's own host.
+            ip = parse_hop(hop).unwrap_or(UNKNOWN);
         }
         ip
     }
 }
+
+/// PHP's address of a client whose address is not known.
+const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// The address under which the connections of `ip` are counted.
 pub(crate) fn counted_address(ip: IpAddr) -> IpAddr {
@@ -176,7 +178,8 @@ mod tests {
         assert_eq!(real_ip("10.0.0.1", "192.0.2.7, 10.0.0.2"), "192.0.2.7");
         assert_eq!(real_ip("10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
         assert_eq!(real_ip("10.0.0.1", "::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(real_ip("10.0.0.1", "unknown"), "10.0.0.1");
-        assert_eq!(real_ip("10.0.0.1", ""), "10.0.0.1");
+        assert_eq!(real_ip("10.0.0.1", "unknown"), "0.0.0.0");
+        assert_eq!(real_ip("10.0.0.1", "192.0.2.7, unknown"), "0.0.0.0");
+        assert_eq!(real_ip("10.0.0.1", ""), "0.0.0.0");
     }
 }

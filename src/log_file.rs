@@ -108,7 +108,7 @@ pub fn init(level: log::LevelFilter, console: bool, file: Option<LogFile>) -> Re
         .filter_module("phpws", level)
         .format(|out, record| {
             let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
-            writeln!(out, "{date};{}", Printable(&record.args().to_string()))
+            writeln!(out, "{date};{}", Line(&record.args().to_string()))
         })
         .target(env_logger::Target::Pipe(Box::new(Sink { console, file })))
         .try_init()
@@ -116,21 +116,41 @@ pub fn init(level: log::LevelFilter, console: bool, file: Option<LogFile>) -> Re
 }
 
 /// Text of a peer as it may stand in a log: control characters, which could forge lines or steer a
-/// terminal, become `\u{…}`.
+/// terminal, become `\u{…}`, and a long text is cut.
 pub struct Printable<'a>(pub &'a str);
+
+impl Printable<'_> {
+    /// The characters that are shown.
+    pub const SHOWN: usize = 128;
+}
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                // Line and paragraph separators, and marks that reverse the direction of writing.
-                '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", character.escape_unicode())?,
-                character if character.is_control() => write!(f, "{}", character.escape_unicode())?,
-                character => f.write_char(character)?,
-            }
-        }
-        Ok(())
+        let mut characters = self.0.chars();
+        escape(characters.by_ref().take(Printable::SHOWN), f)?;
+        characters.next().map_or(Ok(()), |_| f.write_char('…'))
     }
+}
+
+/// A whole line, of which a part may be a peer's after all.
+struct Line<'a>(&'a str);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0.chars(), f)
+    }
+}
+
+fn escape(characters: impl Iterator<Item = char>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for character in characters {
+        match character {
+            // Line and paragraph separators, and marks that reverse the direction of writing.
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", character.escape_unicode())?,
+            character if character.is_control() => write!(f, "{}", character.escape_unicode())?,
+            character => f.write_char(character)?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -141,6 +161,7 @@ mod tests {
     fn a_peer_cannot_forge_a_line() {
         let forged = "x\r\nSun, 1 Jan 2030;Starting\u{1b}[2J\u{202e}";
         let printed = Printable(forged).to_string();
+        assert_eq!(Printable(&"x".repeat(1000)).to_string().chars().count(), Printable::SHOWN + 1);
         assert_eq!(printed, "x\\u{d}\\u{a}Sun, 1 Jan 2030;Starting\\u{1b}[2J\\u{202e}");
     }
 

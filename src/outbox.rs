@@ -23,6 +23,8 @@ pub struct Outbox {
 enum Run {
     Own(Vec<u8>),
     Shared(Rc<[u8]>),
+    /// The text of a frame that is made when its turn comes: then it takes more bytes.
+    Later(Box<str>),
 }
 
 impl Run {
@@ -30,6 +32,7 @@ impl Run {
         match self {
             Run::Own(bytes) => bytes,
             Run::Shared(bytes) => bytes,
+            Run::Later(text) => text.as_bytes(),
         }
     }
 }
@@ -77,6 +80,22 @@ impl Outbox {
         }
         self.bytes += bytes.len();
         self.runs.push_back(Run::Shared(bytes.clone()));
+    }
+
+    /// Queues text that [`make_front`](Self::make_front) makes a frame of.
+    pub fn push_later(&mut self, text: &str) {
+        self.bytes += text.len();
+        self.runs.push_back(Run::Later(text.into()));
+    }
+
+    /// Makes the first run, if it waits for that, into what `encode` appends to the buffer it is given.
+    pub fn make_front(&mut self, encode: impl FnOnce(&str, &mut Vec<u8>)) {
+        if let Some(Run::Later(text)) = self.runs.front() {
+            let mut run = Vec::new();
+            encode(text, &mut run);
+            self.bytes = self.bytes - text.len() + run.len();
+            self.runs[0] = Run::Own(run);
+        }
     }
 
     /// Fills `slices` with what is to be written next and says how many it filled.
@@ -148,6 +167,20 @@ mod tests {
         assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);
         assert_eq!(outbox.bytes(), 610);
         assert_eq!(outbox.cost(), 610 + 4 * 64);
+    }
+
+    #[test]
+    fn a_run_may_be_made_when_its_turn_comes() {
+        let mut outbox = Outbox::default();
+        outbox.push_later("ab");
+        outbox.push_later("cd");
+        assert_eq!(outbox.bytes(), 4);
+        outbox.make_front(|text, run| run.extend(text.repeat(3).bytes()));
+        outbox.make_front(|_, _| panic!("it is made"));
+        assert_eq!(outbox.bytes(), 8);
+        assert!(outbox.advance(6));
+        outbox.make_front(|text, run| run.extend(text.bytes()));
+        assert_eq!(front(&outbox), [b"cd"]);
     }
 
     #[test]

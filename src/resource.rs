@@ -43,7 +43,7 @@ pub trait Resource {
     /// The time asked for with [`Server::call_after`] is over.
     fn on_timer(&mut self, _server: &mut Server, _tag: u64) {}
 
-    /// Whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
+    /// Asked once, at registration, like the two below: whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
     /// `feedback`. Without it the resource is a plain WebSocket server.
     fn dialog(&self) -> bool {
         true
@@ -279,42 +279,66 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AppId(usize);
 
+/// What an application says of itself, asked once when it is registered.
+#[derive(Clone, Copy)]
+pub(crate) struct Traits {
+    pub(crate) dialog: bool,
+    pub(crate) origin_required: bool,
+    pub(crate) keeps_request: bool,
+}
+
+/// As for a path that nobody serves.
+impl Default for Traits {
+    fn default() -> Traits {
+        Traits { dialog: true, origin_required: true, keeps_request: false }
+    }
+}
+
+struct App {
+    path: Box<str>,
+    traits: Traits,
+    resource: Box<dyn Resource>,
+}
+
 /// The applications by path; PHP's `$allApps`.
 #[derive(Default)]
 #[doc(alias = "allApps")]
 pub(crate) struct AllApps {
-    apps: Vec<(Box<str>, Box<dyn Resource>)>,
+    apps: Vec<App>,
     fallback: Option<AppId>,
 }
 
 impl AllApps {
     /// Adds an application; `false` where the path is taken.
-    pub(crate) fn insert(&mut self, path: &str, app: Box<dyn Resource>) -> bool {
-        let free = self.apps.iter().all(|(taken, _)| **taken != *path);
+    pub(crate) fn insert(&mut self, path: &str, resource: Box<dyn Resource>) -> bool {
+        let free = self.apps.iter().all(|app| *app.path != *path);
         if free {
-            self.apps.push((path.into(), app));
+            let traits = Traits {
+                dialog: resource.dialog(),
+                origin_required: resource.origin_required(),
+                keeps_request: resource.keeps_request(),
+            };
+            self.apps.push(App { path: path.into(), traits, resource });
         }
         free
     }
 
     /// Adds the application for every path that has none of its own.
-    pub(crate) fn insert_fallback(&mut self, app: Box<dyn Resource>) -> bool {
-        let free = self.fallback.is_none();
-        if free {
-            self.fallback = Some(AppId(self.apps.len()));
-            self.apps.push(("*".into(), app));
-        }
+    pub(crate) fn insert_fallback(&mut self, resource: Box<dyn Resource>) -> bool {
+        let id = AppId(self.apps.len());
+        let free = self.fallback.is_none() && self.insert("*", resource);
+        self.fallback = self.fallback.or(free.then_some(id));
         free
     }
 
     /// The application of a path.
     pub(crate) fn find(&self, path: &str) -> Option<AppId> {
-        let own = self.apps.iter().position(|(name, _)| **name == *path && path != "*");
+        let own = self.apps.iter().position(|app| *app.path == *path && path != "*");
         own.map(AppId).or(self.fallback)
     }
 
-    pub(crate) fn get(&self, id: AppId) -> &dyn Resource {
-        &*self.apps[id.0].1
+    pub(crate) fn traits(&self, id: AppId) -> Traits {
+        self.apps[id.0].traits
     }
 
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
@@ -326,7 +350,7 @@ impl AllApps {
         client: Option<SocketId>,
         callback: impl FnOnce(&mut dyn Resource, &mut Server),
     ) {
-        let (path, resource) = &mut self.apps[app.0];
+        let App { path, resource, .. } = &mut self.apps[app.0];
         server.app = Some(app);
         let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
         server.app = None;
@@ -345,7 +369,7 @@ impl AllApps {
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.apps.iter().map(|(path, _)| &**path)
+        self.apps.iter().map(|app| &*app.path)
     }
 }
 

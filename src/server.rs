@@ -14,11 +14,11 @@ use slotmap::SecondaryMap;
 use uuid::Uuid;
 
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
-use crate::deadlines::{Deadline, Deadlines};
+use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
 use crate::log_file::Printable;
 use crate::resource::{AppId, Packet};
-use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
+use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
 
 /// The records of all connections, and what may be done with them.
@@ -68,9 +68,9 @@ impl Server {
         &self.limits
     }
 
-    /// The record of a connection; `None` once it is gone.
+    /// The record of a connection; `None` before the application was given it, and after `on_close`.
     pub fn client(&self, id: SocketId) -> Option<&Client> {
-        self.clients.get(id).filter(|client| client.state != State::Handshake)
+        self.clients.get(id).filter(|client| matches!(client.state, State::Open | State::Closing))
     }
 
     /// All clients that are open, of all resources.
@@ -188,13 +188,13 @@ impl Server {
     /// `on_timer` with `tag`. Outside of a callback it does nothing.
     pub fn call_after(&mut self, delay: Duration, tag: u64) {
         if let Some(app) = self.app {
-            self.deadlines.set(self.now + delay, Deadline::App(app, tag));
+            self.deadlines.set(after(self.now, delay), Deadline::App(app, tag));
         }
     }
 
     /// Pings all browser clients and closes those that have not answered the last ping.
     #[doc(alias = "pingClients")]
-    pub fn ping_clients(&mut self) {
+    pub(crate) fn ping_clients(&mut self) {
         let browsers = self.clients().filter(|(_, client)| client.client_type == ClientType::Websocket);
         let ids: Vec<SocketId> = browsers.map(|(id, _)| id).collect();
         for id in ids {
@@ -288,28 +288,23 @@ impl Server {
         self.push_first(id, &format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
     }
 
-    /// Sends the first message of a client: alone in one read where the client is PHP.
+    /// Sends the first message of a client: alone in one read where the client takes one frame a read.
     pub(crate) fn push_first(&mut self, id: SocketId, message: &str) {
-        self.push_json(id, message, PHP_FIRST_READ);
-    }
-
-    /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
-    /// frames in its socket later: filled up to its read size, none of them is lost.
-    fn write_unasked(&mut self, id: SocketId, message: &str) {
-        self.push_json(id, message, PHP_READ);
-    }
-
-    /// Sends JSON; to PHP clients with white space behind it, so that the frame fills whole reads.
-    fn push_json(&mut self, id: SocketId, message: &str, read: usize) {
         if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
-        let mut frame = (message.len() + 4).next_multiple_of(read);
-        // Over 65,535 bytes of payload the header takes 10 bytes in place of 4.
-        let header = if frame - 4 > 0xFFFF { 10 } else { 4 };
-        frame = (message.len() + header).next_multiple_of(read);
-        let filled = format!("{message:width$}", width = message.chars().count() + frame - header - message.len());
-        self.push(id, Opcode::Text, filled.as_bytes());
+        self.clients[id].outbox.push_with(true, |run| frame::encode_filled(message, PHP_FIRST_READ, run));
+        self.mark_dirty(id);
+    }
+
+    /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
+    /// frames in its socket later: filled up to its read size when they go, none of them is lost.
+    fn write_unasked(&mut self, id: SocketId, message: &str) {
+        if self.clients[id].pace.is_none() {
+            return self.push(id, Opcode::Text, message.as_bytes());
+        }
+        self.clients[id].outbox.push_later(message);
+        self.mark_dirty(id);
     }
 
     /// Acknowledges a message: the client may send its next one.
@@ -350,25 +345,28 @@ impl Server {
             (ClientType::Tcp, _) => return,
             _ => client.outbox.push_with(alone, |run| frame::encode(opcode, payload, run)),
         }
-        self.queued(id);
+        self.mark_dirty(id);
     }
 
     fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
         self.clients[id].outbox.push_shared(encoded);
-        self.queued(id);
+        self.mark_dirty(id);
     }
 
-    /// Marks the client for writing, and drops it where it reads too slowly.
-    fn queued(&mut self, id: SocketId) {
-        self.mark_dirty(id);
+    /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
+    pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if client.outbox.cost() > self.limits.max_outbox {
-            log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
-            client.outbox.discard_unsent();
-            let code = CloseCode::TRY_AGAIN_LATER.0.to_be_bytes();
-            client.outbox.push_with(true, |run| frame::encode(Opcode::Close, &code, run));
-            self.end(id);
+        if client.state != State::Open || client.outbox.cost() <= self.limits.max_outbox {
+            return;
         }
+        log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
+        client.outbox.discard_unsent();
+        client.pace = None;
+        match client.client_type {
+            ClientType::Tcp => self.write(id, &close_message(Some("Too slow"))),
+            _ => self.push_close(id, &CloseCode::TRY_AGAIN_LATER.0.to_be_bytes()),
+        }
+        self.end(id);
     }
 
     fn mark_dirty(&mut self, id: SocketId) {
@@ -387,14 +385,14 @@ impl Server {
             State::Closing | State::Closed => return,
         }
         client.state = State::Closing;
+        client.buffer = None;
         self.closing.push(id);
+        self.forget(id);
     }
 
-    /// Takes the client out of the indexes and counts.
-    pub(crate) fn forget(&mut self, id: SocketId) {
-        let client = &mut self.clients[id];
-        client.state = State::Closed;
-        client.buffer = None;
+    /// Takes the client out of the indexes and counts: nobody finds it any more.
+    fn forget(&mut self, id: SocketId) {
+        let client = &self.clients[id];
         self.by_uuid.remove(&client.uuid);
         if let Some(ids) = self.by_ident.get_mut(&client.ident) {
             ids.retain(|other| *other != id);
@@ -402,12 +400,13 @@ impl Server {
                 self.by_ident.remove(&client.ident);
             }
         }
+        let address = counted_address(client.ip);
         if client.counted_ip
-            && let Some(count) = self.client_ips.get_mut(&counted_address(client.ip))
+            && let Some(count) = self.client_ips.get_mut(&address)
         {
             *count -= 1;
             if *count == 0 {
-                self.client_ips.remove(&counted_address(client.ip));
+                self.client_ips.remove(&address);
             }
         }
     }

@@ -60,15 +60,21 @@ fn read_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, StartError>
     Ok(Arc::new(config))
 }
 
+/// Records that one read takes in at the most.
+const RECORDS_PER_READ: usize = 64;
+
 /// A connection's bytes, with or without TLS. Never blocks.
 pub(crate) struct Stream {
     pub(crate) tcp: TcpStream,
     tls: Option<Box<ServerConnection>>,
+    /// An error that came behind bytes which are handed out first.
+    error: Option<io::Error>,
+    pub(crate) drained: bool,
 }
 
 impl Stream {
     pub(crate) fn plain(tcp: TcpStream) -> Stream {
-        Stream { tcp, tls: None }
+        Stream { tcp, tls: None, error: None, drained: false }
     }
 
     /// Begins TLS, where the server has it; what was read before stays outside of it.
@@ -82,34 +88,44 @@ impl Stream {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Reads what is there, at most `buffer`; 0 is the end.
+    /// Reads what is there, at most `buffer`; 0 is the end. Afterwards `drained` says whether the socket
+    /// was emptied, so that a further read need not be tried: the poll loop tells of further bytes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.tcp.read(buffer) };
+        self.drained = false;
+        let Some(tls) = &mut self.tls else {
+            let count = self.tcp.read(buffer)?;
+            self.drained = count < buffer.len();
+            return Ok(count);
+        };
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         let mut filled = 0;
-        while filled < buffer.len() {
+        // Records without a byte for us must not hold the loop.
+        for _ in 0..RECORDS_PER_READ {
+            if filled == buffer.len() {
+                return Ok(filled);
+            }
             match tls.reader().read(&mut buffer[filled..]) {
-                Ok(0) => break,
+                Ok(0) => return Ok(filled),
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match receive(&mut self.tcp, tls) {
                     Ok(true) => {}
-                    Ok(false) => break,
-                    // What was decrypted before is handed out first; the error comes again.
-                    Err(_) if filled > 0 => break,
+                    Ok(false) => return Ok(filled),
+                    Err(error) if filled > 0 => {
+                        self.drained = error.kind() == io::ErrorKind::WouldBlock;
+                        self.error = Some(error).filter(|_| !self.drained);
+                        return Ok(filled);
+                    }
                     Err(error) => return Err(error),
                 },
                 // The peer ended TCP without close_notify: an end like any other to us, since
                 // WebSocket has a close of its own.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(filled),
                 Err(error) => return Err(error),
             }
         }
-        Ok(filled)
-    }
-
-    /// Whether a read of `count` bytes emptied the socket, so that the next one need not be tried:
-    /// the poll loop will tell of further bytes.
-    pub(crate) fn is_drained(&self, count: usize, buffer: &[u8]) -> bool {
-        self.tls.is_none() && count < buffer.len()
+        if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     /// Writes as much as the socket takes. With TLS each slice is a record of its own.

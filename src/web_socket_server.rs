@@ -20,7 +20,7 @@ use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
 use crate::client::{Client, SocketId, State};
-use crate::deadlines::Deadline;
+use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};
@@ -35,6 +35,9 @@ mod dialog;
 mod proxy_header;
 mod sweep;
 
+// A token holds a whole id, with the generation that makes it unique.
+const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
+
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STOPPER: Token = Token(usize::MAX - 2);
@@ -42,7 +45,7 @@ const STOPPER: Token = Token(usize::MAX - 2);
 /// The one buffer that all connections are read into.
 const READ_BUFFER: usize = 64 * 1024;
 /// Reads of one connection in one turn, so that a fast sender does not starve the others.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 1;
 /// New connections in one turn, for the same reason.
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
@@ -72,6 +75,8 @@ pub struct WebSocketServer {
     accept_again: bool,
     /// Whether the last accept failed, so that a connection's end lets it be tried again.
     accept_failing: bool,
+    /// Whether a reminder to accept again is set.
+    accept_resting: bool,
     accept_failure_logged: Option<Instant>,
     stopping: Stopping,
 }
@@ -130,6 +135,7 @@ impl WebSocketServer {
             again: Vec::new(),
             accept_again: false,
             accept_failing: false,
+            accept_resting: false,
             accept_failure_logged: None,
             stopping: Stopping::No,
         })
@@ -279,7 +285,9 @@ impl WebSocketServer {
             self.accept_failure_logged = Some(now);
             log::error!("Connection could not be established: {error}; trying again");
         }
-        self.server.deadlines.set(now + ACCEPT_PAUSE, Deadline::Accept);
+        if !std::mem::replace(&mut self.accept_resting, true) {
+            self.server.deadlines.set(now + ACCEPT_PAUSE, Deadline::Accept);
+        }
     }
 
     fn connected(&mut self, tcp: TcpStream, peer: SocketAddr) {
@@ -307,7 +315,7 @@ impl WebSocketServer {
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
         SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
         let own = tcp.local_addr()?;
-        let deadline = self.server.now + self.server.limits().handshake_timeout;
+        let deadline = after(self.server.now, self.server.limits().handshake_timeout);
         let mut stream = Stream::plain(tcp);
         if self.server.limits().expects_proxy_header(peer) {
             return Ok(Socket::new(stream, own, Stage::ProxyHeader, deadline));
@@ -331,7 +339,7 @@ impl WebSocketServer {
             match socket.stream.read(&mut self.buffer) {
                 Ok(0) => return self.hang_up(id, Peer::Finished),
                 Ok(count) => {
-                    let drained = !socket.read_to_end && socket.stream.is_drained(count, &self.buffer);
+                    let drained = socket.stream.drained && !socket.read_to_end;
                     self.received(id, count);
                     if drained {
                         return;
@@ -397,8 +405,8 @@ impl WebSocketServer {
                 _ => self.server.dismiss(id, None, CloseCode::GOING_AWAY),
             }
         }
-        let grace = self.server.limits().close_timeout + STOP_GRACE;
-        self.server.deadlines.set(self.server.now + grace, Deadline::Stop);
+        let grace = self.server.limits().close_timeout.saturating_add(STOP_GRACE);
+        self.server.deadlines.set(after(self.server.now, grace), Deadline::Stop);
     }
 }
 

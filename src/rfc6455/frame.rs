@@ -86,6 +86,18 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// Appends a text frame of JSON with white space behind it, so that its length is a multiple of `read`.
+pub fn encode_filled(json: &str, read: usize, out: &mut Vec<u8>) {
+    let header = |payload: usize| if payload > 0xFFFF { 10 } else { 4 };
+    let frame = (json.len() + header(json.len())).next_multiple_of(read);
+    // Filling up may itself take the payload over 65,535 bytes, and so the longer header.
+    let frame = (json.len() + header(frame - 4)).next_multiple_of(read);
+    let mut filled = Vec::with_capacity(frame);
+    filled.extend_from_slice(json.as_bytes());
+    filled.resize(frame - header(frame - 4), b' ');
+    encode(Opcode::Text, &filled, out);
+}
+
 /// XORs `payload` with `mask` and returns the mask as the next byte of the same frame needs it.
 ///
 /// PHP counterpart: the loop at the end of `Decode`, which does this byte by byte.
@@ -118,6 +130,17 @@ mod tests {
             encode(Opcode::Text, &vec![b'x'; len], &mut out);
             assert_eq!(out.len(), head + len);
             assert_eq!(out[0], 0x81);
+        }
+    }
+
+    #[test]
+    fn filled_frames_fill_whole_reads() {
+        for len in [0, 8188, 8189, 57_340, 57_341, 65_526, 65_527, 65_532, 65_533, 65_536, 66_000, 200_000] {
+            let mut out = Vec::new();
+            encode_filled(&"x".repeat(len), 8192, &mut out);
+            assert_eq!(out.len() % 8192, 0, "{len}");
+            assert!(out.len() - len <= 8192 + 10, "{len}");
+            assert!(out.ends_with(b" ") || out.ends_with(b"x"));
         }
     }
 

@@ -7,7 +7,9 @@ use std::io;
 
 use super::WebSocketServer;
 use crate::client::{SocketId, State};
-use crate::deadlines::Deadline;
+use crate::deadlines::{Deadline, after};
+use crate::rfc6455::frame;
+use crate::rfc6455::handshake::PHP_READ;
 use crate::socket::Peer;
 
 impl WebSocketServer {
@@ -30,24 +32,26 @@ impl WebSocketServer {
         let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get_mut(id)) else { return };
         client.dirty = false;
         while !client.outbox.is_empty() && socket.peer < Peer::Gone {
-            let under_way = client.outbox.is_mid_run();
-            if let Some(pace) = client.pace.as_mut().filter(|_| !under_way)
-                && let Some(when) = pace.wait(now)
-            {
-                if !std::mem::replace(&mut pace.armed, true) {
-                    self.server.deadlines.set(when, Deadline::Release(id));
+            if let Some(pace) = client.pace.as_mut().filter(|_| !client.outbox.is_mid_run()) {
+                if let Some(when) = pace.wait(now) {
+                    if !std::mem::replace(&mut pace.armed, true) {
+                        self.server.deadlines.set(when, Deadline::Release(id));
+                    }
+                    return self.server.drop_slow(id);
                 }
-                return;
+                client.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
             }
             match socket.write(&client.outbox, client.pace.is_some()) {
                 Ok(count) => {
                     if client.outbox.advance(count)
                         && let Some(pace) = &mut client.pace
                     {
-                        pace.released(now, pause);
+                        // A frame that fills whole reads keeps apart from the next by itself.
+                        let filled = count.is_multiple_of(PHP_READ);
+                        pace.released(now, if filled { pause / 10 } else { pause });
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.server.drop_slow(id),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.hang_up(id, Peer::Gone),
             }
@@ -78,12 +82,12 @@ impl WebSocketServer {
         let Some(client) = self.server.clients.get(id) else { return };
         let opened = client.app;
         log::info!("Connection closed to socket #{id}");
-        self.server.forget(id);
         if let Some(app) = opened {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }
+        self.server.clients[id].state = State::Closed;
         let socket = &mut self.sockets[id];
-        socket.deadline = Some(self.server.now + self.server.limits().close_timeout);
+        socket.deadline = Some(after(self.server.now, self.server.limits().close_timeout));
         self.remind(id);
         self.flush(id);
     }

@@ -5,6 +5,7 @@
 
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
+use crate::deadlines::after;
 use crate::http;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
@@ -32,16 +33,24 @@ impl WebSocketServer {
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
     fn move_deadline(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id).filter(|_| self.server.is_open(id)) else { return };
-        let (now, limits) = (self.server.now, self.server.limits());
-        let (from, timeout) = if socket.is_mid_message() {
+        if !self.server.is_open(id) {
+            return;
+        }
+        let awaits_rest = self.awaits_rest(id);
+        let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
+        let (from, timeout) = if awaits_rest {
             (*socket.message_began.get_or_insert(now), limits.message_timeout)
         } else {
             socket.message_began = None;
             (now, limits.idle_timeout)
         };
-        socket.deadline = (!timeout.is_zero()).then(|| from + timeout);
+        socket.deadline = (!timeout.is_zero()).then(|| after(from, timeout));
         self.remind(id);
+    }
+
+    /// Whether a message, or the chunks of one, have begun and not ended.
+    pub(super) fn awaits_rest(&self, id: SocketId) -> bool {
+        self.sockets[id].is_mid_message() || self.server.clients[id].is_buffering()
     }
 
     /// Looks whether the request head is whole, and answers it.
@@ -101,9 +110,9 @@ impl WebSocketServer {
             return Ok(());
         }
         log::info!("Handshake: {} Client", Printable(request.path()));
-        let resource = app.map(|app| self.all_apps.get(app));
-        let origin_required = !self.server.limits().allow_missing_origin && resource.is_none_or(|app| app.origin_required());
-        let dialog = resource.is_none_or(|app| app.dialog());
+        let traits = app.map(|app| self.all_apps.traits(app)).unwrap_or_default();
+        let origin_required = !self.server.limits().allow_missing_origin && traits.origin_required;
+        let dialog = traits.dialog;
         let accept = request.accept_token(origin_required)?;
         let client_type = client_type(&request);
         self.admit(id, client_type, &request)?;
@@ -176,7 +185,7 @@ impl WebSocketServer {
         }
         let Some(app) = self.server.clients[id].app else { return };
         self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
-        if !self.all_apps.get(app).keeps_request() {
+        if !self.all_apps.traits(app).keeps_request {
             self.server.clients[id].request = None;
         }
     }
@@ -184,7 +193,7 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && self.all_apps.get(*app).dialog());
+        let app = app.filter(|app| allowed && self.all_apps.traits(*app).dialog);
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
@@ -210,7 +219,7 @@ impl WebSocketServer {
             Stage::Head(head) if self.server.limits().raw_dialect && head.starts_with(raw::GREETING) => Some(head.len()),
             _ => None,
         };
-        if socket.stream.is_handshaking() {
+        if socket.stream.is_handshaking() || matches!(socket.stage, Stage::ProxyHeader) {
             self.failed(id, "TLS handshake timeout");
             self.hang_up(id, Peer::Gone);
         } else if let Some(end) = raw_head {

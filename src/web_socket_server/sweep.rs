@@ -4,14 +4,15 @@
 
 use super::{Stopping, WebSocketServer};
 use crate::client::{SocketId, State};
-use crate::deadlines::Deadline;
+use crate::deadlines::{Deadline, after};
 use crate::rfc6455::CloseCode;
 use crate::socket::{Peer, Stage};
 
 impl WebSocketServer {
     /// Acts on everything that is due.
     pub(super) fn sweep(&mut self) {
-        while let Some(deadline) = self.server.deadlines.pop(self.server.now) {
+        let mark = self.server.deadlines.mark();
+        while let Some(deadline) = self.server.deadlines.pop(self.server.now, mark) {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
@@ -19,7 +20,10 @@ impl WebSocketServer {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
                 Deadline::Ping => self.ping(),
-                Deadline::Accept => self.accept_again = true,
+                Deadline::Accept => {
+                    self.accept_resting = false;
+                    self.accept_again = true;
+                }
                 Deadline::Stop => self.stopping = Stopping::Now,
             }
         }
@@ -27,6 +31,10 @@ impl WebSocketServer {
 
     fn check_deadline(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
+        // An older reminder, for a deadline that was moved to an earlier one since.
+        if socket.reminder.is_some_and(|reminder| reminder > self.server.now) {
+            return;
+        }
         socket.reminder = None;
         match socket.deadline {
             Some(deadline) if deadline <= self.server.now => {
@@ -41,7 +49,7 @@ impl WebSocketServer {
     fn timed_out(&mut self, id: SocketId) {
         match self.server.clients[id].state {
             State::Handshake => self.handshake_timed_out(id),
-            State::Open if self.sockets[id].is_mid_message() => {
+            State::Open if self.awaits_rest(id) => {
                 self.failed(id, "Message took too long");
                 self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
             }
@@ -49,7 +57,9 @@ impl WebSocketServer {
                 self.failed(id, "Idle for too long");
                 self.server.dismiss(id, Some("Idle for too long"), CloseCode::GOING_AWAY);
             }
-            State::Closing | State::Closed => self.hang_up(id, Peer::Gone),
+            // It is about to be buried, which sets another deadline.
+            State::Closing => {}
+            State::Closed => self.hang_up(id, Peer::Gone),
         }
     }
 
@@ -77,7 +87,7 @@ impl WebSocketServer {
     pub(super) fn next_ping(&mut self) {
         let interval = self.server.limits().ping_interval;
         if !interval.is_zero() {
-            self.server.deadlines.set(self.server.now + interval, Deadline::Ping);
+            self.server.deadlines.set(after(self.server.now, interval), Deadline::Ping);
         }
     }
 
