@@ -34,6 +34,8 @@ pub struct Server {
     open: usize,
     pub(crate) dirty: Vec<SocketId>,
     pub(crate) closing: Vec<SocketId>,
+    /// Whether some outbox is half full, so that the loop should write before it reads on.
+    pub(crate) congested: bool,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
     /// The application that is being called.
@@ -57,6 +59,7 @@ impl Server {
             open: 0,
             dirty: Vec::new(),
             closing: Vec::new(),
+            congested: false,
             deadlines: Deadlines::default(),
             now,
             app: None,
@@ -371,6 +374,7 @@ impl Server {
 
     fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
+        self.congested |= client.outbox.cost() > self.limits.max_outbox / 2;
         if !std::mem::replace(&mut client.dirty, true) {
             self.dirty.push(id);
         }

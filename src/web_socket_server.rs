@@ -331,6 +331,9 @@ impl WebSocketServer {
             return self.hang_up(id, Peer::Gone);
         }
         for _ in 0..READS_PER_TURN {
+            if self.server.congested {
+                self.before_sleep();
+            }
             let readable = |socket: &&mut Socket| socket.peer < Peer::Gone && !socket.unread;
             let Some(socket) = self.sockets.get_mut(id).filter(readable) else { return };
             if matches!(socket.stage, Stage::ProxyHeader) {

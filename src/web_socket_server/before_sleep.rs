@@ -15,6 +15,7 @@ use crate::socket::Peer;
 impl WebSocketServer {
     /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
     pub(super) fn before_sleep(&mut self) {
+        self.server.congested = false;
         loop {
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
