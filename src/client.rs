@@ -90,6 +90,8 @@ pub struct Client {
     pub(crate) dialog: bool,
     pub(crate) buffer: Option<Box<ChunkBuffer>>,
     pub(crate) expect_pong: bool,
+    /// Whether an unasked pong was logged: a flood of them is not to fill the log.
+    pub(crate) pong_logged: bool,
     pub(crate) request: Option<Box<Request>>,
     pub(crate) outbox: Outbox,
     pub(crate) dirty: bool,
@@ -128,6 +130,7 @@ impl Client {
             dialog: true,
             buffer: None,
             expect_pong: false,
+            pong_logged: false,
             request: None,
             outbox: Outbox::default(),
             dirty: false,

@@ -320,9 +320,11 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
 }
 
 fn pong(server: &mut Server, id: SocketId) {
-    match std::mem::take(&mut server.clients[id].expect_pong) {
-        true => log::info!("Expected Pong frame received from socket #{id}"),
-        false => log::info!("Unsolicited Pong frame received from socket #{id}"),
+    let client = &mut server.clients[id];
+    if std::mem::take(&mut client.expect_pong) {
+        log::info!("Expected Pong frame received from socket #{id}");
+    } else if !std::mem::replace(&mut client.pong_logged, true) {
+        log::info!("Unsolicited Pong frame received from socket #{id}");
     }
 }
 
