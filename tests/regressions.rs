@@ -39,6 +39,17 @@ fn an_end_in_one_event_with_the_last_bytes_is_seen() {
 }
 
 #[test]
+fn a_version_that_is_no_text_is_a_bad_request() {
+    let server = Phpws::start(&[]);
+    for line in [&b"GET / HTTP/\xff"[..], b"GET / \xff\xff\xff\xff", b"GET /\xff HTTP/1.1", b"\xff / HTTP/1.1"] {
+        let mut client = server.connect();
+        client.send(&[line, b"\r\n\r\n"].concat());
+        assert!(client.head().starts_with("HTTP/1.1 400 "), "{line:?}");
+    }
+    server.browser();
+}
+
+#[test]
 fn feedback_of_any_length_reaches_a_php_client_and_harms_nobody() {
     let server = Phpws::start(&["--php-pause", "0"]);
     let (mut php, _) = server.ready_on("/php", "Client-Type: php\r\nIdent: receiver\r\n");

@@ -255,6 +255,7 @@ fn check_request_line(line: &str) -> Result<(), Refusal> {
         && !target.is_empty()
         && target.bytes().all(|byte| byte.is_ascii_graphic())
         && version.len() == 8
+        && version.is_ascii()
         && version[..7].eq_ignore_ascii_case("HTTP/1.");
     if good { Ok(()) } else { Err(Refusal::bad_request("Bad request line")) }
 }
