@@ -188,6 +188,10 @@ fn a_request_shows_its_parts() {
     assert_eq!(request.cookie("PHPSESSID"), Some("q w"));
     assert_eq!((request.cookie("b"), request.cookie("c")), (Some("2"), None));
     assert_eq!(request.headers().count(), 3);
+    for (target, path) in [("ws://h:1/web?a=/b", "/web"), ("http://h?next=/a", "/"), ("ws://h", "/"), ("/x?u=ws://h/y", "/x")] {
+        let request = Request::parse(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(request.path(), path, "{target}");
+    }
 }
 
 /// A run of valid frames: messages in random fragments with control frames between them.

@@ -17,7 +17,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lab::{Lab, MIB, unfinished};
 use util::{Client, NEXT, json, masked, request};
@@ -510,8 +510,8 @@ fn address(number: usize) -> [u8; 4] {
 #[test]
 fn after_any_traffic_nothing_is_left() {
     let seconds = setting("PHPWS_SOAK_SECONDS", 60);
-    let seed =
-        setting("PHPWS_SOAK_SEED", u64::from(std::process::id()) << 32 | u64::from(Instant::now().elapsed().subsec_nanos()));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = setting("PHPWS_SOAK_SEED", now.as_secs());
     println!("soak: {seconds} s, PHPWS_SOAK_SEED={seed}, {CLIENTS} clients");
     let per_address = PER_ADDRESS.to_string();
     let lab = Lab::start(&[

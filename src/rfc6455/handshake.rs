@@ -145,7 +145,10 @@ impl Request {
     fn target(&self) -> &str {
         let target = self.request_line().1;
         match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => match rest.find(['/', '?']) {
+                Some(at) if rest[at..].starts_with('/') => &rest[at..],
+                _ => "/",
+            },
             _ => target,
         }
     }
