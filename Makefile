@@ -7,13 +7,11 @@ TLS     := target/tls
 
 # Builds the server and starts it.
 run:
-	cargo build --release --locked
-	exec target/release/phpws $(ADDRESS)
+	cargo run --release --locked -- $(ADDRESS)
 
 # The same over TLS with a self-signed pair.
 run-tls: cert
-	cargo build --release --locked
-	exec target/release/phpws --cert $(TLS)/cert.pem --key $(TLS)/key.pem wss://127.0.0.1:8095
+	cargo run --release --locked -- --cert $(TLS)/cert.pem --key $(TLS)/key.pem wss://127.0.0.1:8095
 
 # Every test that needs only the Rust toolchain.
 test:
