@@ -65,7 +65,8 @@ impl Inner {
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.max_bytes > 0 && self.bytes > 0 && self.bytes + line.len() as u64 > self.max_bytes {
-            self.rotate()?;
+            // A file that can't be renamed grows on, and is tried again when it is as full once more.
+            self.rotate().unwrap_or_else(|_| self.bytes = 0);
         }
         self.file.write_all(line)?;
         self.bytes += line.len() as u64;
@@ -163,6 +164,20 @@ mod tests {
         let printed = Printable(forged).to_string();
         assert_eq!(Printable(&"x".repeat(1000)).to_string().chars().count(), Printable::SHOWN + 1);
         assert_eq!(printed, "x\\u{d}\\u{a}Sun, 1 Jan 2030;Starting\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn no_line_is_lost_where_a_full_file_cannot_be_renamed() {
+        let dir = std::env::temp_dir().join(format!("phpws-log-stuck-{}", std::process::id()));
+        let path = dir.join("phpws.log");
+        // A directory of that name stands in the way.
+        std::fs::create_dir_all(dir.join("phpws.log.1/full")).unwrap();
+        let log = LogFile::open(&path, 10, 1).unwrap();
+        for line in ["one-one\n", "two-two\n", "three-3\n"] {
+            log.lock().append(line.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one-one\ntwo-two\nthree-3\n");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
