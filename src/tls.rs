@@ -130,7 +130,9 @@ impl Stream {
 
     /// Writes as much as the socket takes. With TLS each slice is a record of its own.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(slices) };
+        let Some(tls) = &mut self.tls else {
+            return if let [slice] = slices { self.tcp.write(slice) } else { self.tcp.write_vectored(slices) };
+        };
         if !send(&mut self.tcp, tls)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }

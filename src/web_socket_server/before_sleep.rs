@@ -44,7 +44,7 @@ impl WebSocketServer {
             }
             match socket.write(&client.outbox, client.pace.is_some()) {
                 Ok(count) => {
-                    if client.outbox.advance(count)
+                    if client.outbox.advance(&mut self.server.spares, count)
                         && let Some(pace) = &mut client.pace
                     {
                         // A frame that fills whole reads keeps apart from the next by itself.
