@@ -83,6 +83,10 @@ impl Stream {
         Ok(())
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether TLS is still being agreed, so that no answer can be sent.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
