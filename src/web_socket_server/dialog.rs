@@ -308,18 +308,23 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
     server.next(id);
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-    match client.server_command(&message, max_chunks, max_message) {
-        Command::Taken => {}
+    let chunks;
+    let message = match client.server_command(message, max_chunks, max_message) {
+        Command::Taken => return,
         Command::TooManyChunks => {
             log::info!("Too many chunks from socket #{id}");
-            server.dismiss(id, Some("Too many chunks"), CloseCode::MESSAGE_TOO_BIG);
+            return server.dismiss(id, Some("Too many chunks"), CloseCode::MESSAGE_TOO_BIG);
         }
-        // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-        Command::Deliver(bytes) if bytes.is_empty() => {}
-        Command::Deliver(bytes) => {
-            let message = Message::from_bytes(&bytes);
-            all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
+        Command::Deliver(message @ Message::Text(_)) => message,
+        Command::Deliver(Message::Binary(bytes)) => Message::from_bytes(bytes),
+        Command::DeliverChunks(bytes) => {
+            chunks = bytes;
+            Message::from_bytes(&chunks)
         }
+    };
+    // As in PHP nobody is called for nothing: an empty message is only acknowledged.
+    if !message.bytes().is_empty() {
+        all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }
 
