@@ -167,7 +167,7 @@ impl Inbox {
         if header.opcode.is_control() {
             self.control.extend_from_slice(piece);
         } else {
-            self.message.get_or_insert_with(|| Assembly::new(header.opcode)).push(piece)?;
+            self.message.get_or_insert_with(|| Assembly::new(header.opcode)).push(piece, header.len)?;
         }
         self.state = State::Payload(header);
         if header.len == 0 { self.finish_frame(header) } else { Ok(None) }
@@ -206,10 +206,17 @@ impl Assembly {
         }
     }
 
-    fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+    /// Appends a piece of a frame of which so many bytes are still to come. They are reckoned with as
+    /// far as the peer has proved that it sends: threefold what it sent.
+    fn push(&mut self, piece: &[u8], to_come: u64) -> Result<(), ProtocolError> {
+        let room = piece.len() + to_come.min(3 * (self.len() + piece.len()) as u64) as usize;
         match self {
-            Assembly::Text { text, tail, tail_len } => push_text(text, tail, tail_len, piece),
+            Assembly::Text { text, tail, tail_len } => {
+                text.reserve(room);
+                push_text(text, tail, tail_len, piece)
+            }
             Assembly::Binary(bytes) => {
+                bytes.reserve(room);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
