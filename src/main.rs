@@ -40,7 +40,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         println!("phpws: settings are fine for {}", settings.address);
         return Ok(());
     }
-    log_file::init(settings.log_level, settings.console, log_file.clone())?;
+    log_file::init(settings.log_level, settings.log_format, settings.console, log_file.clone())?;
 
     let mut server = WebSocketServer::bind(&settings.address, tls, settings.limits)?;
     server.handle_signals(move || reopen(log_file.as_ref()))?;

@@ -15,6 +15,7 @@ use crate::address::{self, Address};
 use crate::error::StartError;
 use crate::ini::{self, Entry};
 use crate::limits::Limits;
+use crate::log_file::LogFormat;
 use crate::sessions::Sessions;
 
 /// What the program is told.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub console: bool,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// The form of the lines.
+    pub log_format: LogFormat,
     /// Whether browsers need a PHP session.
     pub require_session: bool,
     /// PHP's `session.save_path`.
@@ -123,6 +126,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.console = switch(v)?; Ok(()) }),
     setting!("log-level", "", "", "LEVEL", "info", "off, error, warn, info, debug or trace (trace shows frames)",
         |s, v| { s.log_level = v.parse().map_err(|_| format!("'{v}' is not off, error, warn, info, debug or trace"))?; Ok(()) }),
+    setting!("log-format", "", "", "FORMAT", "text", "text (date;message) or json (one object a line, with time, level and message)",
+        |s, v| { s.log_format = v.parse()?; Ok(()) }),
     setting!("max-per-ip", "", "maxPerIP", "COUNT", "0", "browser connections from one address; 0 = unlimited",
         |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
     setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
@@ -186,6 +191,7 @@ impl Default for Settings {
             log_keep: 5,
             console: true,
             log_level: LevelFilter::Info,
+            log_format: LogFormat::Text,
             require_session: false,
             session_path: None,
             session_cookie: Sessions::COOKIE.into(),

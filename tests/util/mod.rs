@@ -45,7 +45,7 @@ impl Phpws {
         let line = server.log_line("Server initialized on ");
         let words: Vec<&str> = line.split_whitespace().collect();
         let at = words.iter().position(|word| *word == "on").unwrap();
-        server.addr = words[at + 2].parse().expect("the log names the address");
+        server.addr = words[at + 2].trim_end_matches("\"}").parse().expect("the log names the address");
         server
     }
 
