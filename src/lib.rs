@@ -56,6 +56,7 @@ mod server;
 pub mod sessions;
 pub mod settings;
 mod socket;
+pub mod systemd;
 mod tls;
 mod web_socket_server;
 

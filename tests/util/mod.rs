@@ -28,12 +28,12 @@ impl Phpws {
     }
 
     pub fn start_on(address: &str, args: &[&str]) -> Phpws {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_phpws"))
-            .args(args)
-            .arg(address)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("phpws starts");
+        Phpws::started_by(Command::new(env!("CARGO_BIN_EXE_phpws")).args(args).arg(address))
+    }
+
+    /// Starts it by any command that becomes phpws.
+    pub fn started_by(command: &mut Command) -> Phpws {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("phpws starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, sink) = (child.stdout.take().unwrap(), lines.clone());
         std::thread::spawn(move || {
