@@ -47,6 +47,7 @@ mod http;
 pub mod ini;
 pub mod limits;
 pub mod log_file;
+pub mod manual;
 mod outbox;
 pub mod raw;
 mod resource;

@@ -16,6 +16,7 @@ use crate::error::StartError;
 use crate::ini::{self, Entry};
 use crate::limits::Limits;
 use crate::log_file::LogFormat;
+use crate::manual;
 use crate::sessions::Sessions;
 
 /// What the program is told.
@@ -180,6 +181,29 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.page = switch(v)?; Ok(()) }),
 ];
 
+/// A flag that is no setting: it stands on the command line only.
+pub struct Action {
+    /// Flag.
+    pub name: &'static str,
+    /// One-letter flag, or empty.
+    pub short: &'static str,
+    /// Placeholder of the value; empty for none.
+    pub hint: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// These flags.
+#[rustfmt::skip]
+pub const ACTIONS: &[Action] = &[
+    Action { name: "config", short: "c", hint: "FILE", help: "read this configuration file (PHP's ini form)" },
+    Action { name: "check", short: "", hint: "", help: "validate all settings and files, bind nothing, and exit" },
+    Action { name: "man", short: "", hint: "", help: "print the manual page (roff)" },
+    Action { name: "completions", short: "", hint: "SHELL", help: "print completions for bash, zsh or fish" },
+    Action { name: "version", short: "V", hint: "", help: "print the version" },
+    Action { name: "help", short: "h", hint: "", help: "print this help" },
+];
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -229,11 +253,8 @@ impl From<StartError> for InvocationError {
 /// Reads the command line, the environment and the configuration file.
 pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Invocation, InvocationError> {
     let flags = options().parse(args).map_err(|error| InvocationError::Usage(error.to_string()))?;
-    if flags.opt_present("help") {
-        return Ok(Invocation::Print(help()));
-    }
-    if flags.opt_present("version") {
-        return Ok(Invocation::Print(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    if let Some(text) = what_to_print(&flags)? {
+        return Ok(Invocation::Print(text));
     }
     let positional = positional_address(&flags.free)?;
     let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
@@ -256,6 +277,21 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     Ok(Invocation::Run(Box::new(settings)))
 }
 
+/// What some flags ask for instead of a server.
+fn what_to_print(flags: &getopts::Matches) -> Result<Option<String>, InvocationError> {
+    if let Some(shell) = flags.opt_str("completions") {
+        let completions = manual::completions(&shell);
+        let unknown = || InvocationError::Usage(format!("--completions: '{shell}' is not bash, zsh or fish"));
+        return completions.map(Some).ok_or_else(unknown);
+    }
+    let texts: [(&str, fn() -> String); 3] = [("help", help), ("version", version), ("man", manual::page)];
+    Ok(texts.iter().find(|(name, _)| flags.opt_present(name)).map(|(_, text)| text()))
+}
+
+fn version() -> String {
+    format!("phpws {}\n", env!("CARGO_PKG_VERSION"))
+}
+
 /// The program's help, made from the table.
 pub fn help() -> String {
     let usage = "Usage: phpws [OPTIONS] [ADDRESS [PORT]]\n\n\
@@ -276,10 +312,10 @@ fn options() -> Options {
         let occur = if setting.many { Occur::Multi } else { Occur::Optional };
         options.opt(setting.short, setting.name, &help, hint, arg, occur);
     }
-    options.optopt("c", "config", "read this configuration file (PHP's ini form)", "FILE");
-    options.optflag("", "check", "validate all settings and files, bind nothing, and exit");
-    options.optflag("V", "version", "print the version");
-    options.optflag("h", "help", "print this help");
+    for action in ACTIONS {
+        let arg = if action.hint.is_empty() { HasArg::No } else { HasArg::Yes };
+        options.opt(action.short, action.name, action.help, action.hint, arg, Occur::Optional);
+    }
     options
 }
 
