@@ -284,12 +284,13 @@ fn what_to_print(flags: &getopts::Matches) -> Result<Option<String>, InvocationE
         let unknown = || InvocationError::Usage(format!("--completions: '{shell}' is not bash, zsh or fish"));
         return completions.map(Some).ok_or_else(unknown);
     }
-    let texts: [(&str, fn() -> String); 3] = [("help", help), ("version", version), ("man", manual::page)];
-    Ok(texts.iter().find(|(name, _)| flags.opt_present(name)).map(|(_, text)| text()))
-}
-
-fn version() -> String {
-    format!("phpws {}\n", env!("CARGO_PKG_VERSION"))
+    if flags.opt_present("help") {
+        return Ok(Some(help()));
+    }
+    if flags.opt_present("version") {
+        return Ok(Some(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    Ok(flags.opt_present("man").then(manual::page))
 }
 
 /// The program's help, made from the table.

@@ -4,11 +4,9 @@
 //! All of it stands in the environment; without that, nothing here does anything. It knows no
 //! connections, and the loop knows no more of it than when to say a word. PHP counterpart: none.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::time::Duration;
 
@@ -91,14 +89,19 @@ impl Systemd {
     }
 }
 
-/// A socket file, or with `@` a name in Linux's abstract space. Sending never waits: a service manager that
-/// does not read must not stop the server.
-fn connected(path: &OsString) -> io::Result<UnixDatagram> {
+/// Sending never waits: a service manager that does not read must not stop the server.
+fn connected(path: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => socket.connect_addr(&UnixAddress::from_abstract_name(name)?)?,
-        None => socket.connect(path)?,
-    }
+    socket.connect_addr(&unix_address(path)?)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// A socket file, or with `@` a name in Linux's abstract space.
+fn unix_address(path: &OsStr) -> io::Result<UnixAddress> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::unix::ffi::OsStrExt::as_bytes(path).strip_prefix(b"@") {
+        return <UnixAddress as std::os::linux::net::SocketAddrExt>::from_abstract_name(name);
+    }
+    UnixAddress::from_pathname(path)
 }

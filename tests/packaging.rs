@@ -108,6 +108,20 @@ fn the_service_makes_no_system_call_that_its_unit_forbids() {
     assert!(made.is_subset(&allowed), "not allowed: {:?}", &made - &allowed);
 }
 
+#[test]
+fn systemds_own_launcher_passes_its_socket() {
+    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // It starts the program with the first connection.
+    let first = std::thread::spawn(move || util::wait_for("the launcher", || std::net::TcpStream::connect(addr).ok()));
+    let mut command = Command::new("systemd-socket-activate");
+    let server = Phpws::started_by(command.args(["-l", &addr.to_string(), PHPWS, &format!("ws://{addr}")]));
+    assert_eq!(server.addr, addr);
+    server.log_line("New client connecting");
+    server.browser();
+    assert!(!server.log().iter().any(|line| line.contains("systemd passed")));
+    first.join().unwrap();
+}
+
 /// The calls in a set of systemd's, and in the sets it names.
 fn calls_of(set: &str) -> BTreeSet<String> {
     let listing = clean("systemd", &["systemd-analyze", "syscall-filter", "--no-pager", set]);
