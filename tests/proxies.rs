@@ -7,24 +7,12 @@ mod util;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use util::{Client, PATIENCE, Phpws, Wire, json, masked, request, wait_for};
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-impl Wire for Tls {
-    fn finish(&mut self) {
-        self.conn.send_close_notify();
-    }
-
-    fn set_patience(&mut self, patience: Duration) {
-        self.sock.set_read_timeout(Some(patience)).unwrap();
-    }
-}
+use rustls::StreamOwned;
+use util::tls::{Pair, connection};
+use util::{Client, PATIENCE, Phpws, json, masked, request, wait_for};
 
 /// The only block of that kind on the page.
 fn snippet(kind: &str) -> String {
@@ -41,27 +29,32 @@ fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
     })
 }
 
-/// A proxy in a folder with a certificate; it ends with the value.
+/// A proxy in a folder of its own, with a certificate; it ends with the value.
 struct Proxy {
     child: Option<Child>,
     dir: PathBuf,
+    pair: Pair,
     port: u16,
 }
 
 impl Proxy {
-    fn new(name: &str) -> Proxy {
-        let dir = std::env::temp_dir().join(format!("phpws-proxy-{name}-{}", std::process::id()));
+    fn new() -> Proxy {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("proxy-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(format!("phpws-run-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(dir.join("fullchain.pem"), pair.cert.pem()).unwrap();
-        std::fs::write(dir.join("privkey.pem"), pair.signing_key.serialize_pem()).unwrap();
-        // The port is free a moment later as well: nobody else on this machine asks for it.
+        // The port is free a moment later as well: the system hands out others first.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Proxy { child: None, dir, port }
+        Proxy { child: None, dir, pair: Pair::new(&name), port }
     }
 
-    fn path(&self, name: &str) -> String {
-        self.dir.join(name).to_str().unwrap().to_owned()
+    /// The page's configuration with this proxy's certificate and that server.
+    fn site(&self, kind: &str, server: &Phpws, pairs: &[(&str, &str)]) -> String {
+        let address = server.addr.to_string();
+        let site = replaced(&snippet(kind), pairs);
+        replaced(&site, &[("127.0.0.1:8095", &address)])
+            .replace("/etc/letsencrypt/live/example.org/fullchain.pem", &self.pair.args()[1])
+            .replace("/etc/letsencrypt/live/example.org/privkey.pem", &self.pair.args()[3])
     }
 
     fn start(&mut self, package: &str, config: &str, command: &[&str]) {
@@ -83,20 +76,18 @@ impl Proxy {
         });
     }
 
+    fn start_nginx(&mut self, package: &str, module: &str, rest: &str) {
+        let config = format!("{module}\ndaemon off; pid pid; error_log error.log;\nevents {{}}\n{rest}\n");
+        let dir = format!("{}/", self.dir.display());
+        self.start(package, &config, &["/usr/sbin/nginx", "-p", &dir, "-c", "config", "-e", "error.log"]);
+    }
+
     /// Connects over TLS from an address of the loopback range that is no proxy's.
     fn connect_from(&self, ip: [u8; 4]) -> Client {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
         socket.connect(&SocketAddr::from(([127, 0, 0, 1], self.port)).into()).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.dir.join("fullchain.pem")).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-        Client::over(StreamOwned::new(connection, TcpStream::from(socket)))
+        Client::over(StreamOwned::new(connection(&self.pair.client_config()), TcpStream::from(socket)))
     }
 
     /// A request through the proxy and the head of its answer.
@@ -219,29 +210,19 @@ fn without_pings_ends(proxy: &Proxy) {
 // ---- nginx
 
 fn nginx(server: &Phpws) -> Proxy {
-    let mut proxy = Proxy::new("nginx");
-    let site = replaced(
-        &snippet("nginx"),
-        &[
-            ("listen 443 ssl", &format!("listen 127.0.0.1:{} ssl", proxy.port)),
-            ("server_name example.org", "server_name localhost"),
-            ("/etc/letsencrypt/live/example.org", proxy.dir.to_str().unwrap()),
-            ("127.0.0.1:8095", &server.addr.to_string()),
-            ("proxy_read_timeout 75s", "proxy_read_timeout 2s"),
-        ],
-    );
-    start_nginx(&mut proxy, "nginx", &format!("http {{ access_log off; {}\n{site} }}", temporary_folders()));
+    let mut proxy = Proxy::new();
+    let pairs = [
+        ("listen 443 ssl", format!("listen 127.0.0.1:{} ssl", proxy.port)),
+        ("server_name example.org", "server_name localhost".into()),
+        ("proxy_read_timeout 75s", "proxy_read_timeout 2s".into()),
+    ];
+    let site = proxy.site("nginx", server, &pairs.each_ref().map(|(from, to)| (*from, to.as_str())));
+    proxy.start_nginx("nginx", "", &format!("http {{ access_log off; {}\n{site} }}", temporary_folders()));
     proxy
 }
 
 fn temporary_folders() -> String {
     ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].iter().map(|name| format!("{name}_temp_path {name};\n")).collect()
-}
-
-fn start_nginx(proxy: &mut Proxy, package: &str, rest: &str) {
-    let config = format!("daemon off; pid pid; error_log error.log;\nevents {{}}\n{rest}\n");
-    let dir = format!("{}/", proxy.dir.display());
-    proxy.start(package, &config, &["/usr/sbin/nginx", "-p", &dir, "-c", "config", "-e", "error.log"]);
 }
 
 #[test]
@@ -264,36 +245,23 @@ fn nginx_ends_a_quiet_connection_without_pings() {
 
 #[test]
 fn nginx_names_clients_by_the_proxy_protocol() {
-    let mut proxy = Proxy::new("stream");
-    let (cert, key) = (proxy.path("fullchain.pem"), proxy.path("privkey.pem"));
-    let args = ["--cert", &cert, "--key", &key, "--trusted-proxy", "127.0.0.1", "--proxy-protocol"];
-    let further = ["--max-per-ip", "1", "--ping-interval", "1"];
-    let server = Phpws::start_on("wss://127.0.0.1:0", &[&args[..], &further].concat());
+    let mut proxy = Proxy::new();
+    let options = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol", "--max-per-ip", "1", "--ping-interval", "1"];
+    let server = proxy.pair.server(&options);
     let listen = format!("listen 127.0.0.1:{};", proxy.port);
-    let pairs = [("listen 8443;", listen.as_str()), ("127.0.0.1:8095", &server.addr.to_string()), ("timeout 75s", "timeout 2s")];
-    let config = replaced(&snippet("nginx-stream"), &pairs);
-    let module = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
-    std::fs::write(proxy.dir.join("stream.conf"), config).unwrap();
-    let dir = format!("{}/", proxy.dir.display());
-    let main = format!("{module}\ndaemon off; pid pid; error_log error.log;\nevents {{}}\ninclude {dir}stream.conf;\n");
-    proxy.start("libnginx-mod-stream", &main, &["/usr/sbin/nginx", "-p", &dir, "-c", "config", "-e", "error.log"]);
+    let config = proxy.site("nginx-stream", &server, &[("listen 8443;", &listen), ("timeout 75s", "timeout 2s")]);
+    proxy.start_nginx("libnginx-mod-stream", "load_module /usr/lib/nginx/modules/ngx_stream_module.so;", &config);
     speaks_through(&proxy, &server, "/web");
 }
 
 // ---- Apache
 
 fn apache(server: &Phpws) -> Proxy {
-    let mut proxy = Proxy::new("apache");
-    let site = replaced(
-        &snippet("apache"),
-        &[
-            ("<VirtualHost *:443>", &format!("<VirtualHost 127.0.0.1:{}>", proxy.port)),
-            ("ServerName example.org", "ServerName localhost"),
-            ("/etc/letsencrypt/live/example.org", proxy.dir.to_str().unwrap()),
-            ("127.0.0.1:8095", &server.addr.to_string()),
-            ("timeout=75", "timeout=2"),
-        ],
-    );
+    let mut proxy = Proxy::new();
+    let host = format!("<VirtualHost 127.0.0.1:{}>", proxy.port);
+    let pairs =
+        [("<VirtualHost *:443>", host.as_str()), ("ServerName example.org", "ServerName localhost"), ("timeout=75", "timeout=2")];
+    let site = proxy.site("apache", server, &pairs);
     let modules = ["mpm_event", "authz_core", "ssl", "socache_shmcb", "headers", "proxy", "proxy_http"];
     let load = |name: &&str| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
     let modules: String = modules.iter().map(load).collect();
@@ -329,10 +297,10 @@ fn apache_ends_a_quiet_connection_without_pings() {
 // ---- Caddy
 
 fn caddy(server: &Phpws) -> Proxy {
-    let mut proxy = Proxy::new("caddy");
-    let (cert, key) = (proxy.path("fullchain.pem"), proxy.path("privkey.pem"));
+    let mut proxy = Proxy::new();
+    let [_, cert, _, key] = proxy.pair.args();
     let name = format!("https://localhost:{} {{\n\tbind 127.0.0.1\n\ttls {cert} {key}", proxy.port);
-    let site = replaced(&snippet("caddy"), &[("example.org {", &name), ("127.0.0.1:8095", &server.addr.to_string())]);
+    let site = proxy.site("caddy", server, &[("example.org {", &name)]);
     let config = format!("{{\n\tadmin off\n\tauto_https off\n}}\n{site}");
     proxy.start("caddy", &config, &["/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", "config"]);
     proxy
