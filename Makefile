@@ -94,7 +94,7 @@ packaging: deb
 
 # The snippets of docs/deployment.md in front of a running server (needs nginx, apache2 and caddy).
 proxies:
-	cargo test --locked --test proxies -- --test-threads=1
+	cargo test --locked --test proxies
 
 clean:
 	cargo clean
