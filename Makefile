@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak clean
+.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -73,6 +73,28 @@ soak:
 SECONDS_EACH ?= 10
 fuzz:
 	fuzz/run $(SECONDS_EACH)
+
+# The manual page and the completions.
+manual:
+	mkdir -p target/packaging
+	cargo run --release --locked --quiet -- --man > target/packaging/phpws.8
+	cargo run --release --locked --quiet -- --completions bash > target/packaging/phpws.bash
+	cargo run --release --locked --quiet -- --completions zsh > target/packaging/_phpws
+	cargo run --release --locked --quiet -- --completions fish > target/packaging/phpws.fish
+
+# The Debian package, target/packaging/phpws.deb (needs cargo-deb).
+deb: manual
+	@command -v cargo-deb >/dev/null || { echo "cargo-deb is missing: cargo install cargo-deb --locked"; exit 1; }
+	cargo deb --no-build --quiet --output target/packaging/phpws.deb
+
+# Units, completions, manual page, Dockerfile and Debian package, by the tools that read them (needs root for dpkg,
+# and systemd, bash, zsh, fish, man-db, lintian, strace, hadolint).
+packaging: deb
+	cargo test --locked --test packaging -- --test-threads=1
+
+# The snippets of docs/deployment.md in front of a running server (needs nginx, apache2 and caddy).
+proxies:
+	cargo test --locked --test proxies
 
 clean:
 	cargo clean

@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 
+use phpws::log_file::LogFormat;
 use phpws::{Address, CloseCode, Limits, Message, Packet, Resource, Server, SocketId, WebSocketServer};
 use serde_json::{Value, json};
 
@@ -84,7 +85,7 @@ fn wanted_name(server: &Server, id: SocketId) -> Option<String> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    phpws::log_file::init(log::LevelFilter::Info, true, None)?;
+    phpws::log_file::init(log::LevelFilter::Info, LogFormat::Text, true, None)?;
     let address = std::env::args().nth(1).map_or(Ok(Address::default()), |text| Address::parse(&text))?;
     let mut server = WebSocketServer::bind(&address, None, Limits::default())?;
     server.handle_signals(|| {})?;

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use phpws::log_file::LogFormat;
 use phpws::{Address, Limits, Message, Packet, Resource, Server, SocketId, WebSocketServer};
 
 /// The tag of the timer that all clients share. No client has it: no id is 0.
@@ -96,7 +97,7 @@ fn wanted_pause(server: &Server, id: SocketId) -> Duration {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    phpws::log_file::init(log::LevelFilter::Info, true, None)?;
+    phpws::log_file::init(log::LevelFilter::Info, LogFormat::Text, true, None)?;
     let address = std::env::args().nth(1).map_or(Ok(Address::default()), |text| Address::parse(&text))?;
     let mut server = WebSocketServer::bind(&address, None, Limits::default())?;
     server.handle_signals(|| {})?;

@@ -21,6 +21,8 @@ pub enum Deadline {
     App(AppId, u64),
     /// A round of pings.
     Ping,
+    /// systemd's watchdog wants a sign of life.
+    Watchdog,
     /// Accepting failed a moment ago and may go on.
     Accept,
     /// The time that a stopping server gives its clients is over.

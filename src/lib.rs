@@ -47,6 +47,7 @@ mod http;
 pub mod ini;
 pub mod limits;
 pub mod log_file;
+pub mod manual;
 mod outbox;
 pub mod raw;
 mod resource;
@@ -56,6 +57,7 @@ mod server;
 pub mod sessions;
 pub mod settings;
 mod socket;
+pub mod systemd;
 mod tls;
 mod web_socket_server;
 

@@ -1,12 +1,14 @@
 //! Where log lines go: the console, a file that rotates, or both.
 //!
 //! PHP counterpart: `logToFile.php`. The lines are PHP's: the date of `date('r')`, a semicolon, the
-//! message. Nothing a peer sends can begin a line of its own: see [`Printable`].
+//! message; or, for log collectors, JSON objects. Nothing a peer sends can begin a line of its own:
+//! see [`Printable`].
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::StartError;
@@ -78,6 +80,41 @@ fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// PHP's: date, semicolon, message.
+    Text,
+    /// A JSON object with `time` (UTC, milliseconds), `level` and `message`.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("'{text}' is not text or json")),
+        }
+    }
+}
+
+impl LogFormat {
+    fn write(self, out: &mut impl Write, record: &log::Record<'_>) -> io::Result<()> {
+        let message = Line(&record.args().to_string()).to_string();
+        match self {
+            LogFormat::Text => writeln!(out, "{};{message}", jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z")),
+            LogFormat::Json => {
+                let level = record.level().as_str().to_ascii_lowercase();
+                let message = serde_json::Value::String(message);
+                writeln!(out, r#"{{"time":"{:.3}","level":"{level}","message":{message}}}"#, jiff::Timestamp::now())
+            }
+        }
+    }
+}
+
 /// The two places a line may go to. A line that can't be written is lost: a full disk must not stop
 /// the server.
 struct Sink {
@@ -103,14 +140,11 @@ impl Write for Sink {
 
 /// Starts the program's logger.
 #[doc(alias = "Log")]
-pub fn init(level: log::LevelFilter, console: bool, file: Option<LogFile>) -> Result<(), StartError> {
+pub fn init(level: log::LevelFilter, format: LogFormat, console: bool, file: Option<LogFile>) -> Result<(), StartError> {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Warn)
         .filter_module("phpws", level)
-        .format(|out, record| {
-            let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
-            writeln!(out, "{date};{}", Line(&record.args().to_string()))
-        })
+        .format(move |out, record| format.write(out, record))
         .target(env_logger::Target::Pipe(Box::new(Sink { console, file })))
         .try_init()
         .map_err(|error| StartError::new("log", error))
@@ -164,6 +198,23 @@ mod tests {
         let printed = Printable(forged).to_string();
         assert_eq!(Printable(&"x".repeat(1000)).to_string().chars().count(), Printable::SHOWN + 1);
         assert_eq!(printed, "x\\u{d}\\u{a}Sun, 1 Jan 2030;Starting\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_the_message() {
+        for message in ["plain", "quote \" and \\", "x\r\n{\"time\":1}\u{1b}[2J\u{9b}\u{2028}ü"] {
+            let mut line = Vec::new();
+            let mut record = log::Record::builder();
+            LogFormat::Json.write(&mut line, &record.level(log::Level::Warn).args(format_args!("{message}")).build()).unwrap();
+            let line = String::from_utf8(line).unwrap();
+            assert_eq!(line.lines().count(), 1);
+            assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(object["message"], Line(message).to_string());
+            assert_eq!(object["level"], "warn");
+            let time = object["time"].as_str().unwrap();
+            assert!(time.len() == 24 && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+        }
     }
 
     #[test]

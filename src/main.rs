@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use phpws::log_file::{self, LogFile};
 use phpws::resources::{ResourceDefault, ResourcePhp, ResourceWeb};
 use phpws::settings::{self, Invocation, InvocationError, Settings};
+use phpws::systemd::{self, Systemd};
 use phpws::{StartError, Tls, WebSocketServer};
 
 fn main() -> ExitCode {
@@ -40,9 +41,13 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         println!("phpws: settings are fine for {}", settings.address);
         return Ok(());
     }
-    log_file::init(settings.log_level, settings.console, log_file.clone())?;
+    log_file::init(settings.log_level, settings.log_format, settings.console, log_file.clone())?;
 
-    let mut server = WebSocketServer::bind(&settings.address, tls, settings.limits)?;
+    let mut server = match systemd::listener(&settings.address)? {
+        Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,
+        None => WebSocketServer::bind(&settings.address, tls, settings.limits)?,
+    };
+    server.notify(Systemd::from_env()?);
     server.handle_signals(move || reopen(log_file.as_ref()))?;
     server.require_session(sessions);
 

@@ -15,6 +15,8 @@ use crate::address::{self, Address};
 use crate::error::StartError;
 use crate::ini::{self, Entry};
 use crate::limits::Limits;
+use crate::log_file::LogFormat;
+use crate::manual;
 use crate::sessions::Sessions;
 
 /// What the program is told.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub console: bool,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// The form of the lines.
+    pub log_format: LogFormat,
     /// Whether browsers need a PHP session.
     pub require_session: bool,
     /// PHP's `session.save_path`.
@@ -123,6 +127,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.console = switch(v)?; Ok(()) }),
     setting!("log-level", "", "", "LEVEL", "info", "off, error, warn, info, debug or trace (trace shows frames)",
         |s, v| { s.log_level = v.parse().map_err(|_| format!("'{v}' is not off, error, warn, info, debug or trace"))?; Ok(()) }),
+    setting!("log-format", "", "", "FORMAT", "text", "text (date;message) or json (one object a line, with time, level and message)",
+        |s, v| { s.log_format = v.parse()?; Ok(()) }),
     setting!("max-per-ip", "", "maxPerIP", "COUNT", "0", "browser connections from one address; 0 = unlimited",
         |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
     setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
@@ -175,6 +181,29 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.page = switch(v)?; Ok(()) }),
 ];
 
+/// A flag that is no setting: it stands on the command line only.
+pub struct Action {
+    /// Flag.
+    pub name: &'static str,
+    /// One-letter flag, or empty.
+    pub short: &'static str,
+    /// Placeholder of the value; empty for none.
+    pub hint: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// These flags.
+#[rustfmt::skip]
+pub const ACTIONS: &[Action] = &[
+    Action { name: "config", short: "c", hint: "FILE", help: "read this configuration file (PHP's ini form)" },
+    Action { name: "check", short: "", hint: "", help: "validate all settings and files, bind nothing, and exit" },
+    Action { name: "man", short: "", hint: "", help: "print the manual page (roff)" },
+    Action { name: "completions", short: "", hint: "SHELL", help: "print completions for bash, zsh or fish" },
+    Action { name: "version", short: "V", hint: "", help: "print the version" },
+    Action { name: "help", short: "h", hint: "", help: "print this help" },
+];
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -186,6 +215,7 @@ impl Default for Settings {
             log_keep: 5,
             console: true,
             log_level: LevelFilter::Info,
+            log_format: LogFormat::Text,
             require_session: false,
             session_path: None,
             session_cookie: Sessions::COOKIE.into(),
@@ -223,11 +253,8 @@ impl From<StartError> for InvocationError {
 /// Reads the command line, the environment and the configuration file.
 pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Invocation, InvocationError> {
     let flags = options().parse(args).map_err(|error| InvocationError::Usage(error.to_string()))?;
-    if flags.opt_present("help") {
-        return Ok(Invocation::Print(help()));
-    }
-    if flags.opt_present("version") {
-        return Ok(Invocation::Print(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    if let Some(text) = what_to_print(&flags)? {
+        return Ok(Invocation::Print(text));
     }
     let positional = positional_address(&flags.free)?;
     let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
@@ -250,6 +277,22 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     Ok(Invocation::Run(Box::new(settings)))
 }
 
+/// What some flags ask for instead of a server.
+fn what_to_print(flags: &getopts::Matches) -> Result<Option<String>, InvocationError> {
+    if let Some(shell) = flags.opt_str("completions") {
+        let completions = manual::completions(&shell);
+        let unknown = || InvocationError::Usage(format!("--completions: '{shell}' is not bash, zsh or fish"));
+        return completions.map(Some).ok_or_else(unknown);
+    }
+    if flags.opt_present("help") {
+        return Ok(Some(help()));
+    }
+    if flags.opt_present("version") {
+        return Ok(Some(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    Ok(flags.opt_present("man").then(manual::page))
+}
+
 /// The program's help, made from the table.
 pub fn help() -> String {
     let usage = "Usage: phpws [OPTIONS] [ADDRESS [PORT]]\n\n\
@@ -270,10 +313,10 @@ fn options() -> Options {
         let occur = if setting.many { Occur::Multi } else { Occur::Optional };
         options.opt(setting.short, setting.name, &help, hint, arg, occur);
     }
-    options.optopt("c", "config", "read this configuration file (PHP's ini form)", "FILE");
-    options.optflag("", "check", "validate all settings and files, bind nothing, and exit");
-    options.optflag("V", "version", "print the version");
-    options.optflag("h", "help", "print this help");
+    for action in ACTIONS {
+        let arg = if action.hint.is_empty() { HasArg::No } else { HasArg::Yes };
+        options.opt(action.short, action.name, action.help, action.hint, arg, Occur::Optional);
+    }
     options
 }
 

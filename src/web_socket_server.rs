@@ -28,6 +28,7 @@ use crate::rfc6455::CloseCode;
 use crate::server::Server;
 use crate::sessions::Sessions;
 use crate::socket::{Peer, Socket, Stage};
+use crate::systemd::Systemd;
 use crate::tls::{Stream, Tls};
 
 mod before_sleep;
@@ -66,6 +67,7 @@ pub struct WebSocketServer {
     tls: Option<Tls>,
     sessions: Option<Sessions>,
     signals: Option<Signals>,
+    systemd: Systemd,
     stopper: Arc<Waker>,
     on_hangup: Option<Box<dyn FnMut()>>,
     /// Connections that have more to read than a turn allows.
@@ -110,9 +112,17 @@ impl WebSocketServer {
             };
             StartError::new(format_args!("address {address}"), format_args!("{error}{way_out}"))
         };
+        let listener = address.resolve().and_then(listen).map_err(failed)?;
+        WebSocketServer::listen_on(listener, tls, limits)
+    }
+
+    /// The same on a socket that listens already, for instance one that [systemd](crate::systemd::listener)
+    /// passed.
+    pub fn listen_on(listener: std::net::TcpListener, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
+        let failed = |error: io::Error| StartError::new("listening socket", error);
         keep_freed_memory();
-        let socket_address = address.resolve().map_err(failed)?;
-        let mut listener = listen(socket_address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let mut listener = TcpListener::from_std(listener);
         let local = listener.local_addr().map_err(failed)?;
         let poll = Poll::new().map_err(failed)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed)?;
@@ -129,6 +139,7 @@ impl WebSocketServer {
             tls,
             sessions: None,
             signals: None,
+            systemd: Systemd::default(),
             stopper,
             on_hangup: None,
             again: Vec::new(),
@@ -186,6 +197,11 @@ impl WebSocketServer {
         Ok(())
     }
 
+    /// Tells systemd when the server is ready, reloads, stops, and that it lives.
+    pub fn notify(&mut self, systemd: Systemd) {
+        self.systemd = systemd;
+    }
+
     /// Serves until it is stopped. Taking `self`, it leaves nobody who could register an application
     /// afterwards.
     #[doc(alias = "Start")]
@@ -199,6 +215,8 @@ impl WebSocketServer {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_start(server));
         }
         self.next_ping();
+        self.next_sign_of_life();
+        self.systemd.ready(self.local);
         let mut events = Events::with_capacity(1024);
         while !self.is_finished() {
             self.turn(&mut events)?;
@@ -378,6 +396,7 @@ impl WebSocketServer {
     }
 
     fn reload(&mut self) {
+        self.systemd.reloading();
         if let Some(on_hangup) = &mut self.on_hangup {
             on_hangup();
         }
@@ -386,6 +405,7 @@ impl WebSocketServer {
             Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
             None => {}
         }
+        self.systemd.ready(self.local);
     }
 
     /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
@@ -397,6 +417,7 @@ impl WebSocketServer {
         self.stopping = Stopping::Draining;
         self.listener = None;
         log::info!("Shutting down server gracefully...");
+        self.systemd.stopping();
         let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
         for (id, state) in ids {
             match state {
@@ -417,14 +438,13 @@ fn keep_freed_memory() {
 
 /// A listening socket that keeps many connects waiting: a burst of clients after a restart must not be
 /// told to try again by their own system, a second later.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     const BACKLOG: i32 = 4096;
     let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket.into())
 }
 
 /// `PHP_OS` as PHP spells it.

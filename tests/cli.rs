@@ -72,6 +72,7 @@ fn bad_values_end_with_1_and_name_the_option() {
         ),
         (&["--page=maybe"], "--page: 'maybe' is not on or off"),
         (&["--log-level", "loud"], "--log-level: 'loud' is not off, error, warn, info, debug or trace"),
+        (&["--log-format", "xml"], "--log-format: 'xml' is not text or json"),
         (&["http://localhost"], "--address: unknown scheme 'http', use ws, wss, tcp or ssl"),
         (&["127.0.0.1", "99999"], "PORT: '99999' is not a port, use a number from 0 to 65535"),
         (&["--log-file", "/nonexistent/x.log"], "--log-file /nonexistent/x.log: No such file or directory (os error 2)"),
@@ -194,6 +195,25 @@ fn flag_comes_before_environment_before_file() {
     assert!(run(&[], Some("3")).status.success());
     assert!(refusal(&run(&["--max-clients", "bad"], Some("odd"))).1.starts_with("--max-clients: 'bad'"));
     assert!(run(&["--max-clients", "3"], Some("odd")).status.success());
+}
+
+#[test]
+fn a_json_log_is_the_same_on_the_console_and_in_the_file() {
+    let log = file("json.log", "");
+    let mut server = Phpws::start(&["--log-format", "json", "--log-file", log.to_str().unwrap()]);
+    let mut client = server.connect();
+    client.send(util::request("/nobody\"\\", "").as_bytes());
+    client.rest();
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    server.log_line("Server stopped");
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(written.lines().collect::<Vec<_>>(), server.log());
+    for line in written.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        let keys: Vec<&String> = object.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["level", "message", "time"], "{line}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ impl WebSocketServer {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
                 Deadline::Ping => self.ping(),
+                Deadline::Watchdog => self.next_sign_of_life(),
                 Deadline::Accept => {
                     self.accept_resting = false;
                     self.accept_again = true;
@@ -88,6 +89,12 @@ impl WebSocketServer {
         let interval = self.server.limits().ping_interval;
         if !interval.is_zero() {
             self.server.deadlines.set(after(self.server.now, interval), Deadline::Ping);
+        }
+    }
+
+    pub(super) fn next_sign_of_life(&mut self) {
+        if let Some(pause) = self.systemd.alive() {
+            self.server.deadlines.set(after(self.server.now, pause), Deadline::Watchdog);
         }
     }
 

@@ -30,12 +30,12 @@ impl Phpws {
     }
 
     pub fn start_on(address: &str, args: &[&str]) -> Phpws {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_phpws"))
-            .args(args)
-            .arg(address)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("phpws starts");
+        Phpws::started_by(Command::new(env!("CARGO_BIN_EXE_phpws")).args(args).arg(address))
+    }
+
+    /// Starts it by any command that becomes phpws.
+    pub fn started_by(command: &mut Command) -> Phpws {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("phpws starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, sink) = (child.stdout.take().unwrap(), lines.clone());
         std::thread::spawn(move || {
@@ -47,7 +47,7 @@ impl Phpws {
         let line = server.log_line("Server initialized on ");
         let words: Vec<&str> = line.split_whitespace().collect();
         let at = words.iter().position(|word| *word == "on").unwrap();
-        server.addr = words[at + 2].parse().expect("the log names the address");
+        server.addr = words[at + 2].trim_end_matches("\"}").parse().expect("the log names the address");
         server
     }
 
