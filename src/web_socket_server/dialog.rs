@@ -312,6 +312,7 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
         }
         // As in PHP nobody is called for nothing: an empty message is only acknowledged.
         Command::Deliver(bytes) if bytes.is_empty() => {}
+        Command::Deliver(bytes) if !server.permits(id, all_apps.path(app), &bytes) => {}
         Command::Deliver(bytes) => {
             let message = Message::from_bytes(&bytes);
             all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
