@@ -185,6 +185,32 @@ fn the_changes_of_a_turn_are_announced_together() {
 }
 
 #[test]
+fn a_crowd_that_vanishes_is_counted_to_the_last() {
+    let server = Phpws::start(&[]);
+    let (mut ann, _) = server.browser();
+    ask(&mut ann, r#"{"opcode":"join","room":"r","announce":true}"#);
+    let mut crowd: Vec<Client> = (0..400).map(|_| server.browser().0).collect();
+    for member in &mut crowd {
+        member.send_text(JOIN);
+    }
+    let mut moved = |word: &str, wanted: u64| {
+        let (mut sum, mut announcements) = (0, 0);
+        while sum < wanted {
+            let value: serde_json::Value = serde_json::from_str(&ann.text()).unwrap();
+            sum += value[word].as_u64().unwrap();
+            announcements += 1;
+        }
+        assert_eq!(sum, wanted);
+        announcements
+    };
+    let joins = moved("joined", 401);
+    drop(crowd);
+    let leaves = moved("left", 400);
+    println!("401 that came were {joins} announcements, 400 that vanished {leaves}");
+    assert_eq!(ask(&mut ann, WHO), r#"{"opcode":"who","room":"r","count":1}"#);
+}
+
+#[test]
 fn names_are_told_only_where_the_settings_allow() {
     let server = Phpws::start(&[]);
     let (mut ann, _) = server.browser();
