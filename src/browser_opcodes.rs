@@ -75,7 +75,7 @@ impl BrowserOpcodes {
 impl Server {
     /// Whether a browser may send this message to the resource of that path; if not, it is told so.
     /// What is no packet, or one without an opcode, has the empty word for one.
-    pub(crate) fn permits(&mut self, id: SocketId, path: &str, message: &[u8]) -> bool {
+    pub(crate) fn permits(&mut self, id: SocketId, path: &str, message: Message<'_>) -> bool {
         let limits = self.limits();
         let restricted = limits.receive_only || !limits.browser_opcodes.is_empty();
         if !restricted || self.clients[id].client_type != ClientType::Websocket {
@@ -86,7 +86,7 @@ impl Server {
         if list.map_or(!limits.receive_only, |list| list.all) {
             return true;
         }
-        let packet = Packet::parse(Message::from_bytes(message)).ok();
+        let packet = Packet::parse(message).ok();
         let (opcode, room) = packet.as_ref().map_or(("", ""), |packet| (packet.opcode(), packet.room()));
         let permitted = match list {
             Some(list) => list.opcodes.iter().any(|listed| listed == opcode),
