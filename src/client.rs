@@ -91,6 +91,8 @@ pub struct Client {
     pub(crate) expect_pong: bool,
     /// Whether an unasked pong was logged: a flood of them is not to fill the log.
     pub(crate) pong_logged: bool,
+    /// The opcodes whose refusal was logged, a bit each, for the same reason.
+    pub(crate) refusals_logged: u8,
     pub(crate) request: Option<Box<Request>>,
     pub(crate) outbox: Outbox,
     pub(crate) dirty: bool,
@@ -132,6 +134,7 @@ impl Client {
             buffer: None,
             expect_pong: false,
             pong_logged: false,
+            refusals_logged: 0,
             request: None,
             outbox: Outbox::default(),
             dirty: false,

@@ -40,6 +40,7 @@
 //! WebSocket extensions and subprotocols, persistence.
 
 pub mod address;
+mod browser_opcodes;
 mod client;
 mod deadlines;
 mod error;
@@ -53,6 +54,7 @@ pub mod raw;
 mod resource;
 pub mod resources;
 pub mod rfc6455;
+mod rooms;
 mod server;
 pub mod sessions;
 pub mod settings;
@@ -62,11 +64,13 @@ mod tls;
 mod web_socket_server;
 
 pub use address::Address;
+pub use browser_opcodes::BrowserOpcodes;
 pub use client::{Client, ClientType, SocketId};
 pub use error::StartError;
 pub use limits::Limits;
 pub use resource::{AppId, JsonError, Message, Packet, Resource};
 pub use rfc6455::CloseCode;
+pub use rooms::RoomError;
 pub use server::Server;
 pub use tls::Tls;
 pub use uuid::Uuid;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::browser_opcodes::BrowserOpcodes;
+
 /// What the server allows. For all numbers and times but those that say otherwise, 0 means
 /// unlimited or off, as in PHP.
 #[derive(Clone, Debug)]
@@ -34,6 +36,18 @@ pub struct Limits {
     pub max_message_rate: u32,
     /// Bytes a second from one browser, with twice as many in a burst; past them as above. Default 0.
     pub max_byte_rate: u32,
+    /// Rooms at a time. Default 10,000.
+    pub max_rooms: usize,
+    /// Rooms that one client may be in. Default 16.
+    pub max_rooms_per_client: usize,
+    /// Whether the built-in opcodes keep the names that clients give themselves in rooms, and tell them
+    /// to the other members. Default no.
+    pub room_names: bool,
+    /// Which opcodes browsers may send, for each resource. Default none listed, which means all.
+    pub browser_opcodes: BrowserOpcodes,
+    /// Whether browsers may only send `quit`, `join`, `leave` and `who`, on resources for which
+    /// `browser_opcodes` has no list. Default no.
+    pub receive_only: bool,
     /// Further addresses that PHP backends may come from, beside the server's own host. Default none.
     #[doc(alias = "allowedIP")]
     pub allowed_ip: Vec<IpNet>,
@@ -81,6 +95,11 @@ impl Default for Limits {
             max_outbox: 8 * 1024 * 1024,
             max_message_rate: 0,
             max_byte_rate: 0,
+            max_rooms: 10_000,
+            max_rooms_per_client: 16,
+            room_names: false,
+            browser_opcodes: BrowserOpcodes::default(),
+            receive_only: false,
             allowed_ip: Vec::new(),
             allowed_origins: Vec::new(),
             allow_missing_origin: false,

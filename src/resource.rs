@@ -94,6 +94,9 @@ pub struct Packet<'a> {
     opcode: Cow<'a, str>,
     uuid: Cow<'a, str>,
     ident: Cow<'a, str>,
+    room: Cow<'a, str>,
+    name: Cow<'a, str>,
+    announce: bool,
 }
 
 /// The message is not JSON, or nested deeper than PHP allows.
@@ -128,7 +131,15 @@ impl<'a> Packet<'a> {
             serde_json::from_str::<IgnoredAny>(text).map_err(|_| JsonError)?;
             Keys::default()
         };
-        Ok(Packet { text, opcode: word(keys.opcode), uuid: word(keys.uuid), ident: word(keys.ident) })
+        Ok(Packet {
+            text,
+            opcode: word(keys.opcode),
+            uuid: word(keys.uuid),
+            ident: word(keys.ident),
+            room: word(keys.room),
+            name: word(keys.name),
+            announce: keys.announce.is_some_and(|value| value.get() == "true"),
+        })
     }
 
     /// The message as it came.
@@ -149,6 +160,21 @@ impl<'a> Packet<'a> {
     /// The value of `ident`; empty where there is none.
     pub fn ident(&self) -> &str {
         &self.ident
+    }
+
+    /// The value of `room`; empty where there is none.
+    pub fn room(&self) -> &str {
+        &self.room
+    }
+
+    /// The value of `name`; empty where there is none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether `announce` is `true`.
+    pub fn announce(&self) -> bool {
+        self.announce
     }
 
     /// The whole packet as a JSON value, for applications with keys of their own. An error where a
@@ -215,12 +241,18 @@ struct Keys<'a> {
     opcode: Option<&'a RawValue>,
     uuid: Option<&'a RawValue>,
     ident: Option<&'a RawValue>,
+    room: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+    announce: Option<&'a RawValue>,
 }
 
 enum Key {
     Opcode,
     Uuid,
     Ident,
+    Room,
+    Name,
+    Announce,
     Other,
 }
 
@@ -242,6 +274,9 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         Key::Opcode => keys.opcode = Some(map.next_value()?),
                         Key::Uuid => keys.uuid = Some(map.next_value()?),
                         Key::Ident => keys.ident = Some(map.next_value()?),
+                        Key::Room => keys.room = Some(map.next_value()?),
+                        Key::Name => keys.name = Some(map.next_value()?),
+                        Key::Announce => keys.announce = Some(map.next_value()?),
                         Key::Other => map.next_value::<IgnoredAny>().map(drop)?,
                     }
                 }
@@ -267,6 +302,9 @@ impl<'de> Deserialize<'de> for Key {
                     "opcode" => Key::Opcode,
                     "uuid" => Key::Uuid,
                     "ident" => Key::Ident,
+                    "room" => Key::Room,
+                    "name" => Key::Name,
+                    "announce" => Key::Announce,
                     _ => Key::Other,
                 })
             }
@@ -341,6 +379,10 @@ impl AllApps {
         self.apps[id.0].traits
     }
 
+    pub(crate) fn path(&self, id: AppId) -> &str {
+        &self.apps[id.0].path
+    }
+
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
     /// the application's path and closes that client, unless the limits say that it ends the process.
     pub(crate) fn call(
@@ -393,6 +435,16 @@ mod tests {
         assert_eq!((packet.opcode(), packet.uuid(), packet.ident()), ("feedback", "u-1", "café"));
         assert_eq!(packet.text(), text);
         assert_eq!(packet.value().unwrap()["n"], 1.0);
+    }
+
+    #[test]
+    fn a_packet_shows_the_keys_of_a_room() {
+        let packet = parse(r#"{"opcode":"join","room":7,"name":"\u0041nn","announce":true}"#).unwrap();
+        assert_eq!((packet.room(), packet.name(), packet.announce()), ("7", "Ann", true));
+        for text in [r#"{"announce":1}"#, r#"{"announce":"true"}"#, r#"{"room":null,"name":[]}"#, "{}"] {
+            let packet = parse(text).unwrap();
+            assert_eq!((packet.room(), packet.name(), packet.announce()), ("", "", false), "{text}");
+        }
     }
 
     #[test]

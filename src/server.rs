@@ -21,6 +21,7 @@ use crate::outbox::Spares;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
+use crate::rooms::Rooms;
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
@@ -31,6 +32,7 @@ pub struct Server {
     client_ips: HashMap<IpAddr, usize>,
     by_uuid: HashMap<Uuid, SocketId>,
     by_ident: HashMap<Box<str>, Vec<SocketId>>,
+    pub(crate) rooms: Rooms,
     /// Clients that are open: past their handshake, not yet closing.
     open: usize,
     pub(crate) dirty: Vec<SocketId>,
@@ -58,6 +60,7 @@ impl Server {
             client_ips: HashMap::new(),
             by_uuid: HashMap::new(),
             by_ident: HashMap::new(),
+            rooms: Rooms::default(),
             open: 0,
             dirty: Vec::new(),
             closing: Vec::new(),
@@ -305,7 +308,7 @@ impl Server {
 
     /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
     /// frames in its socket later: filled up to its read size when they go, none of them is lost.
-    fn write_unasked(&mut self, id: SocketId, message: &str) {
+    pub(crate) fn write_unasked(&mut self, id: SocketId, message: &str) {
         if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
@@ -399,6 +402,7 @@ impl Server {
 
     /// Takes the client out of the indexes and counts: nobody finds it any more.
     fn forget(&mut self, id: SocketId) {
+        self.rooms.forget(id);
         let client = &self.clients[id];
         self.by_uuid.remove(&client.uuid);
         if let Some(ids) = self.by_ident.get_mut(&client.ident) {

@@ -206,6 +206,12 @@ impl WebSocketServer {
     /// afterwards.
     #[doc(alias = "Start")]
     pub fn start(mut self) -> io::Result<()> {
+        if let Some(path) = self.server.limits().browser_opcodes.stray(self.all_apps.paths()) {
+            return Err(io::Error::other(StartError::new(
+                "--browser-opcodes",
+                format_args!("nothing is registered under {path}"),
+            )));
+        }
         log::info!("Starting server...");
         for path in self.all_apps.paths() {
             log::info!("Registered resource : {path}");

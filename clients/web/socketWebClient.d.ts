@@ -12,6 +12,40 @@ export interface ReadyPacket extends Packet {
   uuid: string;
 }
 
+/** Members came or went, in a room whose first member asked for that. */
+export interface PresencePacket extends Packet {
+  opcode: 'presence';
+  room: string;
+  /** Members now. */
+  count: number;
+  /** How many came. */
+  joined?: number;
+  /** How many went. */
+  left?: number;
+  /** Names of some of them, where the server tells names. */
+  joinedNames?: string[];
+  leftNames?: string[];
+}
+
+/** The answer to `who`. */
+export interface WhoPacket extends Packet {
+  opcode: 'who';
+  room: string;
+  count: number;
+  /** Up to 100, where the server tells names. */
+  names?: string[];
+}
+
+export interface JoinOptions {
+  /** Told to the other members where the server tells names; at most 64 bytes. */
+  name?: string;
+  /** Whether members are told of joins and leaves; counts for who joins first. */
+  announce?: boolean;
+}
+
+/** A room's name: 1 to 128 bytes; a number stands for its text. */
+export type Room = string | number;
+
 export type State = 'idle' | 'connecting' | 'ready' | 'closing' | 'waiting' | 'leaving' | 'closed';
 
 export interface StatusDetail {
@@ -38,6 +72,8 @@ export interface Callbacks {
   status(text: string, detail: StatusDetail): void;
   ready(packet: ReadyPacket): void;
   readmessage(packet: Packet): void;
+  /** Gives the packet to `readmessage` unless it is set. */
+  presence(packet: PresencePacket): void;
   close(detail: CloseDetail): void;
 }
 
@@ -97,13 +133,22 @@ export interface SocketWebClient {
   setCallback(type: 'status' | 'Status', callback: Callbacks['status']): void;
   setCallback(type: 'ready' | 'Ready', callback: Callbacks['ready']): void;
   setCallback(type: 'readmessage' | 'readMessage' | 'ReadMessage', callback: Callbacks['readmessage']): void;
+  setCallback(type: 'presence' | 'Presence', callback: Callbacks['presence']): void;
   setCallback(type: 'close' | 'Close', callback: Callbacks['close']): void;
   setCallbackStatus(callback: Callbacks['status']): void;
   setCallbackReady(callback: Callbacks['ready']): void;
   setCallbackReadMessage(callback: Callbacks['readmessage']): void;
+  setCallbackPresence(callback: Callbacks['presence']): void;
   setCallbackClose(callback: Callbacks['close']): void;
   callbacks: Callbacks;
-  broadcast(message: unknown): boolean;
+  /** To all, or with `room` to the members of that room. Throws where `room` is there but empty. */
+  broadcast(message: unknown, to?: { room: Room }): boolean;
+  /** Joins a room, and again after each reconnect; the server answers with `joined` or `refused`. */
+  join(room: Room, options?: JoinOptions): boolean;
+  /** Leaves a room; the server answers with `left` or `refused`. */
+  leave(room: Room): boolean;
+  /** How many are in a room that this client is in. Rejects where the server refuses or does not answer. */
+  who(room: Room): Promise<WhoPacket>;
   feedback(message: unknown, toUUID: string): boolean;
   echo(message: unknown): boolean;
 }

@@ -58,17 +58,26 @@ export function socketWebClient(server, ...rest) {
   let ownUuid = null;
   let attempts = 0;
   let busy = false;
+  const rooms = new Map(); // the rooms this client is in, each with the packet that joins it
+  let asked = null; // the question that `next` acknowledged and nobody has answered yet
   let deadline; // of the one thing waited for: ready, next, the end, or the next try
   let stable;
+  let patience; // with the question
 
-  const callbacks = { status() {}, ready() {}, readmessage() {}, close() {} };
+  const callbacks = {
+    status() {},
+    ready() {},
+    readmessage() {},
+    presence(packet) { callbacks.readmessage(packet); },
+    close() {},
+  };
 
   function setCallback(type, callback) {
     const name = String(type).toLowerCase();
     if (Object.hasOwn(callbacks, name) && typeof callback === 'function') {
       callbacks[name] = callback;
     } else {
-      complain(`No callback "${type}" set: it takes status, ready, readMessage or close, and a function`);
+      complain(`No callback "${type}" set: it takes status, ready, readMessage, presence or close, and a function`);
     }
   }
 
@@ -120,6 +129,7 @@ export function socketWebClient(server, ...rest) {
   function letGo() {
     options.clearTimeout(deadline);
     options.clearTimeout(stable);
+    unanswered('The connection was lost');
     if (socket !== null) {
       socket.onmessage = null;
       socket.onclose = null;
@@ -154,6 +164,7 @@ export function socketWebClient(server, ...rest) {
 
   function finish(why) {
     state = 'closed';
+    rooms.clear();
     for (const entry of queue.splice(0)) {
       entry.reject?.(new Error(`${why}; the message was not acknowledged`));
     }
@@ -192,6 +203,9 @@ export function socketWebClient(server, ...rest) {
       case 'ready': return welcomed(packet);
       case 'next': return acknowledged(packet);
       case 'close': return dismissed(packet);
+      case 'presence': return callbacks.presence(packet);
+      case 'who': return answered(packet);
+      case 'refused': return refused(packet);
       default: return callbacks.readmessage(packet);
     }
   }
@@ -199,6 +213,7 @@ export function socketWebClient(server, ...rest) {
   function welcomed(packet) {
     options.clearTimeout(deadline);
     ownUuid = packet.uuid;
+    rejoin();
     if (state === 'leaving') {
       return flush();
     }
@@ -214,11 +229,60 @@ export function socketWebClient(server, ...rest) {
       return;
     }
     inFlight = false;
-    queue.shift().resolve?.(packet.fyi);
+    taken(queue.shift(), packet.fyi);
     if (state === 'ready') {
       options.clearTimeout(deadline);
     }
     flush();
+  }
+
+  function taken(entry, fyi) {
+    unanswered('The server does not know who is in a room'); // the answer comes before the next `next`
+    if (entry.joins !== undefined) {
+      entry.joins ? rooms.set(entry.room, entry.packet) : rooms.delete(entry.room);
+    }
+    if (entry.asks) {
+      asked = entry;
+      patience = options.setTimeout(() => unanswered('The server does not answer'), options.replyTimeout);
+    } else {
+      entry.resolve?.(fyi);
+    }
+  }
+
+  // A new connection is in no room. What waits in the queue may be for the members of one, so joining
+  // comes first; what an earlier connection did not get done of it is replaced.
+  function rejoin() {
+    const joins = [...rooms].map(([room, packet]) => ({ packet, sends: 0, room, joins: true, again: true }));
+    queue.splice(0, Infinity, ...joins, ...queue.filter((entry) => !entry.again));
+  }
+
+  function answered(packet) {
+    if (asked === null) {
+      return callbacks.readmessage(packet);
+    }
+    const { resolve } = forgetQuestion();
+    return resolve(packet);
+  }
+
+  function refused(packet) {
+    if (packet.refused === 'who' && asked !== null) {
+      return unanswered(packet.error ?? 'The server does not permit who');
+    }
+    if (packet.refused === 'join') {
+      rooms.delete(packet.room);
+    }
+    return callbacks.readmessage(packet);
+  }
+
+  function unanswered(why) {
+    forgetQuestion()?.reject(new Error(why));
+  }
+
+  function forgetQuestion() {
+    const question = asked;
+    options.clearTimeout(patience);
+    asked = null;
+    return question;
   }
 
   // The server ends the connection itself; the deadline is for one that does not.
@@ -287,13 +351,29 @@ export function socketWebClient(server, ...rest) {
     return refusal === null;
   }
 
-  function sendAsync(message) {
+  function sendAsync(message, more) {
     return new Promise((resolve, reject) => {
-      const refusal = enqueue(message, { resolve, reject });
+      const refusal = enqueue(message, { resolve, reject, ...more });
       if (refusal !== null) {
         reject(new Error(refusal));
       }
     });
+  }
+
+  function join(room, { name, announce } = {}) {
+    const packet = { opcode: 'join', room: named(room), name, announce };
+    return sendMsg(packet, { room: packet.room, joins: true });
+  }
+
+  function leave(room) {
+    const packet = { opcode: 'leave', room: named(room) };
+    return sendMsg(packet, { room: packet.room, joins: false });
+  }
+
+  // Of one room only where the page says so; a room without a name is never everybody.
+  function broadcast(message, more) {
+    const inRoom = typeof more === 'object' && more !== null && 'room' in more;
+    return sendMsg({ opcode: 'broadcast', ...(inRoom && { room: named(more.room) }), message });
   }
 
   // ---- what the page is told
@@ -310,7 +390,7 @@ export function socketWebClient(server, ...rest) {
   return {
     init,
     sendMsg: (message) => sendMsg(message),
-    sendAsync,
+    sendAsync: (message) => sendAsync(message),
     uuid: () => ownUuid,
     quit: () => quit(),
     isOpen: () => state === 'ready',
@@ -318,9 +398,13 @@ export function socketWebClient(server, ...rest) {
     setCallbackStatus: (callback) => setCallback('status', callback),
     setCallbackReady: (callback) => setCallback('ready', callback),
     setCallbackReadMessage: (callback) => setCallback('readMessage', callback),
+    setCallbackPresence: (callback) => setCallback('presence', callback),
     setCallbackClose: (callback) => setCallback('close', callback),
     callbacks,
-    broadcast: (message) => sendMsg({ opcode: 'broadcast', message }),
+    broadcast,
+    join,
+    leave,
+    who: async (room) => sendAsync({ opcode: 'who', room: named(room) }, { asks: true }),
     feedback: (message, toUUID) => sendMsg({ opcode: 'feedback', message, uuid: toUUID }, { signed: true }),
     echo: (message) => sendMsg({ opcode: 'echo', message }),
   };
@@ -333,6 +417,14 @@ function parse(data) {
   } catch {
     return null;
   }
+}
+
+/** The name of a room as the server takes it. */
+function named(room) {
+  if (room === '' || !['string', 'number'].includes(typeof room)) {
+    throw new TypeError('A room must have a name');
+  }
+  return String(room);
 }
 
 /** The URL behind PHP's ways to write an address; what is left out is taken from the page. */

@@ -55,7 +55,9 @@ fn depth(value: &Value) -> usize {
 }
 
 fn the_words_agree(packet: &Packet<'_>, value: &Value) {
-    for (key, word) in [("opcode", packet.opcode()), ("uuid", packet.uuid()), ("ident", packet.ident())] {
+    assert_eq!(packet.announce(), value.get("announce") == Some(&Value::Bool(true)));
+    let words = [packet.opcode(), packet.uuid(), packet.ident(), packet.room(), packet.name()];
+    for (key, word) in ["opcode", "uuid", "ident", "room", "name"].into_iter().zip(words) {
         let expected = match value.get(key) {
             Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
             // A number keeps the form it came in, which a value forgets.

@@ -3,6 +3,7 @@
 //! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call.
 
 mod default;
+mod in_room;
 mod php;
 mod web;
 
@@ -15,8 +16,8 @@ use crate::resource::{Message, Packet};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
-/// Does what the opcode of a message says: `quit`, `feedback`, `echo` or `broadcast`. An unknown one
-/// does nothing; what is not JSON ends the connection.
+/// Does what the opcode of a message says: `quit`, `feedback`, `echo` or `broadcast`, and with rooms
+/// `join`, `leave` and `who`. An unknown one does nothing; what is not JSON ends the connection.
 pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
     let Ok(packet) = Packet::parse(message) else {
         log::info!("jsonerror closing #{id}");
@@ -31,7 +32,8 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             server.feedback(&packet);
         }
         "echo" => server.echo(id, &packet),
-        "broadcast" => server.broadcast(id, packet.text()),
+        "broadcast" if packet.room().is_empty() => server.broadcast(id, packet.text()),
+        "broadcast" | "join" | "leave" | "who" => in_room::in_room(server, id, &packet),
         _ => {}
     }
 }

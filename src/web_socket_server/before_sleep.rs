@@ -17,6 +17,7 @@ impl WebSocketServer {
     pub(super) fn before_sleep(&mut self) {
         self.server.congested = false;
         loop {
+            self.server.announce_presence();
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }

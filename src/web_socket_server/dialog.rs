@@ -323,7 +323,7 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
         }
     };
     // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-    if !message.bytes().is_empty() {
+    if !message.bytes().is_empty() && server.permits(id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }

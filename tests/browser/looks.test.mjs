@@ -84,7 +84,7 @@ test('the keyboard reaches everything in reading order, and shows where it is', 
   const { page } = await openTab(context, server.url);
   await connected(page);
   const reached = [];
-  for (let i = 0; i < 11; i += 1) {
+  for (let i = 0; i < 13; i += 1) {
     await page.keyboard.press('Tab');
     reached.push(await page.evaluate(() => {
       const { id, localName } = document.activeElement;
@@ -92,7 +92,7 @@ test('the keyboard reaches everything in reading order, and shows where it is', 
       return `${id || localName} ${outlineStyle} ${outlineWidth}`;
     }));
   }
-  const order = ['copyUuid', 'disconnect', 'a', 'say', 'send', 'others', 'echo', 'backend', 'summary'];
+  const order = ['copyUuid', 'disconnect', 'a', 'say', 'send', 'room', 'join', 'others', 'echo', 'backend', 'summary'];
   assert.deepEqual(reached.slice(0, order.length), order.map((name) => `${name} solid 3px`));
   await context.close();
 });

@@ -58,6 +58,30 @@ for (const scheme of ['ws', 'wss']) {
       await close();
     });
 
+    test('a room of two tabs counts them, and the third tab hears nothing of it', async () => {
+      const { one, two, close } = await twoTabs();
+      const three = await openTab(context, server.url);
+      for (const tab of [one, two, three.page]) {
+        await connected(tab);
+      }
+      for (const [tab, count] of [[one, 1], [two, 2]]) {
+        await tab.fill('#room', 'order 4711');
+        await tab.click('#join');
+        await textOf(tab, '#inRoom', `${count} in room`);
+      }
+      await textOf(one, '#inRoom', '2 in room “order 4711”');
+      await say(one, 'paid');
+      await textOf(two, '#others li', 'paid');
+      await two.click('#join');
+      await textOf(one, '#inRoom', '1 in room');
+      await say(two, 'to all');
+      await textOf(three.page, '#others li', 'to all');
+      assert.equal(await three.page.locator('#others li').count(), 1);
+      await three.page.close();
+      assert.deepEqual(three.errors, []);
+      await close();
+    });
+
     test('messages arrive in the order they were said', async () => {
       const { one, two, close } = await twoTabs();
       await connected(one);

@@ -20,6 +20,10 @@ sock.setCallbackStatus((text) => text.length);
 sock.setCallbackReady(() => sock.broadcast({ any: ['json'] }));
 sock.setCallbackReadMessage(({ message }) => message);
 sock.setCallbackClose(() => undefined);
+sock.setCallback('Presence', ({ room, count, joined = 0, leftNames = [] }) => room + count + joined + leftNames.length);
+sock.setCallbackPresence((packet) => packet.count);
+sock.join('r', { name: 'Ann', announce: true }) && sock.join(7) && sock.leave('r') && sock.broadcast('hi', { room: 'r' });
+sock.who('r').then(({ count, names }) => count + (names?.length ?? 0));
 
 document.body.onclick = sock.init;
 document.body.ondblclick = sock.quit;
@@ -34,6 +38,8 @@ export default [taken, fyi, uuid, open];
 sock.setCallback('message', () => undefined);
 // @ts-expect-error the packet is no string
 sock.setCallback('ready', (packet: string) => packet);
+// @ts-expect-error a room needs a name
+sock.join();
 // @ts-expect-error uuid may be null
 sock.uuid().length;
 // @ts-expect-error there is no such option

@@ -14,9 +14,11 @@ require __DIR__ . '/support/check.php';
 require __DIR__ . '/support/BrowserClient.php';
 require __DIR__ . '/../../clients/php/src/autoload.php';
 
+use Phpws\ArgumentException;
 use Phpws\Client;
 use Phpws\ClosedException;
 use Phpws\ConnectException;
+use Phpws\RefusedException;
 
 if (!isset($argv[1])) {
     fwrite(STDERR, "Usage: live.php ADDRESS [CAFILE]\n");
@@ -119,6 +121,41 @@ test('a broadcast of 20 KB with umlauts reaches all browsers and no script', sta
         same(['broadcast', 'long'], [$packet['opcode'], $packet['kind']]);
     }
     same([null, null], [$script->read(0.2), $server->read(0.0)], 'what the scripts got');
+});
+test('a room is joined, counted and left', static function () use ($client): void {
+    [$one, $other] = [$client(), $client()];
+    $room = 'count ' . getmypid();
+    same([1, 2, 2], [$one->join($room), $other->join($room), $other->join($room)]);
+    same([2, 1, 0], [$client()->who($room)['count'], $one->leave($room), $other->leave($room)]);
+    throws(RefusedException::class, static function () use ($one, $room): void {
+        $one->leave($room);
+    }, 'Not a member');
+    throws(ArgumentException::class, static function () use ($one): void {
+        $one->broadcastTo('to everybody?', '');
+    });
+    same('still here', $one->echo('still here')['message']);
+});
+test('a broadcast to a room reaches its members, browsers and scripts, and nobody else', static function () use ($client, $browser): void {
+    $room = 'bürö 7 ' . getmypid();
+    [$server, $member, $outside] = [$client(), $client(), $browser()];
+    [$page, $announced] = [$browser('/'), ['opcode' => 'presence', 'room' => $room]];
+    $page->send(['opcode' => 'join', 'room' => $room, 'announce' => true]);
+    same('joined', $page->packet(5.0)['opcode'] ?? null);
+    same($announced + ['count' => 1, 'joined' => 1], $page->packet(5.0));
+    same(2, $member->join($room, 'a script'));
+    same($announced + ['count' => 2, 'joined' => 1], $page->packet(5.0));
+    same($announced + ['count' => 2, 'joined' => 1], $member->read(5.0));
+    for ($i = 0; $i < 20; $i++) {
+        $server->broadcastTo($i, $room, ['kind' => 'room']);
+    }
+    same(range(0, 19), $page->messages(20, 5.0));
+    for ($i = 0; $i < 20; $i++) {
+        $packet = $member->read(5.0);
+        same([$i, $room, 'room'], [$packet['message'], $packet['room'], $packet['kind']]);
+    }
+    $member->close();
+    same($announced + ['count' => 1, 'left' => 1], $page->packet(5.0));
+    same([null, null], [$outside->packet(0.2), $server->read(0.0)], 'what the others got');
 });
 test('a browser\'s feedback by ident reaches a script', static function () use ($client, $browser): void {
     $ident = 'worker-' . getmypid();

@@ -54,6 +54,21 @@ foreach (['SIGTERM' => 15, 'SIGKILL' => 9] as $name => $signal) {
         same('found again', $client->read(5.0)['message'] ?? null);
     });
 }
+test('a member of rooms is one again after a new start, before it sends on', static function () use ($binary): void {
+    $server = new Server($binary);
+    $client = new Client($server->address(), ['reconnect' => 5, 'backoff' => 0.2]);
+    $client->join('stays', 'Ann');
+    $client->join('left');
+    $client->leave('left');
+    $server->stop(9);
+    $server = new Server($binary, $server->port);
+    $client->broadcastTo('from a member', 'stays');
+    $other = new Client($server->address());
+    same([1, 0], [$other->who('stays')['count'], $other->who('left')['count']]);
+    $other->broadcastTo('to a member', 'stays');
+    same(['joined', 'to a member'], [$client->read(5.0)['opcode'] ?? null, $client->read(5.0)['message'] ?? null]);
+    same([null, 0], [$client->read(0.1), $client->unacknowledged()], 'what is left');
+});
 test('without a new start the sender gives up and says why', static function () use ($binary): void {
     $server = new Server($binary);
     $client = new Client($server->address(), ['backoff' => 0.05]);

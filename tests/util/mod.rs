@@ -203,6 +203,8 @@ impl Client {
                 self.bytes.extend_from_slice(&buffer[..count]);
                 true
             }
+            // A process that was stopped and goes on finds its read interrupted.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_more(),
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => false,
             Err(error) => panic!("nothing to read: {error}; so far {:?}", String::from_utf8_lossy(&self.bytes)),
         }

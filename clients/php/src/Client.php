@@ -27,6 +27,8 @@ final class Client
     private array $unacknowledged = [];
     /** @var array<int, array<array-key, mixed>> received but not read, oldest first */
     private array $received = [];
+    /** @var array<array-key, array<array-key, mixed>> the rooms this client is in, each with the packet that joins it */
+    private array $rooms = [];
 
     /**
      * Connects, shakes hands and waits for `ready`.
@@ -95,6 +97,51 @@ final class Client
     }
 
     /**
+     * To the members of a room; this client need not be one.
+     *
+     * @param mixed $message whatever JSON can hold
+     * @param array<string, mixed> $extra further keys of the packet
+     */
+    public function broadcastTo($message, string $room, array $extra = []): void
+    {
+        $this->send(['opcode' => 'broadcast', 'room' => self::named($room), 'message' => $message] + $extra);
+    }
+
+    /**
+     * Joins a room: read() gives what others broadcast to it. A new connection joins it again.
+     *
+     * @param string $name for the other members, where the server tells names
+     * @param bool $announce whether members are told of joins and leaves; counts for who joins first
+     * @return int how many members there are now
+     * @throws RefusedException
+     */
+    public function join(string $room, string $name = '', bool $announce = false): int
+    {
+        $more = ($name === '' ? [] : ['name' => $name]) + ($announce ? ['announce' => true] : []);
+        return (int) $this->ask(['opcode' => 'join', 'room' => self::named($room)] + $more, 'joined')['count'];
+    }
+
+    /**
+     * @return int how many members remain
+     * @throws RefusedException if this client is not in that room
+     */
+    public function leave(string $room): int
+    {
+        return (int) $this->ask(['opcode' => 'leave', 'room' => self::named($room)], 'left')['count'];
+    }
+
+    /**
+     * Who is in a room: `count`, and `names` where the server tells names.
+     *
+     * @return array<array-key, mixed>
+     * @throws RefusedException
+     */
+    public function who(string $room): array
+    {
+        return $this->ask(['opcode' => 'who', 'room' => self::named($room)], 'who');
+    }
+
+    /**
      * To the server and back.
      *
      * @param mixed $message whatever JSON can hold
@@ -106,17 +153,10 @@ final class Client
         $expected = Json::decode(Json::encode($packet));
         $this->send($packet);
 
-        $deadline = Connection::now() + $this->options->timeout;
-        $seen = 0;
-        do {
-            for (; isset($this->received[$seen]); $seen++) {
-                // Loosely, since a server may have turned 1.0 into 1.
-                if ($this->received[$seen] == $expected) {
-                    return array_splice($this->received, $seen, 1)[0];
-                }
-            }
-        } while ($this->step($deadline));
-        throw new TimeoutException("no echo within {$this->options->timeout} seconds");
+        return $this->await('echo', static function (array $packet) use ($expected): bool {
+            // Loosely, since a server may have turned 1.0 into 1.
+            return $packet == $expected;
+        });
     }
 
     /**
@@ -205,6 +245,55 @@ final class Client
             $this->place($packet);
         }
         $this->unacknowledged = [];
+        $this->rooms = [];
+    }
+
+    private static function named(string $room): string
+    {
+        if ($room === '') {
+            throw new ArgumentException('a room needs a name, but it is empty');
+        }
+        return $room;
+    }
+
+    /**
+     * Sends a question about a room and waits for its answer.
+     *
+     * @param array<string, mixed> $question
+     * @return array<array-key, mixed>
+     */
+    private function ask(array $question, string $answer): array
+    {
+        $this->send($question);
+        $packet = $this->await("answer to {$question['opcode']}", static function (array $packet) use ($question, $answer): bool {
+            $opcode = $packet['opcode'] ?? null;
+            $refused = $opcode === 'refused' && ($packet['refused'] ?? null) === $question['opcode'];
+            return $refused || ($opcode === $answer && ($packet['room'] ?? null) === $question['room']);
+        });
+        if ($packet['opcode'] === 'refused') {
+            throw RefusedException::by($packet);
+        }
+        return $packet;
+    }
+
+    /**
+     * The first packet of a kind; the others stay for read().
+     *
+     * @param callable(array<array-key, mixed>): bool $isIt
+     * @return array<array-key, mixed>
+     */
+    private function await(string $what, callable $isIt): array
+    {
+        $deadline = Connection::now() + $this->options->timeout;
+        $seen = 0;
+        do {
+            for (; isset($this->received[$seen]); $seen++) {
+                if ($isIt($this->received[$seen])) {
+                    return array_splice($this->received, $seen, 1)[0];
+                }
+            }
+        } while ($this->step($deadline));
+        throw new TimeoutException("no $what within {$this->options->timeout} seconds");
     }
 
     /**
@@ -261,9 +350,33 @@ final class Client
     private function place(array $packet): void
     {
         if (($packet['opcode'] ?? null) === 'next') {
-            array_shift($this->unacknowledged);
-        } else {
-            $this->received[] = $packet;
+            $this->acknowledged(array_shift($this->unacknowledged) ?? []);
+            return;
+        }
+        if (($packet['opcode'] ?? null) === 'refused' && ($packet['refused'] ?? null) === 'join') {
+            unset($this->rooms[(string) ($packet['room'] ?? '')]);
+        }
+        $this->received[] = $packet;
+    }
+
+    /** @param array<array-key, mixed> $packet */
+    private function acknowledged(array $packet): void
+    {
+        $room = $packet['room'] ?? null;
+        if (is_string($room) && ($packet['opcode'] ?? null) === 'join') {
+            $this->rooms[$room] = $packet;
+        } elseif (is_string($room) && ($packet['opcode'] ?? null) === 'leave') {
+            unset($this->rooms[$room]);
+        }
+    }
+
+    /** A new connection is in no room: what joins them goes out first. */
+    private function rejoin(): void
+    {
+        foreach ($this->rooms as $packet) {
+            if (!in_array($packet, $this->unacknowledged, true)) {
+                array_unshift($this->unacknowledged, $packet);
+            }
         }
     }
 
@@ -272,6 +385,7 @@ final class Client
         $former = $this->uuid;
         $this->session = Session::open($this->address, $this->options);
         $this->uuid = $this->session->uuid();
+        $this->rejoin();
         foreach ($this->unacknowledged as $i => $packet) {
             if ($former !== '' && ($packet['fromUUID'] ?? null) === $former) {
                 $this->unacknowledged[$i]['fromUUID'] = $this->uuid;

@@ -35,6 +35,10 @@ client.setCallback('status', (text, { state, delay, attempt, error }) => {
   $('disconnect').disabled = state === 'closed' || state === 'leaving';
   $('echo').disabled = !open;
   $('backend').disabled = !open || working;
+  $('join').disabled = !open;
+  if (state === 'closed') {
+    showRoom(null); // the client forgets its rooms then
+  }
 });
 
 client.setCallback('ready', showUuid);
@@ -44,7 +48,16 @@ client.setCallback('readMessage', (packet) => {
     case 'broadcast': return heard(packet);
     case 'echo': return echoed(packet);
     case 'feedback': return reported(packet);
+    case 'joined': return showRoom(packet.room, packet.count);
+    case 'left': return showRoom(null);
+    case 'refused': return refused(packet);
     default: return undefined; // an application's own opcodes are not for this page
+  }
+});
+
+client.setCallback('presence', (packet) => {
+  if (packet.room === room) {
+    showRoom(packet.room, packet.count);
   }
 });
 
@@ -103,8 +116,9 @@ $('talk').onsubmit = async (event) => {
   $('say').value = '';
   $('sent').textContent = client.isOpen() ? '' : 'Waits for the connection.';
   try {
-    await client.sendAsync({ opcode: 'broadcast', message, fromUUID: client.uuid() });
-    $('sent').textContent = `Sent to all others: ${message}`;
+    const to = room === null ? 'all others' : `room ${room}`;
+    await client.sendAsync({ opcode: 'broadcast', ...(room !== null && { room }), message, fromUUID: client.uuid() });
+    $('sent').textContent = `Sent to ${to}: ${message}`;
   } catch (error) {
     $('say').value ||= message;
     $('sent').textContent = `Not sent. ${error.message}`;
@@ -121,6 +135,36 @@ function heard({ message, fromUUID }) {
   while ($('others').childElementCount > MOST_HEARD) {
     $('others').lastElementChild.remove();
   }
+}
+
+// The server took the message and acknowledged it, but did nothing with it.
+function refused({ refused: opcode, error = 'not permitted here' }) {
+  const join = opcode === 'join';
+  if (join) {
+    showRoom(null); // also where it was a member before a reconnect
+  }
+  $(join ? 'inRoom' : 'sent').textContent = `The server refused ${opcode}: ${error}`;
+}
+
+// ---- a room
+
+let room = null;
+
+$('roomForm').onsubmit = (event) => {
+  event.preventDefault();
+  const wanted = $('room').value.trim();
+  if (room !== null) {
+    client.leave(room);
+  } else if (wanted !== '') {
+    client.join(wanted, { announce: true });
+  }
+};
+
+function showRoom(name, count) {
+  room = name;
+  $('room').readOnly = name !== null;
+  $('join').textContent = name === null ? 'Join' : 'Leave';
+  $('inRoom').textContent = name === null ? '' : `${count} in room “${name}”. Only they hear you.`;
 }
 
 // ---- echo

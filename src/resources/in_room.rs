@@ -1,0 +1,80 @@
+//! The opcodes of rooms: `join`, `leave`, `who`, and `broadcast` to a room.
+//!
+//! The part of the dialog that is not in PHP. What a room is stands in `rooms.rs`; here is who may
+//! ask what of it, and how it is answered.
+
+use serde_json::Value;
+
+use crate::client::{Client, ClientType, SocketId};
+use crate::resource::Packet;
+use crate::rooms::RoomError;
+use crate::server::Server;
+
+/// Names in one answer to `who`; the count is whole.
+const LISTED_NAMES: usize = 100;
+
+/// Does what the opcode says, or answers `refused`.
+pub(super) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
+    let outcome = match packet.opcode() {
+        "join" => join(server, id, packet),
+        "leave" => leave(server, id, packet),
+        "who" => who(server, id, packet),
+        _ => broadcast(server, id, packet),
+    };
+    if let Err(error) = outcome {
+        server.refuse(id, packet.opcode(), packet.room(), Some(&error.to_string()));
+    }
+}
+
+/// A name is kept only where the members may hear it.
+fn join(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
+    let name = if server.limits().room_names { packet.name() } else { "" };
+    let count = server.join(id, packet.room(), name, packet.announce())?;
+    let room = Value::from(packet.room());
+    server.write(id, &format!(r#"{{"opcode":"joined","room":{room},"count":{count}}}"#));
+    Ok(())
+}
+
+fn leave(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
+    let count = server.leave(id, packet.room())?;
+    let room = Value::from(packet.room());
+    server.write(id, &format!(r#"{{"opcode":"left","room":{room},"count":{count}}}"#));
+    Ok(())
+}
+
+fn who(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
+    check_member(server, id, packet)?;
+    let listing = listing(server, packet.room());
+    server.write(id, &listing);
+    Ok(())
+}
+
+/// How many are in a room, and where it is allowed their names, as far as they gave any.
+fn listing(server: &Server, room: &str) -> String {
+    let members = server.who(room);
+    let (room, count) = (Value::from(room), members.len());
+    let mut names = String::new();
+    if server.limits().room_names {
+        let named: Vec<&str> = members.map(|(_, name)| name).filter(|name| !name.is_empty()).take(LISTED_NAMES).collect();
+        names = format!(r#","names":{}"#, Value::from(named));
+    }
+    format!(r#"{{"opcode":"who","room":{room},"count":{count}{names}}}"#)
+}
+
+fn broadcast(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
+    check_member(server, id, packet)?;
+    server.broadcast_room(id, packet.room(), packet.text());
+    Ok(())
+}
+
+/// Browsers see and reach the rooms that they are in; backends all.
+fn check_member(server: &Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
+    if packet.room().is_empty() {
+        return Err(RoomError::BadRoom);
+    }
+    let browser = server.client(id).map(Client::client_type) == Some(ClientType::Websocket);
+    if browser && !server.is_member(id, packet.room()) {
+        return Err(RoomError::NotMember);
+    }
+    Ok(())
+}
