@@ -41,12 +41,17 @@
 
 pub mod address;
 mod client;
+pub mod commands;
 mod deadlines;
 mod error;
+mod health;
 mod http;
+mod http_client;
 pub mod ini;
 pub mod limits;
 pub mod log_file;
+mod metrics;
+pub mod notices;
 mod outbox;
 pub mod raw;
 mod resource;

@@ -23,6 +23,7 @@ use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
@@ -166,6 +167,12 @@ impl WebSocketServer {
         self.sessions = sessions;
     }
 
+    /// Tells a PHP page who comes and who goes, where there is one.
+    pub fn notify(&mut self, receiver: Option<Receiver>) -> Result<(), StartError> {
+        self.server.notices = receiver.map(Notices::start).transpose()?;
+        Ok(())
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -196,6 +203,7 @@ impl WebSocketServer {
             log::info!("Registered resource : {path}");
         }
         self.server.now = Instant::now();
+        self.server.metrics.set_resources(self.all_apps.paths());
         for app in self.all_apps.ids() {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_start(server));
         }
@@ -203,6 +211,9 @@ impl WebSocketServer {
         let mut events = Events::with_capacity(1024);
         while !self.is_finished() {
             self.turn(&mut events)?;
+        }
+        if let Some(notices) = self.server.notices.take() {
+            notices.finish();
         }
         log::info!("Server stopped");
         Ok(())
@@ -219,7 +230,9 @@ impl WebSocketServer {
     /// One round of PHP's `while` in `Start`.
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.accept_again || !self.again.is_empty();
-        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(Instant::now()) };
+        let now = Instant::now();
+        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(now) };
+        self.server.metrics.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.server.now = Instant::now(),
@@ -297,6 +310,7 @@ impl WebSocketServer {
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
         let id = self.sockets.insert(socket);
+        self.server.metrics.accepted += 1;
         self.server.clients.insert(id, Client::new(ip));
         log::info!("New client connecting from {peer} on socket #{id}");
         let registry = self.poll.registry();
@@ -342,6 +356,7 @@ impl WebSocketServer {
             match socket.stream.read(&mut self.buffer) {
                 Ok(0) => return self.hang_up(id, Peer::Finished),
                 Ok(count) => {
+                    self.server.metrics.bytes_in += count as u64;
                     let drained = socket.stream.drained && !socket.read_to_end;
                     self.received(id, count);
                     if drained {
@@ -400,6 +415,7 @@ impl WebSocketServer {
         }
         log::info!("Shutting down server gracefully...");
         self.stopping = Stopping::Draining;
+        self.server.metrics.draining = true;
         self.listener = None;
         let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
         for (id, state) in ids {

@@ -6,6 +6,7 @@
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
+use crate::health;
 use crate::http;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
@@ -104,7 +105,9 @@ impl WebSocketServer {
     fn handshake(&mut self, id: SocketId, request: Request) -> Result<(), Refusal> {
         let app = self.all_apps.find(request.path());
         if !request.is_upgrade() {
-            let response = http::answer(&request, app.is_some(), self.server.limits())?;
+            let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own.ip().to_canonical());
+            let health = health::answer(&request, &self.server, peer, own);
+            let response = health.unwrap_or_else(|| http::answer(&request, app.is_some(), self.server.limits()))?;
             self.server.push_bytes(id, &response);
             self.server.end(id);
             return Ok(());
@@ -118,6 +121,7 @@ impl WebSocketServer {
         self.admit(id, client_type, &request)?;
 
         log::info!("ClientType: {client_type}");
+        self.server.metrics.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
         self.server.open(id, client_type, app, dialog);
         if client_type == ClientType::Php && dialog && !reads_many_frames(&request) {
             self.server.pace(id);
@@ -182,6 +186,7 @@ impl WebSocketServer {
         }
         if self.server.clients[id].dialog {
             self.server.ready(id);
+            self.server.came(id);
         }
         let Some(app) = self.server.clients[id].app else { return };
         self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
@@ -200,6 +205,7 @@ impl WebSocketServer {
             self.welcome(id);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
+            self.server.metrics.refused("address");
             self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
         }
         self.go_on(id, end);
@@ -208,6 +214,7 @@ impl WebSocketServer {
     /// Answers a request with a status in place of the 101.
     fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
+        self.server.metrics.refused_by(refusal);
         self.server.push_bytes(id, &refusal.response());
         self.server.end(id);
         self.sockets[id].stage = Stage::Ignored;
@@ -221,6 +228,7 @@ impl WebSocketServer {
         };
         if socket.stream.is_handshaking() || matches!(socket.stage, Stage::ProxyHeader) {
             self.failed(id, "TLS handshake timeout");
+            self.server.metrics.refused("tls");
             self.hang_up(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);
@@ -298,6 +306,7 @@ impl WebSocketServer {
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
+    server.metrics.message_in(app, message.bytes());
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
