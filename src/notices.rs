@@ -47,11 +47,14 @@ pub struct Secret(Box<[u8]>);
 impl Receiver {
     /// A page at an `http://` or `https://` address; the secret must not be empty.
     pub fn new(url: &str, secret: Secret) -> Result<Receiver, String> {
-        let uri: ureq::http::Uri = url.parse().map_err(|error| format!("'{url}' is no address: {error}"))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-            return Err(format!("'{url}' is not http://HOST/PATH or https://HOST/PATH"));
+        let uri: Option<ureq::http::Uri> = url.parse().ok();
+        let good = |uri: &ureq::http::Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        };
+        match uri.filter(good) {
+            Some(_) => Ok(Receiver { url: url.into(), secret }),
+            None => Err(format!("'{url}' is not http://HOST/PATH or https://HOST/PATH")),
         }
-        Ok(Receiver { url: url.into(), secret })
     }
 }
 

@@ -121,11 +121,9 @@ impl Courier {
     /// An empty list is one page too.
     fn deliver_listing(&mut self, seq: u64, clients: &[Present]) {
         let pages = clients.len().div_ceil(CLIENTS_PER_PAGE).max(1);
-        for page in 0..pages {
-            let from = page * CLIENTS_PER_PAGE;
-            let listed = &clients[from..clients.len().min(from + CLIENTS_PER_PAGE)];
-            let listed: Vec<Value> = listed.iter().map(Present::json).collect();
-            self.deliver(json!({"resync": true, "seq": seq, "page": page + 1, "pages": pages, "clients": listed}));
+        for page in 1..=pages {
+            let listed: Vec<Value> = page_of(clients, page).iter().map(Present::json).collect();
+            self.deliver(json!({"resync": true, "seq": seq, "page": page, "pages": pages, "clients": listed}));
         }
     }
 
@@ -182,6 +180,12 @@ impl Courier {
     }
 }
 
+/// The clients of a page; pages count from 1.
+fn page_of<T>(clients: &[T], page: usize) -> &[T] {
+    let from = (page - 1) * CLIENTS_PER_PAGE;
+    &clients[from..clients.len().min(from + CLIENTS_PER_PAGE)]
+}
+
 fn event_json(event: &Event) -> Value {
     let mut content = event.who.json();
     content["seq"] = event.seq.into();
@@ -205,6 +209,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_whole_but_the_last() {
+        let clients: Vec<usize> = (0..2001).collect();
+        let pages: Vec<&[usize]> = (1..=3).map(|page| page_of(&clients, page)).collect();
+        assert_eq!(pages.concat(), clients);
+        assert_eq!(pages[2], [2000]);
+        assert!(page_of(&clients[..0], 1).is_empty());
+        assert_eq!(page_of(&clients[..1000], 1).len(), 1000);
+    }
 
     #[test]
     fn the_signature_is_that_of_rfc_4231() {

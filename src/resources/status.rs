@@ -73,3 +73,27 @@ fn came_as_it_says(client: &Client, request: &Request) -> bool {
     let mut hops = forwarded.flat_map(|(_, value)| value.split(',')).peekable();
     hops.peek().is_none() || !client.ip().is_loopback() && hops.any(|hop| hop.trim() == client.ip().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::resource::AllApps;
+
+    fn after_a_tick(watchers: Vec<SocketId>) -> bool {
+        let mut all_apps = AllApps::default();
+        all_apps.insert("/status", Box::new(ResourceStatus { watchers, ticking: true }));
+        let now = Instant::now();
+        let mut server = Server::new(Limits::default(), now);
+        let app = all_apps.find("/status").unwrap();
+        all_apps.call(app, &mut server, None, |app, server| app.on_timer(server, 0));
+        server.deadlines.sleep(now).is_some()
+    }
+
+    #[test]
+    fn there_is_a_timer_while_somebody_watches_and_not_longer() {
+        assert!(after_a_tick(vec![SocketId::default()]));
+        assert!(!after_a_tick(Vec::new()));
+    }
+}
