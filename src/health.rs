@@ -63,7 +63,8 @@ fn health(server: &Server) -> Page {
 }
 
 fn numbers(server: &Server) -> Page {
-    Page { status: "200 OK", media_type: metrics::MEDIA_TYPE, body: metrics::text(server) }
+    let status = "200 OK";
+    Page { status, media_type: metrics::MEDIA_TYPE, body: metrics::text(server) }
 }
 
 impl Page {

@@ -36,8 +36,9 @@
 //! }
 //! ```
 //!
-//! What it does not do: threads, an async runtime, HTTP beyond the upgrade and the built-in page,
-//! WebSocket extensions and subprotocols, persistence.
+//! What it does not do: threads (but the one that delivers [`notices`]), an async runtime, HTTP beyond
+//! the upgrade, the built-in pages, health and metrics, WebSocket extensions and subprotocols,
+//! persistence.
 
 pub mod address;
 mod client;
