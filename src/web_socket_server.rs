@@ -413,10 +413,10 @@ impl WebSocketServer {
             self.stopping = Stopping::Now;
             return;
         }
-        log::info!("Shutting down server gracefully...");
         self.stopping = Stopping::Draining;
         self.server.metrics.draining = true;
         self.listener = None;
+        log::info!("Shutting down server gracefully...");
         let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
         for (id, state) in ids {
             match state {
