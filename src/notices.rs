@@ -1,7 +1,7 @@
 //! Who came, who went: notices to a plain PHP page by HTTP POST.
 //!
 //! This is the loop's half. It numbers what happens and puts it on a queue with an end; a thread of
-//! its own ([`courier`]) does everything that may take time: names, TLS, a slow page. What finds the
+//! its own (`courier.rs`) does everything that may take time: names, TLS, a slow page. What finds the
 //! queue full is dropped and counted, and once all that waited is delivered a list of all who are
 //! there follows. The core calls `came` and `left` and knows nothing else. The PHP original has no
 //! counterpart.
