@@ -108,6 +108,7 @@ fn publish_posts_the_message_where_it_belongs_and_prints_the_answer() {
         (&["--uuid", "u-1", r#"{"progress":50}"#][..], "POST /feedback/u-1 HTTP/1.1", r#"{"progress":50}"#),
         (&["--ident", "büro 1", "half done"], "POST /feedback?ident=b%C3%BCro%201 HTTP/1.1", r#""half done""#),
         (&["--broadcast", "42"], "POST /broadcast HTTP/1.1", "42"),
+        (&["--broadcast", "--resource", "/web", "x"], "POST /broadcast?resource=%2Fweb HTTP/1.1", r#""x""#),
         (&["--broadcast", "--room", "a", "--key", "k", "x"], "POST /broadcast?room=a&key=k HTTP/1.1", r#""x""#),
     ] {
         receiver.order([Answer::Status("200 OK", r#"{"delivered":1,"queued":0}"#)]);

@@ -21,6 +21,7 @@ pub(super) fn run(args: &[String]) -> Result<Outcome, Failure> {
     options.optopt("", "uuid", "to the browser with this uuid", "UUID");
     options.optopt("", "ident", "to the client of this name", "IDENT");
     options.optflag("", "broadcast", "to all browsers");
+    options.optopt("", "resource", "with --broadcast: to those on this path", "PATH");
     options.optopt("", "room", "with --broadcast: to those in this room", "ROOM");
     options.optopt("", "key", "a newer message with this key may replace this one while it waits", "KEY");
     options.optopt("", "token-file", "read the bearer token from this file", "FILE");
@@ -45,8 +46,8 @@ pub(super) fn run(args: &[String]) -> Result<Outcome, Failure> {
 /// Where the message goes, as path and query.
 fn path(flags: &Matches) -> Result<String, Failure> {
     let (uuid, ident, all) = (flags.opt_str("uuid"), flags.opt_str("ident"), flags.opt_present("broadcast"));
-    if flags.opt_present("room") && !all {
-        return Err(usage("--room goes with --broadcast"));
+    if let Some(name) = ["resource", "room"].iter().find(|name| flags.opt_present(name) && !all) {
+        return Err(usage(format_args!("--{name} goes with --broadcast")));
     }
     let path = match (uuid, &ident, all) {
         (Some(uuid), None, false) => format!("/feedback/{}", encoded(&uuid)),
@@ -54,8 +55,9 @@ fn path(flags: &Matches) -> Result<String, Failure> {
         (None, None, true) => "/broadcast".into(),
         _ => return Err(usage("give one of --uuid, --ident and --broadcast")),
     };
-    let query = [("ident", ident), ("room", flags.opt_str("room")), ("key", flags.opt_str("key"))];
-    let query = query.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+    let given = |name: &'static str| (name, flags.opt_str(name));
+    let query = [("ident", ident), given("resource"), given("room"), given("key")].into_iter();
+    let query = query.filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
     let query: Vec<String> = query.collect();
     Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
 }

@@ -31,7 +31,7 @@ pub enum Answer {
     Status(&'static str, &'static str),
     /// The connection ends without an answer.
     Close,
-    /// Nothing ever comes.
+    /// Nothing comes; whoever waits long enough tries again, so order several.
     Hang,
 }
 
@@ -77,9 +77,11 @@ impl Receiver {
         self.lock().received.clone()
     }
 
-    /// Ends the connections that hang.
+    /// Ends the connections that hang, and forgets all orders.
     pub fn let_go(&self) {
-        self.lock().hanging.clear();
+        let mut state = self.lock();
+        state.orders.clear();
+        state.hanging.clear();
     }
 
     pub fn connections(&self) -> usize {
