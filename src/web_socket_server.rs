@@ -222,7 +222,8 @@ impl WebSocketServer {
     fn is_finished(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => self.sockets.is_empty(),
+            // Connections without a request hold up nothing, but may ask how the server is until then.
+            Stopping::Draining => self.server.clients.values().all(|client| client.state == State::Handshake),
             Stopping::Now => true,
         }
     }
@@ -407,7 +408,8 @@ impl WebSocketServer {
         }
     }
 
-    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
+    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once. New clients are
+    /// refused from here on.
     fn stop(&mut self) {
         if self.stopping > Stopping::No {
             self.stopping = Stopping::Now;
@@ -417,12 +419,9 @@ impl WebSocketServer {
         self.server.metrics.draining = true;
         self.listener = None;
         log::info!("Shutting down server gracefully...");
-        let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
-        for (id, state) in ids {
-            match state {
-                State::Handshake => self.hang_up(id, Peer::Gone),
-                _ => self.server.dismiss(id, None, CloseCode::GOING_AWAY),
-            }
+        let ids: Vec<SocketId> = self.server.clients().map(|(id, _)| id).collect();
+        for id in ids {
+            self.server.dismiss(id, None, CloseCode::GOING_AWAY);
         }
         let grace = self.server.limits().close_timeout.saturating_add(STOP_GRACE);
         self.server.deadlines.set(after(self.server.now, grace), Deadline::Stop);

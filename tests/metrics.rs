@@ -211,6 +211,32 @@ fn health_says_ready_and_how_many() {
 }
 
 #[test]
+fn a_server_that_is_being_stopped_says_so_to_those_who_are_connected() {
+    let mut server = Phpws::start(&["--close-timeout", "5"]);
+    let (mut monitor, mut late, mut raw) = (server.connect(), server.connect(), server.connect());
+    // One who is connected and asks nothing holds up nobody.
+    let _silent = server.connect();
+    let (mut stays, _) = server.browser();
+    server.signal("TERM");
+    server.log_line("Shutting down");
+    monitor.send(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(monitor.head().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    assert!(String::from_utf8(monitor.rest()).unwrap().contains(r#""status":"draining""#));
+    late.send(util::request("/web", "").as_bytes());
+    assert!(late.head().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    assert_eq!(late.rest(), b"The server is being stopped\n");
+    raw.send(b"php process\nGET /php HTTP/1.1\n");
+    assert_eq!(raw.rest(), br#"{"opcode":"close"}"#);
+    assert_eq!(stays.text(), r#"{"opcode":"close"}"#);
+    let close = stays.frame().unwrap();
+    assert_eq!(close.code(), 1001);
+    stays.send(&masked(true, 8, &close.payload));
+    assert_eq!(stays.frame(), None);
+    drop((monitor, late, raw));
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
 fn only_allowed_hosts_may_ask() {
     let server = Phpws::start(&["--trusted-proxy", "127.0.0.2", "--allowed-ip", "192.0.2.7"]);
     for path in ["/health", "/metrics"] {

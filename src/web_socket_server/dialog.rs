@@ -112,6 +112,9 @@ impl WebSocketServer {
             self.server.end(id);
             return Ok(());
         }
+        if self.server.metrics.draining {
+            return Err(Refusal::unavailable());
+        }
         log::info!("Handshake: {} Client", Printable(request.path()));
         let traits = app.map(|app| self.all_apps.traits(app)).unwrap_or_default();
         let origin_required = !self.server.limits().allow_missing_origin && traits.origin_required;
@@ -198,7 +201,7 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && self.all_apps.traits(*app).dialog);
+        let app = app.filter(|app| allowed && !self.server.metrics.draining && self.all_apps.traits(*app).dialog);
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
