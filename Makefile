@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak manual deb packaging proxies clean
+.PHONY: run run-tls test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -55,6 +55,11 @@ php:
 deny:
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked"; exit 1; }
 	cargo deny --locked check licenses bans sources
+
+# Whether Prometheus' tools can read /metrics (needs curl and python3-prometheus-client; promtool if there).
+scrape:
+	cargo build --release --locked
+	tests/metrics/scrape
 
 # What a TLS scanner says (needs sslscan).
 tls-scan:

@@ -27,6 +27,12 @@ impl SocketId {
         slotmap::Key::data(&self).as_ffi()
     }
 
+    /// The number in the log.
+    pub(crate) fn number(self) -> u64 {
+        let (slot, generation) = (self.as_u64() & 0xFFFF_FFFF, self.as_u64() >> 33);
+        generation * 1_000_000 + slot
+    }
+
     /// The id of that number.
     pub fn from_u64(number: u64) -> SocketId {
         slotmap::KeyData::from_ffi(number).into()
@@ -36,8 +42,7 @@ impl SocketId {
 /// The number in the log: the slot, and above the millions how often it was taken before.
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (slot, generation) = (self.as_u64() & 0xFFFF_FFFF, self.as_u64() >> 33);
-        (generation * 1_000_000 + slot).fmt(f)
+        self.number().fmt(f)
     }
 }
 
@@ -93,6 +98,10 @@ pub struct Client {
     pub(crate) pong_logged: bool,
     /// The opcodes whose refusal was logged, a bit each, for the same reason.
     pub(crate) refusals_logged: u8,
+    /// The same for `bufferON` and `bufferOFF`.
+    buffering_logged: bool,
+    /// The code of the close frame that was queued, or would have been to a raw client.
+    pub(crate) close_code: Option<u16>,
     pub(crate) request: Option<Box<Request>>,
     pub(crate) outbox: Outbox,
     pub(crate) dirty: bool,
@@ -135,6 +144,8 @@ impl Client {
             expect_pong: false,
             pong_logged: false,
             refusals_logged: 0,
+            buffering_logged: false,
+            close_code: None,
             request: None,
             outbox: Outbox::default(),
             dirty: false,
@@ -186,18 +197,40 @@ impl Client {
         self.buffer.is_some()
     }
 
+    /// The first pair of each client is shown, the others only to those who look closely.
+    fn buffering_level(&self) -> log::Level {
+        if self.buffering_logged { log::Level::Debug } else { log::Level::Info }
+    }
+
+    /// Keeps the code of a close frame's body; an empty one has none (1005, RFC 6455, section 7.1.5).
+    pub(crate) fn set_close_code(&mut self, body: &[u8]) {
+        self.close_code = Some(body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
+    }
+
+    /// Whether it was told `ready` and is still open.
+    pub(crate) fn is_known(&self) -> bool {
+        self.state == State::Open && self.dialog && !self.uuid.is_nil()
+    }
+
+    /// The code that the connection ended with; 1006 where it broke without a close frame.
+    pub(crate) fn final_code(&self) -> u16 {
+        self.close_code.unwrap_or(1006)
+    }
+
     /// `bufferON`, `bufferOFF` and the chunks between them. A limit of 0 chunks means no limit.
     #[doc(alias = "serverCommand")]
     pub(crate) fn server_command<'a>(&mut self, message: Message<'a>, max_chunks: usize, max_bytes: usize) -> Command<'a> {
         match (message.bytes(), &mut self.buffer) {
             (b"bufferON", _) => {
-                log::info!("Buffering ON");
+                log::log!(self.buffering_level(), "Buffering ON");
                 self.buffer = Some(Box::default());
                 Command::Taken
             }
             (b"bufferOFF", buffer) => {
-                log::info!("Buffering OFF");
-                Command::DeliverChunks(buffer.take().unwrap_or_default().bytes)
+                let bytes = buffer.take().unwrap_or_default().bytes;
+                log::log!(self.buffering_level(), "Buffering OFF");
+                self.buffering_logged = true;
+                Command::DeliverChunks(bytes)
             }
             (chunk, Some(buffer)) => {
                 let full = max_chunks > 0 && buffer.chunks > max_chunks;

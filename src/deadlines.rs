@@ -25,6 +25,8 @@ pub enum Deadline {
     Watchdog,
     /// Accepting failed a moment ago and may go on.
     Accept,
+    /// Notices were lost; the receiver is to be told who is there.
+    Resync,
     /// The time that a stopping server gives its clients is over.
     Stop,
 }

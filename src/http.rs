@@ -16,11 +16,16 @@ struct Asset {
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 5] = [
+const STYLE: &str = "text/css; charset=utf-8";
+
+const ASSETS: [Asset; 8] = [
     Asset { path: "/", content_type: HTML, body: include_str!("../clients/web/page/index.html") },
-    Asset { path: "/page.css", content_type: "text/css; charset=utf-8", body: include_str!("../clients/web/page/page.css") },
+    Asset { path: "/page.css", content_type: STYLE, body: include_str!("../clients/web/page/page.css") },
     Asset { path: "/page.js", content_type: SCRIPT, body: include_str!("../clients/web/page/page.js") },
     Asset { path: "/socketWebClient.js", content_type: SCRIPT, body: include_str!("../clients/web/socketWebClient.js") },
+    Asset { path: "/status", content_type: HTML, body: include_str!("../clients/web/page/status.html") },
+    Asset { path: "/status.css", content_type: STYLE, body: include_str!("../clients/web/page/status.css") },
+    Asset { path: "/status.js", content_type: SCRIPT, body: include_str!("../clients/web/page/status.js") },
     Asset { path: "/favicon.svg", content_type: "image/svg+xml", body: include_str!("../clients/web/page/favicon.svg") },
 ];
 

@@ -36,19 +36,25 @@
 //! }
 //! ```
 //!
-//! What it does not do: threads, an async runtime, HTTP beyond the upgrade and the built-in page,
-//! WebSocket extensions and subprotocols, persistence.
+//! What it does not do: threads (but the one that delivers [`notices`]), an async runtime, HTTP beyond
+//! the upgrade, the built-in pages, health and metrics, WebSocket extensions and subprotocols,
+//! persistence.
 
 pub mod address;
 mod browser_opcodes;
 mod client;
+pub mod commands;
 mod deadlines;
 mod error;
+mod health;
 mod http;
+mod http_client;
 pub mod ini;
 pub mod limits;
 pub mod log_file;
 pub mod manual;
+mod metrics;
+pub mod notices;
 mod outbox;
 pub mod raw;
 mod resource;

@@ -129,6 +129,11 @@ impl Limits {
         self.proxy_protocol && contains(&self.trusted_proxies, peer)
     }
 
+    /// Whether `peer` is a proxy whose `X-Forwarded-For` is believed.
+    pub(crate) fn trusts_proxy(&self, peer: IpAddr) -> bool {
+        contains(&self.trusted_proxies, peer)
+    }
+
     /// Whether a browser may come from `origin`.
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.allowed_origins.is_empty() || self.allowed_origins.iter().any(|allowed| allowed == origin)

@@ -4,14 +4,18 @@
 
 use std::process::ExitCode;
 
+use phpws::commands;
 use phpws::log_file::{self, LogFile};
-use phpws::resources::{ResourceDefault, ResourcePhp, ResourceWeb};
+use phpws::resources::{ResourceDefault, ResourcePhp, ResourceStatus, ResourceWeb};
 use phpws::settings::{self, Invocation, InvocationError, Settings};
 use phpws::systemd::{self, Systemd};
 use phpws::{StartError, Tls, WebSocketServer};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(outcome) = commands::run(&args) {
+        return outcome;
+    }
     match settings::from_args(&args, |name| std::env::var(name).ok()) {
         Ok(Invocation::Print(text)) => print!("{text}"),
         Ok(Invocation::Run(settings)) => {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
 fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
     let sessions = settings.sessions()?;
+    let receiver = settings.notices()?;
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
@@ -50,10 +55,12 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.notify(Systemd::from_env()?);
     server.handle_signals(move || reopen(log_file.as_ref()))?;
     server.require_session(sessions);
+    server.send_notices(receiver)?;
 
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;
     server.register_resource("/php", ResourcePhp)?;
+    server.register_resource("/status", ResourceStatus::default())?;
 
     server.start()?;
     Ok(())

@@ -317,6 +317,13 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AppId(usize);
 
+impl AppId {
+    /// Its place in the order of registration.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// What an application says of itself, asked once when it is registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Traits {

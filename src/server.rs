@@ -17,6 +17,8 @@ use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
 use crate::log_file::Printable;
+use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::outbox::Spares;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
@@ -44,6 +46,8 @@ pub struct Server {
     pub(crate) now: Instant,
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
+    pub(crate) metrics: Metrics,
+    pub(crate) notices: Option<Notices>,
 }
 
 /// Why `specific_checks` shows a client the door.
@@ -69,6 +73,8 @@ impl Server {
             deadlines: Deadlines::default(),
             now,
             app: None,
+            metrics: Metrics::new(now),
+            notices: None,
         }
     }
 
@@ -130,7 +136,13 @@ impl Server {
         match target {
             Some(id) => self.write_unasked(id, packet.text()),
             None => {
-                log::info!("No client for feedback: uuid '{}' ident '{}'", Printable(packet.uuid()), Printable(packet.ident()))
+                let level = self.metrics.unheard(self.now);
+                log::log!(
+                    level,
+                    "No client for feedback: uuid '{}' ident '{}'",
+                    Printable(packet.uuid()),
+                    Printable(packet.ident())
+                )
             }
         }
         target.is_some()
@@ -244,6 +256,7 @@ impl Server {
         let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
         client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
         self.open += 1;
+        self.metrics.opened(client_type);
     }
 
     /// Releases frames to this client one at a time, and fills its unasked ones up to whole reads.
@@ -263,10 +276,12 @@ impl Server {
     pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
         let client = &mut self.clients[id];
         if client.app.is_none() {
+            self.metrics.refused("resource");
             log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
             return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
         }
         if self.limits.max_clients > 0 && self.open > self.limits.max_clients {
+            self.metrics.refused("max_clients");
             log::info!("{id}, Too many connections");
             return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
         }
@@ -274,6 +289,7 @@ impl Server {
             let count = self.client_ips.entry(counted_address(client.ip)).or_default();
             if *count >= self.limits.max_per_ip {
                 let error = format!("To many connections from:  {}", client.ip);
+                self.metrics.refused("max_per_ip");
                 log::info!("{id}, {error}");
                 return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
             }
@@ -303,6 +319,7 @@ impl Server {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
         self.clients[id].outbox.push_with(&mut self.spares, true, |run| frame::encode_filled(message, PHP_FIRST_READ, run));
+        self.metrics.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }
 
@@ -313,6 +330,7 @@ impl Server {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
         self.clients[id].outbox.push_later(&mut self.spares, message);
+        self.metrics.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }
 
@@ -337,6 +355,7 @@ impl Server {
 
     /// Queues the last frame of a connection; raw clients have no such thing.
     pub(crate) fn push_close(&mut self, id: SocketId, body: &[u8]) {
+        self.clients[id].set_close_code(body);
         if self.clients[id].client_type != ClientType::Tcp {
             self.push(id, Opcode::Close, body);
         }
@@ -354,11 +373,13 @@ impl Server {
             (ClientType::Tcp, _) => return,
             _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
         }
+        self.metrics.frame_out(opcode);
         self.mark_dirty(id);
     }
 
     fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
         self.clients[id].outbox.push_shared(&mut self.spares, encoded);
+        self.metrics.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }
 
@@ -371,10 +392,11 @@ impl Server {
         log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
         client.outbox.discard_unsent();
         client.pace = None;
-        match client.client_type {
-            ClientType::Tcp => self.write(id, &close_message(Some("Too slow"))),
-            _ => self.push_close(id, &CloseCode::TRY_AGAIN_LATER.0.to_be_bytes()),
+        self.metrics.slow += 1;
+        if client.client_type == ClientType::Tcp {
+            self.write(id, &close_message(Some("Too slow")));
         }
+        self.push_close(id, &CloseCode::TRY_AGAIN_LATER.0.to_be_bytes());
         self.end(id);
     }
 

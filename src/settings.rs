@@ -17,6 +17,7 @@ use crate::ini::{self, Entry};
 use crate::limits::Limits;
 use crate::log_file::LogFormat;
 use crate::manual;
+use crate::notices::{Receiver, Secret};
 use crate::sessions::Sessions;
 
 /// What the program is told.
@@ -48,6 +49,12 @@ pub struct Settings {
     pub session_cookie: String,
     /// The key in `$_SESSION` that must be true.
     pub session_key: String,
+    /// The page that is told who comes and goes.
+    pub notify_url: Option<String>,
+    /// A file with the secret that notices are signed with.
+    pub notify_secret_file: Option<PathBuf>,
+    /// The secret itself, from `PHPWS_NOTIFY_SECRET`.
+    pub notify_secret: Option<Secret>,
     /// The knobs of the server.
     pub limits: Limits,
     /// Validate everything, bind nothing.
@@ -66,6 +73,16 @@ impl Settings {
         };
         let sessions = Sessions::new(path, &self.session_cookie, &self.session_key);
         sessions.map(Some).map_err(|problem| StartError::new("--session-path", problem))
+    }
+
+    /// The page that is told who comes and goes, where there is one.
+    pub fn notices(&self) -> Result<Option<Receiver>, StartError> {
+        let Some(url) = &self.notify_url else { return Ok(None) };
+        let from_file = self.notify_secret_file.as_deref().map(read_secret).transpose()?;
+        let secret = from_file.or_else(|| self.notify_secret.clone()).ok_or_else(|| {
+            StartError::new("--notify-url", "needs a secret: give --notify-secret-file FILE or set PHPWS_NOTIFY_SECRET")
+        })?;
+        Receiver::new(url, secret).map(Some).map_err(|problem| StartError::new("--notify-url", problem))
     }
 }
 
@@ -185,6 +202,10 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.session_cookie = v.into(); Ok(()) }),
     setting!("session-key", "", "jsauth.key", "KEY", "allowconnect", "key in $_SESSION that must be true",
         |s, v| { s.session_key = v.into(); Ok(()) }),
+    setting!("notify-url", "", "", "URL", "", "tell this page (http:// or https://) who comes and goes",
+        |s, v| { s.notify_url = Some(v.into()); Ok(()) }),
+    setting!("notify-secret-file", "", "", "FILE", "", "the secret that notices are signed with; default: PHPWS_NOTIFY_SECRET",
+        |s, v| { s.notify_secret_file = Some(v.into()); Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
@@ -230,6 +251,9 @@ impl Default for Settings {
             session_path: None,
             session_cookie: Sessions::COOKIE.into(),
             session_key: Sessions::KEY.into(),
+            notify_url: None,
+            notify_secret_file: None,
+            notify_secret: None,
             limits: Limits::default(),
             check: false,
         }
@@ -270,7 +294,8 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
     let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
 
-    let mut settings = Settings { check: flags.opt_present("check"), ..Settings::default() };
+    let notify_secret = variable("PHPWS_NOTIFY_SECRET").and_then(|text| Secret::new(text.as_bytes()));
+    let mut settings = Settings { check: flags.opt_present("check"), notify_secret, ..Settings::default() };
     for setting in SETTINGS {
         let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
         let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
@@ -309,7 +334,8 @@ pub fn help() -> String {
         ADDRESS is a host or an IP address, or ws:// tcp:// wss:// ssl:// and host[:port];\n\
         wss and ssl mean TLS. Every setting up to --page may also stand in the environment (--max-per-ip is\n\
         PHPWS_MAX_PER_IP) and in the configuration file (max-per-ip = 10 under\n\
-        [websocketserver], or PHP's own key); a switch takes =on or =off.";
+        [websocketserver], or PHP's own key); a switch takes =on or =off.\n\n\
+        phpws status and phpws publish talk to a server that runs: see phpws status --help, phpws publish --help.";
     options().usage(usage)
 }
 
@@ -403,6 +429,12 @@ fn find(section: &str, key: &str) -> Option<&'static Setting> {
         "jsauth" => SETTINGS.iter().find(|setting| setting.php.strip_prefix("jsauth.") == Some(key)),
         _ => SETTINGS.iter().find(|setting| setting.name == key || !key.is_empty() && setting.php == key),
     }
+}
+
+fn read_secret(path: &Path) -> Result<Secret, StartError> {
+    let failed = |problem: String| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
+    let bytes = std::fs::read(path).map_err(|error| failed(format!("can't be read: {error}")))?;
+    Secret::new(&bytes).ok_or_else(|| failed("holds nothing; write the secret into it".into()))
 }
 
 fn check_together(settings: &Settings) -> Result<(), StartError> {

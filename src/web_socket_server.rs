@@ -23,6 +23,7 @@ use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
@@ -176,6 +177,12 @@ impl WebSocketServer {
         self.sessions = sessions;
     }
 
+    /// Tells a PHP page who comes and who goes, where there is one.
+    pub fn send_notices(&mut self, receiver: Option<Receiver>) -> Result<(), StartError> {
+        self.server.notices = receiver.map(Notices::start).transpose()?;
+        Ok(())
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -217,6 +224,7 @@ impl WebSocketServer {
             log::info!("Registered resource : {path}");
         }
         self.server.now = Instant::now();
+        self.server.metrics.set_resources(self.all_apps.paths());
         for app in self.all_apps.ids() {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_start(server));
         }
@@ -227,6 +235,9 @@ impl WebSocketServer {
         while !self.is_finished() {
             self.turn(&mut events)?;
         }
+        if let Some(notices) = self.server.notices.take() {
+            notices.finish();
+        }
         log::info!("Server stopped");
         Ok(())
     }
@@ -234,7 +245,8 @@ impl WebSocketServer {
     fn is_finished(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => self.sockets.is_empty(),
+            // Connections without a request hold up nothing, but may ask how the server is until then.
+            Stopping::Draining => self.server.clients.values().all(|client| client.state == State::Handshake),
             Stopping::Now => true,
         }
     }
@@ -242,7 +254,9 @@ impl WebSocketServer {
     /// One round of PHP's `while` in `Start`.
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.accept_again || !self.again.is_empty();
-        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(Instant::now()) };
+        let now = Instant::now();
+        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(now) };
+        self.server.metrics.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.server.now = Instant::now(),
@@ -320,6 +334,7 @@ impl WebSocketServer {
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
         let id = self.sockets.insert(socket);
+        self.server.metrics.accepted += 1;
         self.server.clients.insert(id, Client::new(ip));
         log::info!("New client connecting from {peer} on socket #{id}");
         let registry = self.poll.registry();
@@ -360,6 +375,7 @@ impl WebSocketServer {
         match socket.stream.read(&mut self.buffer) {
             Ok(0) => self.hang_up(id, Peer::Finished),
             Ok(count) => {
+                self.server.metrics.bytes_in += count as u64;
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.received(id, count);
                 if !drained {
@@ -414,22 +430,21 @@ impl WebSocketServer {
         self.systemd.ready(self.local);
     }
 
-    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
+    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once. New clients are
+    /// refused from here on.
     fn stop(&mut self) {
         if self.stopping > Stopping::No {
             self.stopping = Stopping::Now;
             return;
         }
         self.stopping = Stopping::Draining;
+        self.server.metrics.draining = true;
         self.listener = None;
         log::info!("Shutting down server gracefully...");
         self.systemd.stopping();
-        let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
-        for (id, state) in ids {
-            match state {
-                State::Handshake => self.hang_up(id, Peer::Gone),
-                _ => self.server.dismiss(id, None, CloseCode::GOING_AWAY),
-            }
+        let ids: Vec<SocketId> = self.server.clients().map(|(id, _)| id).collect();
+        for id in ids {
+            self.server.dismiss(id, None, CloseCode::GOING_AWAY);
         }
         let grace = self.server.limits().close_timeout.saturating_add(STOP_GRACE);
         self.server.deadlines.set(after(self.server.now, grace), Deadline::Stop);

@@ -148,7 +148,8 @@ fn phps_own_configuration_file_is_read_as_it_is() {
         [jsauth]\nrequire=false\nssp=${SAVE_SESSION_PATH}\ncookie_name = \"PHPSESSID\"\n[develop]\ndevelopsystem = true ; Set to false in production\n",
     );
     let server = Phpws::start_on("127.0.0.1:0", &["--config", config.to_str().unwrap()]);
-    server.browser();
+    drop(server.browser());
+    server.log_line("Connection closed to socket #1");
     let (_one, _) = server.browser();
     assert!(server.upgrade("/web", "").text().contains("To many connections"));
 }

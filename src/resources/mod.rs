@@ -1,14 +1,16 @@
-//! The applications of the original, one file each.
+//! The applications of the original, one file each, and the one behind the status page.
 //!
 //! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call.
 
 mod default;
 mod in_room;
 mod php;
+mod status;
 mod web;
 
 pub use default::ResourceDefault;
 pub use php::ResourcePhp;
+pub use status::ResourceStatus;
 pub use web::ResourceWeb;
 
 use crate::client::SocketId;

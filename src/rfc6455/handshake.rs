@@ -190,6 +190,11 @@ impl Refusal {
         Refusal { status: "431 Request Header Fields Too Large", reason: format!("The request head is over {MAX_HEAD} bytes") }
     }
 
+    /// 503: too late, the server is about to end.
+    pub fn unavailable() -> Refusal {
+        Refusal { status: "503 Service Unavailable", reason: "The server is being stopped".into() }
+    }
+
     /// The whole HTTP answer, with a body of one line.
     pub fn response(&self) -> Vec<u8> {
         let extra = match &self.status[..3] {

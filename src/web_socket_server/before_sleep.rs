@@ -45,6 +45,7 @@ impl WebSocketServer {
             }
             match socket.write(&client.outbox, client.pace.is_some()) {
                 Ok(count) => {
+                    self.server.metrics.bytes_out += count as u64;
                     if client.outbox.advance(&mut self.server.spares, count)
                         && let Some(pace) = &mut client.pace
                     {
@@ -87,6 +88,8 @@ impl WebSocketServer {
         let Some(client) = self.server.clients.get(id) else { return };
         let opened = client.app;
         log::info!("Connection closed to socket #{id}");
+        self.server.metrics.closed(client);
+        self.server.left(id);
         if let Some(app) = opened {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }

@@ -6,6 +6,7 @@
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
+use crate::health;
 use crate::http;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
@@ -104,10 +105,15 @@ impl WebSocketServer {
     fn handshake(&mut self, id: SocketId, request: Request) -> Result<(), Refusal> {
         let app = self.all_apps.find(request.path());
         if !request.is_upgrade() {
-            let response = http::answer(&request, app.is_some(), self.server.limits())?;
+            let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own.ip().to_canonical());
+            let health = health::answer(&request, &self.server, peer, own);
+            let response = health.unwrap_or_else(|| http::answer(&request, app.is_some(), self.server.limits()))?;
             self.server.push_bytes(id, &response);
             self.server.end(id);
             return Ok(());
+        }
+        if self.server.metrics.draining {
+            return Err(Refusal::unavailable());
         }
         log::info!("Handshake: {} Client", Printable(request.path()));
         let traits = app.map(|app| self.all_apps.traits(app)).unwrap_or_default();
@@ -118,6 +124,7 @@ impl WebSocketServer {
         self.admit(id, client_type, &request)?;
 
         log::info!("ClientType: {client_type}");
+        self.server.metrics.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
         self.server.open(id, client_type, app, dialog);
         if client_type == ClientType::Php && dialog && !reads_many_frames(&request) {
             self.server.pace(id);
@@ -182,6 +189,7 @@ impl WebSocketServer {
         }
         if self.server.clients[id].dialog {
             self.server.ready(id);
+            self.server.came(id);
         }
         let Some(app) = self.server.clients[id].app else { return };
         self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
@@ -193,13 +201,14 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && self.all_apps.traits(*app).dialog);
+        let app = app.filter(|app| allowed && !self.server.metrics.draining && self.all_apps.traits(*app).dialog);
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
             self.welcome(id);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
+            self.server.metrics.refused("address");
             self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
         }
         self.go_on(id, end);
@@ -208,6 +217,7 @@ impl WebSocketServer {
     /// Answers a request with a status in place of the 101.
     fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
+        self.server.metrics.refused_by(refusal);
         self.server.push_bytes(id, &refusal.response());
         self.server.end(id);
         self.sockets[id].stage = Stage::Ignored;
@@ -225,6 +235,7 @@ impl WebSocketServer {
         };
         if let Some(problem) = nothing_can_be_said {
             self.failed(id, problem);
+            self.server.metrics.refused("tls");
             self.hang_up(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);
@@ -302,6 +313,7 @@ impl WebSocketServer {
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
+    server.metrics.message_in(app, message.bytes());
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }

@@ -25,6 +25,7 @@ impl WebSocketServer {
                     self.accept_resting = false;
                     self.accept_again = true;
                 }
+                Deadline::Resync => self.server.resync(),
                 Deadline::Stop => self.stopping = Stopping::Now,
             }
         }

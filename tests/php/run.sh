@@ -18,6 +18,7 @@ fail() {
 
 command -v "$php" > /dev/null || fail "php is missing: apt-get install php-cli"
 "$php" -r 'exit(PHP_VERSION_ID >= 70400 ? 0 : 1);' || fail "php is older than 7.4"
+"$php" -r 'exit(extension_loaded("pdo_sqlite") ? 0 : 1);' || fail "PHP lacks SQLite: apt-get install php-sqlite3"
 command -v openssl > /dev/null || fail "openssl is missing: apt-get install openssl"
 [ -x "$bin" ] || fail "no server at $bin: cargo build --release, or set PHPWS_BIN"
 bin=$(cd "$(dirname "$bin")" && pwd)/$(basename "$bin")
@@ -93,6 +94,7 @@ for test in live one_frame_per_read raw_dialect scripts; do
     run "$test over wss" "$php" "$here/$test.php" "$wss" "$cert"
 done
 run "restart" "$php" "$here/restart.php" "$bin"
+run "notices" "$php" "$here/notices.php" "$bin"
 
 for pid in $pids; do
     kill -0 "$pid" 2> /dev/null || { echo "FAILED: a server did not survive the tests"; failures=$((failures + 1)); tail -n 20 "$work"/*.log; }

@@ -13,11 +13,15 @@ final class Server
     private $process;
     private string $log;
 
-    public function __construct(string $binary, int $port = 0)
+    /**
+     * @param array<int, string> $options
+     * @param array<string, string> $environment
+     */
+    public function __construct(string $binary, int $port = 0, array $options = [], array $environment = [])
     {
         $this->log = (string) tempnam(sys_get_temp_dir(), 'phpws');
         $spec = [['file', '/dev/null', 'r'], ['file', $this->log, 'a'], ['file', $this->log, 'a']];
-        $process = proc_open([$binary, "ws://127.0.0.1:$port"], $spec, $pipes, sys_get_temp_dir());
+        $process = proc_open(array_merge([$binary], $options, ["ws://127.0.0.1:$port"]), $spec, $pipes, sys_get_temp_dir(), $environment + getenv());
         if (!is_resource($process)) {
             throw new RuntimeException("$binary does not start");
         }
