@@ -1,5 +1,6 @@
 //! One connection to the server under test, from its first packet to `ready` and beyond.
 
+use std::io;
 use std::rc::Rc;
 
 use crate::meter::Meter;
@@ -35,7 +36,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that sends its request as soon as it can.
-    pub fn new(mut stream: Stream, now: u64, options: &Options, headers: &str, dialog: bool) -> Result<Connection, String> {
+    pub fn new(mut stream: Stream, now: u64, options: &Options, headers: &str, dialog: bool) -> io::Result<Connection> {
         let framing = match options.url.scheme {
             Scheme::Tcp => Framing::Bytes(masked(TEXT, &vec![0; options.size]).len()),
             _ => Framing::WebSocket,
@@ -44,7 +45,7 @@ impl Connection {
             Scheme::Tcp => Rc::from([]),
             _ => request(options, headers).into_bytes().into(),
         };
-        stream.send(&request, request.len()).map_err(|error| error.to_string())?;
+        stream.send(&request, request.len())?;
         let stage = Stage::Upgrading(Vec::new());
         Ok(Connection { stream, begun: now, ending: false, dialog, stage, inbox: Inbox::new(framing) })
     }

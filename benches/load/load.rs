@@ -70,11 +70,11 @@ impl Load {
         let source = self.source();
         self.dialled += 1;
         let stream = Stream::connect(self.options.url.addr, source, tls, self.options.quickack);
-        let mut stream = stream.map_err(|error| format!("connection {id}: {error}{}", advice(&error)))?;
+        let mut stream = stream.map_err(|error| format!("connection {id}: {}", told(&error)))?;
         let registered = self.poll.registry().register(&mut stream.tcp, Token(id), Interest::READABLE | Interest::WRITABLE);
         registered.map_err(|error| error.to_string())?;
         let connection = Connection::new(stream, self.meter.now, &self.options, scenario.headers(id), scenario.dialog());
-        let connection = connection.map_err(|error| format!("connection {id}: {error}"))?;
+        let connection = connection.map_err(|error| format!("connection {id}: {}", told(&error)))?;
         if self.wires.connections.len() <= id {
             self.wires.connections.resize_with(id + 1, || None);
         }
@@ -187,7 +187,7 @@ impl Load {
         if event.is_writable()
             && let Err(error) = connection.stream.flush()
         {
-            return self.fail(id, &format!("{error}{}", advice(&error)));
+            return self.fail(id, &told(&error));
         }
         if event.is_writable() && connection.opens_by_itself() {
             scenario.opened(id, "");
@@ -204,7 +204,7 @@ impl Load {
         let gain = match connection.stream.read(&mut self.buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return self.fail(id, "the server ended the connection"),
-            Err(error) => return self.fail(id, &error.to_string()),
+            Err(error) => return self.fail(id, &told(&error)),
             Ok(gain) => gain,
         };
         self.meter.tick();
@@ -232,11 +232,12 @@ impl Load {
     }
 }
 
-/// What helps where the system runs out of something.
-fn advice(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
+/// An error, and what helps.
+fn told(error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
         Some(libc::EMFILE) => ": raise the limit of open files, ulimit -n",
         Some(libc::ECONNREFUSED) => ": is the server running?",
         _ => "",
-    }
+    };
+    format!("{error}{advice}")
 }

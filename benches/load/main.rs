@@ -132,7 +132,6 @@ fn connections(load: &mut Load, server: Option<&ServerProcess>) -> Result<Report
         false => connect::keep_connecting(load, load.options.seconds, &mut silence).map(|()| Vec::new())?,
     };
     let mut report = window.close(load, server);
-    report.insert("concurrency".into(), load.options.concurrency.into());
     match burst {
         true => report.insert("burst_ms".into(), summary(times)),
         false => report.insert("handshakes_per_second".into(), report["per_second"].clone()),

@@ -106,19 +106,24 @@ fn options(matches: &Matches) -> Result<Options, String> {
         Kind::Idle => 1000,
         _ => 50,
     };
+    let (concurrency, burst) = (number(matches, "concurrency", 64)?, number(matches, "burst", 0)?);
+    let connections = match kind {
+        Kind::Connect => [concurrency, burst][usize::from(burst > 0)],
+        _ => number(matches, "connections", connections)?,
+    };
     let options = Options {
         name,
         kind,
         url,
-        connections: number(matches, "connections", connections)?,
+        connections,
         senders: number(matches, "senders", 1)?,
         size: number(matches, "size", if kind == Kind::Large { 1 << 20 } else { 20 })?,
         depth: number(matches, "depth", 1)?,
         seconds: number(matches, "seconds", 3.0)?,
         warmup: number(matches, "warmup", 0.5)?,
         rate: number(matches, "rate", 0.0)?,
-        concurrency: number(matches, "concurrency", 64)?,
-        burst: number(matches, "burst", 0)?,
+        concurrency,
+        burst,
         busy: number(matches, "busy", 0)?,
         dialog: matches.opt_present("dialog"),
         origin: matches.opt_str("origin").unwrap_or_else(|| "http://localhost".into()),

@@ -20,7 +20,7 @@ pub struct Broadcast {
     delivered: u64,
     /// Broadcasts whose `next` came in the measured time.
     pub acknowledged: u64,
-    stopped: bool,
+    running: bool,
 }
 
 struct Sender {
@@ -42,7 +42,7 @@ impl Broadcast {
             sent: 0,
             delivered: 0,
             acknowledged: 0,
-            stopped: false,
+            running: false,
         }
     }
 
@@ -61,6 +61,7 @@ impl Scenario for Broadcast {
     }
 
     fn start(&mut self, wires: &mut Wires, meter: &mut Meter) {
+        self.running = true;
         let count = self.senders.len() as u64;
         for id in 0..self.senders.len() {
             match self.pause {
@@ -89,7 +90,7 @@ impl Scenario for Broadcast {
 
     fn answered(&mut self, wires: &mut Wires, meter: &mut Meter, id: usize) {
         let free = self.senders.get(id).is_some_and(|sender| sender.free);
-        if free && self.pause.is_none() && !self.stopped {
+        if free && self.pause.is_none() && self.running {
             self.send(wires, id, meter.now);
         }
     }
@@ -107,7 +108,7 @@ impl Scenario for Broadcast {
     }
 
     fn stop(&mut self) {
-        self.stopped = true;
+        self.running = false;
     }
 
     fn outstanding(&self) -> u64 {

@@ -15,7 +15,7 @@ pub struct Dialog {
     depth: u64,
     active: usize,
     browsers: Vec<Browser>,
-    stopped: bool,
+    running: bool,
 }
 
 /// One client; silent ones have no packet.
@@ -33,7 +33,7 @@ struct Browser {
 impl Dialog {
     /// The first `active` connections talk.
     pub fn new(options: &Options, active: usize) -> Dialog {
-        Dialog { text: filler(options.size), depth: options.depth, active, browsers: Vec::new(), stopped: false }
+        Dialog { text: filler(options.size), depth: options.depth, active, browsers: Vec::new(), running: false }
     }
 }
 
@@ -90,6 +90,7 @@ impl Scenario for Dialog {
     }
 
     fn start(&mut self, wires: &mut Wires, meter: &mut Meter) {
+        self.running = true;
         for (id, browser) in self.browsers.iter_mut().enumerate().take(self.active) {
             browser.send(wires, meter, id, self.depth);
         }
@@ -117,13 +118,13 @@ impl Scenario for Dialog {
         browser.nexts -= complete;
         browser.echoes -= complete;
         browser.flight.land(complete, browser.answer.unwrap_or(0), meter);
-        if !self.stopped {
+        if self.running {
             browser.send(wires, meter, id, complete);
         }
     }
 
     fn stop(&mut self) {
-        self.stopped = true;
+        self.running = false;
     }
 
     fn outstanding(&self) -> u64 {

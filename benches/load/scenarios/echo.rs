@@ -20,7 +20,7 @@ pub struct Echo {
     expected: Vec<u8>,
     depth: u64,
     talkers: Vec<Talker>,
-    stopped: bool,
+    running: bool,
 }
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Echo {
             expected,
             depth: options.depth,
             talkers: std::iter::repeat_with(Talker::default).take(active).collect(),
-            stopped: false,
+            running: false,
         }
     }
 
@@ -59,6 +59,7 @@ impl Echo {
 
 impl Scenario for Echo {
     fn start(&mut self, wires: &mut Wires, meter: &mut Meter) {
+        self.running = true;
         for id in 0..self.talkers.len() {
             self.talkers[id].flight.depart(meter.now, self.depth);
             self.send(wires, id, self.depth);
@@ -85,14 +86,14 @@ impl Scenario for Echo {
         let Some(talker) = self.talkers.get_mut(id) else { return };
         let answers = std::mem::take(&mut talker.answers);
         talker.flight.land(answers, self.expected.len() as u64, meter);
-        if answers > 0 && !self.stopped {
+        if answers > 0 && self.running {
             talker.flight.depart(meter.now, answers);
             self.send(wires, id, answers);
         }
     }
 
     fn stop(&mut self) {
-        self.stopped = true;
+        self.running = false;
     }
 
     fn outstanding(&self) -> u64 {

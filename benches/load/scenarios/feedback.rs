@@ -14,7 +14,7 @@ pub struct Feedback {
     depth: u64,
     /// Backends that a delivery concerned in this read.
     moved: Vec<usize>,
-    stopped: bool,
+    running: bool,
 }
 
 /// One that sends.
@@ -52,12 +52,12 @@ impl Feedback {
             size: options.size,
             depth: options.depth,
             moved: Vec::new(),
-            stopped: false,
+            running: false,
         }
     }
 
     fn fill(&mut self, wires: &mut Wires, meter: &Meter, id: usize) {
-        while !self.stopped && self.backends[id].outstanding() < self.depth {
+        while self.running && self.backends[id].outstanding() < self.depth {
             self.backends[id].send(wires, id, meter.now);
         }
     }
@@ -84,6 +84,7 @@ impl Scenario for Feedback {
     }
 
     fn start(&mut self, wires: &mut Wires, meter: &mut Meter) {
+        self.running = true;
         for id in 0..self.backends.len() {
             self.fill(wires, meter, id);
         }
@@ -116,7 +117,7 @@ impl Scenario for Feedback {
     }
 
     fn stop(&mut self) {
-        self.stopped = true;
+        self.running = false;
     }
 
     fn outstanding(&self) -> u64 {
