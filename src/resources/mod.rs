@@ -1,14 +1,22 @@
-//! The applications of the original, one file each.
+//! The applications of the original, one file each, and those that the document tells of.
 //!
-//! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call.
+//! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call. `/emas`,
+//! `/rvk` and `/wlbriserva` are no part of the program: a program of one's own registers what it needs
+//! of them, as `examples/demo.rs` does.
 
 mod default;
+pub mod emas;
 mod php;
+mod rvk;
 mod web;
+mod wlbriserva;
 
 pub use default::ResourceDefault;
+pub use emas::ResourceEmas;
 pub use php::ResourcePhp;
+pub use rvk::ResourceRvk;
 pub use web::ResourceWeb;
+pub use wlbriserva::ResourceWlbriserva;
 
 use crate::client::SocketId;
 use crate::resource::{Message, Packet};
@@ -34,4 +42,10 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
         "broadcast" => server.broadcast(id, packet.text()),
         _ => {}
     }
+}
+
+/// Tells a client that its message was not acted on, and why.
+fn refuse(server: &mut Server, id: SocketId, error: &str) {
+    log::debug!("Socket {id} - refused: {error}");
+    server.write(id, &serde_json::json!({"opcode": "refused", "error": error}).to_string());
 }
