@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak clean
+.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak books clean
 
 # Builds the server and starts it.
 run:
@@ -73,6 +73,10 @@ soak:
 SECONDS_EACH ?= 10
 fuzz:
 	fuzz/run $(SECONDS_EACH)
+
+# Two thousand pages that hold a hundred thousand books; prints what that takes.
+books:
+	cargo test --release --locked --test books -- --nocapture --test-threads=1
 
 clean:
 	cargo clean

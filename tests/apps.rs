@@ -272,7 +272,7 @@ fn a_query_works_for_one_page_of_this_resource() {
     query.say(&json!({"opcode": "watch", "uuid": second}).to_string());
     drop(ann);
     assert!(query.is_silent(MOMENT), "it had turned to another page");
-    bob.say(r#"{"opcode":"abort","ident":"q"}"#);
+    assert_eq!(ask(&mut bob, &json!({"opcode": "abort", "ident": "q"}))["opcode"], "aborting");
     assert_eq!(heard(&mut query), json!({"opcode": "abort"}));
     assert_eq!(ask(&mut query, &json!({"opcode": "watch", "uuid": elsewhere})), json!({"opcode": "gone"}));
     is_refused(&mut bob, &json!({"opcode": "watch", "uuid": first}), "a page may only abort");
