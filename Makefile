@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak books clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client deny tls-scan fuzz hostile soak books clean
 
 # Builds the server and starts it.
 run:
@@ -24,6 +24,11 @@ check:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
+# The three applications of docs/applications.md with their pages (needs php-cli and php-sqlite3).
+WEB ?= 127.0.0.1:8080
+demo:
+	clients/php/demo/start.sh $(ADDRESS) $(WEB)
+
 # A self-signed pair for trying; real ones come from a certificate authority.
 cert: $(TLS)/cert.pem
 
@@ -37,9 +42,9 @@ $(TLS)/cert.pem:
 conformance:
 	tests/conformance/run
 
-# The built-in page in a real browser (needs Node and Chromium).
+# The built-in page and the demo in a real browser (needs Node, Chromium, php-cli and php-sqlite3).
 browser:
-	cargo build --release --locked
+	cargo build --release --locked --bin phpws --example demo
 	cd tests/browser && npm ci --no-audit --no-fund && npm test
 
 # The browser client's unit tests (needs Node).
