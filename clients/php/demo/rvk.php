@@ -37,7 +37,7 @@ function monitor(Query $query, Client $server, string $uuid, string $ident, floa
         }
         if (microtime(true) >= $report) {
             $elapsed = (int) (microtime(true) - $begin);
-            $server->feedback("$elapsed s", $uuid, ['elapsed' => $elapsed, 'ident' => $ident]);
+            $server->feedback("$elapsed s", $uuid, ['elapsed' => $elapsed, 'query' => $ident]);
             $report += REPORT_EVERY;
         }
     }

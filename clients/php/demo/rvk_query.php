@@ -19,8 +19,8 @@ const QUERY = <<<'SQL'
     )
     SELECT 1900 + n * 7 % 130 / 10 * 10 AS decade, count(*) AS titles
     FROM title
-    WHERE substr('ABCDEFGHILMNPQRSTUVWXZ', 1 + (n * 7919 >> 3) % 22, 1) || char(65 + (n * 104729 >> 5) % 26)
-          || ' ' || (n * 1299709 >> 7) % 1000 LIKE :notation || '%'
+    WHERE substr('ABCDEFGHILMNPQRSTUVWXZ', 1 + (n * 7919 >> 3) % 22, 1)
+          || char(65 + (n * 104729 >> 5) % 26) || ' ' || ((n * 1299709 >> 7) % 1000) LIKE :notation || '%'
     GROUP BY decade ORDER BY decade
     SQL;
 
@@ -43,9 +43,14 @@ $statement = $database->prepare(QUERY);
 $statement->bindValue(':notation', $notation);
 $statement->bindValue(':titles', (int) $titles);
 $statement->bindValue(':pause', ROWS_BETWEEN_LOOKS);
-$rows = $statement->execute();
 $decades = [];
-while ($row = $rows->fetchArray(SQLITE3_ASSOC)) {
-    $decades[] = $row;
+try {
+    $rows = $statement->execute();
+    while ($row = $rows->fetchArray(SQLITE3_ASSOC)) {
+        $decades[] = $row;
+    }
+} catch (RuntimeException $e) {
+    fwrite(STDERR, "rvk_query: {$e->getMessage()}\n");
+    exit(1);
 }
 echo json_encode($decades, JSON_THROW_ON_ERROR);

@@ -25,10 +25,14 @@ if [ -z "${run[0]}" ]; then
 fi
 
 data=$(mktemp -d) || fail "no temporary folder"
+# With job control each server is a group of its own: PHP's leaves its workers behind otherwise.
+set -m
 pids=()
 finish() {
   trap - EXIT INT TERM
-  kill "${pids[@]}" 2> /dev/null
+  for pid in "${pids[@]}"; do
+    kill -TERM -- "-$pid" 2> /dev/null
+  done
   wait
   rm -rf "$data"
 }
