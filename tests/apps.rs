@@ -5,11 +5,12 @@ mod util;
 
 use std::time::Duration;
 
+use phpws::Limits;
 use phpws::resources::emas::{MAX_BOOKINGS, MAX_ID, MAX_IDS, MAX_LOCK};
 use phpws::resources::{ResourceEmas, ResourceRvk, ResourceWlbriserva};
 use serde_json::{Value, json};
 use util::embedded::Embedded;
-use util::{Client, NEXT};
+use util::{Client, NEXT, masked};
 
 const BACKEND: &str = "Client-Type: php\r\nFrames-Per-Read: any\r\n";
 const MOMENT: Duration = Duration::from_millis(100);
@@ -108,6 +109,33 @@ fn a_page_that_quits_or_vanishes_frees_all_it_held() {
     assert_eq!(heard(&mut bob), json!({"opcode": "unlocked", "ids": ["a", "b"]}));
     drop(bob); // the connection just ends
     assert_eq!(heard(&mut carl), json!({"opcode": "unlocked", "ids": ["a", "b"]}));
+}
+
+#[test]
+fn a_page_whose_network_is_cut_frees_its_books_when_it_misses_a_ping() {
+    let limits = Limits { ping_interval: Duration::from_millis(300), ..Limits::default() };
+    let server = Embedded::start_with(limits, |server| server.register_resource("/emas", ResourceEmas::default()).unwrap());
+    let (mut cut, _) = server.ready_on("/emas", "");
+    let (mut ann, _) = server.ready_on("/emas", "");
+    cut.send_text(r#"{"opcode":"lock","ids":["a"]}"#);
+    assert_eq!(text_between_pings(&mut cut), NEXT);
+    assert!(text_between_pings(&mut cut).contains("locked"));
+    ann.send_text(r#"{"opcode":"lock","ids":["a"]}"#);
+    assert_eq!(text_between_pings(&mut ann), NEXT);
+    assert_eq!(text_between_pings(&mut ann), r#"{"ids":["a"],"opcode":"locked","page":null}"#);
+    // Nothing comes of `cut` any more: to the server it is a host without a network.
+    assert_eq!(text_between_pings(&mut ann), r#"{"ids":["a"],"opcode":"unlocked"}"#);
+}
+
+/// The next text; pings before it are answered.
+fn text_between_pings(client: &mut Client) -> String {
+    loop {
+        let frame = client.frame().unwrap();
+        match frame.opcode {
+            9 => client.send(&masked(true, 10, &frame.payload)),
+            _ => return frame.text().to_owned(),
+        }
+    }
 }
 
 #[test]

@@ -19,9 +19,14 @@ pub struct Embedded {
 
 impl Embedded {
     pub fn start(register: impl FnOnce(&mut WebSocketServer) + Send + 'static) -> Embedded {
+        Embedded::start_with(Limits::default(), register)
+    }
+
+    /// The same with limits of its own, but for the time that a connection's end may take.
+    pub fn start_with(limits: Limits, register: impl FnOnce(&mut WebSocketServer) + Send + 'static) -> Embedded {
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let limits = Limits { close_timeout: Duration::from_millis(300), ..Limits::default() };
+            let limits = Limits { close_timeout: Duration::from_millis(300), ..limits };
             let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, limits).unwrap();
             register(&mut server);
             sender.send((server.local_addr(), server.stopper())).unwrap();

@@ -8,7 +8,7 @@ import { $, ask, connect, element, tell } from './connection.js';
 const BADGES = {
   asking: 'Asking…',
   mine: 'Yours to order',
-  locked: 'Somebody else is working with it',
+  locked: 'Somebody is working with it',
   ordered: 'Ordered',
 };
 

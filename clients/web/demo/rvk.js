@@ -9,6 +9,9 @@ const OFFER_AFTER = 3;
 
 const dialog = progressDialog({ title: 'Asking the database', hideable: false, words: { abort: 'Abort the query' } });
 let offered = false;
+let running = null; // the ident of the query at work, once it has been told
+
+const abort = () => client.sendMsg({ opcode: 'abort', ident: running });
 
 const hear = {
   ready() {
@@ -18,11 +21,11 @@ const hear = {
     $('start').disabled = true;
   },
   feedback({ elapsed, query }) {
+    running = query;
     const seconds = `${elapsed} second${elapsed === 1 ? '' : 's'}`;
     dialog.update({ text: `The database has been at work for ${seconds}.`, percent: null });
     if (elapsed >= OFFER_AFTER && !offered) {
       offered = true;
-      const abort = () => client.sendMsg({ opcode: 'abort', ident: query });
       dialog.offerAbort(abort, `After ${seconds} it is still at work. You can wait or abort.`);
     }
   },
@@ -34,6 +37,7 @@ const hear = {
 $('search').onsubmit = async (event) => {
   event.preventDefault();
   offered = false;
+  running = null;
   tell('');
   show([]);
   const form = new FormData($('search'));
@@ -44,6 +48,9 @@ $('search').onsubmit = async (event) => {
     show(answer.decades ?? []);
   } catch (error) {
     tell(error.message, 'bad');
+    if (running !== null) {
+      abort(); // nobody waits for its answer any more
+    }
   }
 };
 
