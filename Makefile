@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak manual deb packaging proxies clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak books manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -15,14 +15,18 @@ run-tls: cert
 
 # Every test that needs only the Rust toolchain.
 test:
-	cargo test --locked --all-targets
-	cargo test --locked --doc
+	cargo test --locked
 
 # Formatting, lints, docs.
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# The three applications of docs/applications.md with their pages (needs php-cli and php-sqlite3).
+WEB ?= 127.0.0.1:8080
+demo:
+	clients/php/demo/start.sh $(ADDRESS) $(WEB)
 
 # A self-signed pair for trying; real ones come from a certificate authority.
 cert: $(TLS)/cert.pem
@@ -37,9 +41,9 @@ $(TLS)/cert.pem:
 conformance:
 	tests/conformance/run
 
-# The built-in page in a real browser (needs Node and Chromium).
+# The built-in page and the demo in a real browser (needs Node, Chromium, php-cli and php-sqlite3).
 browser:
-	cargo build --release --locked
+	cargo build --release --locked --bin phpws --example demo
 	cd tests/browser && npm ci --no-audit --no-fund && npm test
 
 # The browser client's unit tests (needs Node).
@@ -100,6 +104,10 @@ packaging: deb
 # The snippets of docs/deployment.md in front of a running server (needs nginx, apache2 and caddy).
 proxies:
 	cargo test --locked --test proxies
+
+# Two thousand pages that hold a hundred thousand books; prints what that takes.
+books:
+	cargo test --release --locked --test books -- --nocapture --test-threads=1
 
 clean:
 	cargo clean

@@ -4,50 +4,12 @@
 mod util;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use phpws::{Address, CloseCode, Limits, Message, Resource, RoomError, Server, SocketId, Stopper, WebSocketServer};
+use phpws::{Address, CloseCode, Limits, Message, Resource, RoomError, Server, SocketId, WebSocketServer};
+use util::embedded::Embedded;
 use util::{Client, NEXT, masked, request};
-
-/// A server in a thread of its own.
-struct Embedded {
-    addr: SocketAddr,
-    stopper: Stopper,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Embedded {
-    fn start(register: impl FnOnce(&mut WebSocketServer) + Send + 'static) -> Embedded {
-        let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let limits = Limits { close_timeout: Duration::from_millis(300), ..Limits::default() };
-            let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, limits).unwrap();
-            register(&mut server);
-            sender.send((server.local_addr(), server.stopper())).unwrap();
-            server.start().unwrap();
-        });
-        let (addr, stopper) = receiver.recv().unwrap();
-        Embedded { addr, stopper, thread: Some(thread) }
-    }
-
-    fn upgrade(&self, path: &str, headers: &str) -> Client {
-        let mut client = Client::connect(self.addr);
-        client.send(request(path, headers).as_bytes());
-        assert!(client.head().starts_with("HTTP/1.1 101 "));
-        client
-    }
-}
-
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        self.stopper.stop().unwrap();
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking());
-    }
-}
 
 /// Everything an application may do, in one.
 #[derive(Default)]

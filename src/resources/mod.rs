@@ -1,17 +1,26 @@
-//! The applications of the original, one file each, and the one behind the status page.
+//! The applications of the original, one file each, those that the document tells of, and the one
+//! behind the status page.
 //!
-//! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call.
+//! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call. `/emas`,
+//! `/rvk` and `/wlbriserva` are no part of the program: a program of one's own registers what it needs
+//! of them, as `examples/demo.rs` does.
 
 mod default;
+pub mod emas;
 mod in_room;
 mod php;
+mod rvk;
 mod status;
 mod web;
+mod wlbriserva;
 
 pub use default::ResourceDefault;
+pub use emas::ResourceEmas;
 pub use php::ResourcePhp;
+pub use rvk::ResourceRvk;
 pub use status::ResourceStatus;
 pub use web::ResourceWeb;
+pub use wlbriserva::ResourceWlbriserva;
 
 use crate::client::SocketId;
 use crate::resource::{Message, Packet};
@@ -38,4 +47,10 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
         "broadcast" | "join" | "leave" | "who" => in_room::in_room(server, id, &packet),
         _ => {}
     }
+}
+
+/// Tells a client that its message was not acted on, and why.
+fn refuse(server: &mut Server, id: SocketId, error: &str) {
+    log::debug!("Socket {id} - refused: {error}");
+    server.write(id, &serde_json::json!({"opcode": "refused", "error": error}).to_string());
 }

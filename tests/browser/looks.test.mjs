@@ -3,41 +3,21 @@
  * named in PHPWS_SCREENSHOTS.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { connected, openContext, openTab, say, startBrowser, textOf } from './browser.mjs';
+import { SIZES, connected, openContext, openTab, overflow, say, shoot, startBrowser, textOf, violations } from './browser.mjs';
 import { startServer } from './server.mjs';
-
-const folder = process.env.PHPWS_SCREENSHOTS;
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-const SIZES = {
-  phone: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true },
-  desktop: { viewport: { width: 1280, height: 800 } },
-};
 
 let browser, server;
 
 before(async () => {
   server = await startServer();
   browser = await startBrowser();
-  if (folder) {
-    mkdirSync(folder, { recursive: true });
-  }
 });
 
 after(async () => {
   await browser?.close();
   await server?.kill();
 });
-
-async function shoot(page, name) {
-  if (folder) {
-    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-  }
-}
 
 /** Uses the page once, so that everything on it has something to show. */
 async function inUse(context) {
@@ -64,15 +44,8 @@ for (const [size, device] of Object.entries(SIZES)) {
       const { page, errors } = await inUse(context);
       await shoot(page, `${size}-${colorScheme}`);
 
-      const { scroll, width } = await page.evaluate(() => ({
-        scroll: document.documentElement.scrollWidth,
-        width: innerWidth,
-      }));
-      assert.ok(scroll <= width, `${scroll} px wide on a screen of ${width} px`);
-
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => globalThis.axe.run());
-      assert.deepEqual(violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]), []);
+      assert.equal(await overflow(page), 0);
+      assert.deepEqual(await violations(page), []);
       assert.deepEqual(errors, []);
       await context.close();
     });

@@ -3,17 +3,21 @@
  * and gives the whole run a deadline.
  */
 import { existsSync } from 'node:fs';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { chromiumPath } from './browser.mjs';
-import { phpwsPath } from './server.mjs';
+import { demoPath, phpwsPath } from './server.mjs';
 
 const ONE_FILE = 4 * 60_000;
 const WHOLE_RUN = 8 * 60_000;
 
+const php = spawnSync('php', ['-r', 'exit(PHP_VERSION_ID >= 80100 && extension_loaded("sqlite3") ? 0 : 1);']);
+
 const missing = [
-  [chromiumPath, 'Chromium is missing: apt-get install chromium'],
-  [phpwsPath, 'phpws is not built: cargo build --release, or name it in PHPWS_BIN'],
-].find(([path]) => !existsSync(path));
+  [existsSync(chromiumPath), 'Chromium is missing: apt-get install chromium'],
+  [existsSync(phpwsPath), 'phpws is not built: cargo build --release, or name it in PHPWS_BIN'],
+  [existsSync(demoPath), 'The demo is not built: cargo build --release --example demo, or name it in PHPWS_DEMO'],
+  [php.status === 0, 'PHP 8.1 or later with SQLite is missing: apt-get install php-cli php-sqlite3'],
+].find(([there]) => !there);
 
 if (missing) {
   console.error(missing[1]);

@@ -12,8 +12,11 @@ const TIME_TO_START = 20_000;
 const TIME_TO_END = 5_000;
 
 const target = resolve(import.meta.dirname, '../../target');
-const builds = [join(target, 'release/phpws'), join(target, 'debug/phpws')];
-export const phpwsPath = process.env.PHPWS_BIN ?? builds.find(existsSync) ?? builds[0];
+const built = (name) => ['release', 'debug'].map((build) => join(target, build, name));
+const first = (paths) => paths.find(existsSync) ?? paths[0];
+export const phpwsPath = process.env.PHPWS_BIN ?? first(built('phpws'));
+/** The server with the three applications. */
+export const demoPath = process.env.PHPWS_DEMO ?? first(built('examples/demo'));
 
 // A run of the tests must not be steered by settings meant for a server.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PHPWS_')));
@@ -23,8 +26,8 @@ process.on('SIGTERM', () => process.exit(1)); // so that the next line runs at a
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
 /** Starts a server; `url` is that of its page. `scheme` is ws or wss, port 0 a free one. */
-export async function startServer({ scheme = 'ws', port = 0, options = [] } = {}) {
-  const child = spawn(phpwsPath, [...options, `${scheme}://127.0.0.1:${port}`], {
+export async function startServer({ program = phpwsPath, scheme = 'ws', port = 0, options = [] } = {}) {
+  const child = spawn(program, [...options, `${scheme}://127.0.0.1:${port}`], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
+import * as progress from '../../clients/web/progressDialog.js';
 import * as client from '../../clients/web/socketWebClient.js';
 
 const here = import.meta.dirname;
@@ -17,4 +18,6 @@ test('the declarations accept every documented call and refuse wrong ones', () =
 test('what the declarations export is there', () => {
   assert.equal(typeof client.socketWebClient, 'function');
   assert.equal(client.default, client.socketWebClient);
+  assert.equal(typeof progress.progressDialog, 'function');
+  assert.equal(progress.default, progress.progressDialog);
 });

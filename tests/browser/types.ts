@@ -1,5 +1,6 @@
 // Compiled, never run: a page in TypeScript that uses all there is, and the errors it must get.
 import client, { socketWebClient, type Packet, type State } from 'phpws-web-client';
+import { progressDialog, type ProgressDialog } from 'phpws-web-client/progressDialog';
 
 const sock = socketWebClient('ws://127.0.0.1:8095', '/web', { reconnect: false, queueLimit: 0 });
 socketWebClient();
@@ -44,3 +45,17 @@ sock.join();
 sock.uuid().length;
 // @ts-expect-error there is no such option
 socketWebClient('', '/web', { reconect: false });
+
+const dialog: ProgressDialog = progressDialog({ title: 'Reserving', steps: ['one'], hideable: false, words: { abort: 'Stop' } });
+progressDialog().open();
+dialog.update({ text: 'half', percent: 50, step: 0 });
+dialog.update({ percent: null });
+dialog.offerAbort(() => sock.sendMsg({ opcode: 'abort' }), 'This takes long.');
+const status: Promise<number> = dialog.during(fetch('/')).then((response) => response.status);
+export const more = [status, dialog.isOpen(), dialog.element.open];
+dialog.close();
+
+// @ts-expect-error the bar takes numbers
+dialog.update({ percent: '50' });
+// @ts-expect-error there is no such option
+progressDialog({ titel: 'x' });
