@@ -8,6 +8,9 @@ use phpws::{Address, Limits, WebSocketServer};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     phpws::log_file::init(log::LevelFilter::Info, phpws::log_file::LogFormat::Text, true, None)?;
     let address = std::env::args().nth(1).map_or(Ok(Address::default()), |text| Address::parse(&text))?;
+    if address.secure {
+        return Err("it has no certificate; choose an address that begins with ws://".into());
+    }
     let mut server = WebSocketServer::bind(&address, None, Limits::default())?;
     server.handle_signals(|| {})?;
     server.register_resource("/", ResourceDefault)?;

@@ -44,6 +44,7 @@ export interface ProgressDialog {
   open(): void;
   /** Takes it away, forgets what it showed, and gives the focus back. */
   close(): void;
+  /** Does nothing while it is closed: a report that comes late. */
   update(progress: Progress): void;
   /**
    * From now on the work can be aborted: `run` is called once, when the user wants it. A hidden dialog

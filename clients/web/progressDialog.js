@@ -80,8 +80,11 @@ export function progressDialog(given = {}) {
     show();
   }
 
-  // How far it is. What is left out stays as it was.
+  // How far it is. What is left out stays as it was; what comes after the end is not shown.
   function update({ text: said, percent, step } = {}) {
+    if (state === 'closed') {
+      return;
+    }
     if (percent === null) {
       bar.removeAttribute('value');
     } else if (Number.isFinite(percent)) {
@@ -100,6 +103,9 @@ export function progressDialog(given = {}) {
 
   // From now on the work can be aborted: `run` is called once, when the user wants it.
   function offerAbort(run, invitation = '') {
+    if (state === 'closed') {
+      return;
+    }
     onAbort = run;
     abort.hidden = false;
     hide.hidden = true;

@@ -68,7 +68,8 @@ export async function startDemo({ pause = 60 } = {}) {
   };
 }
 
-async function freePort() {
+/** A port that nobody listens on; PHP's web server cannot choose one itself. */
+export async function freePort() {
   const listener = createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const { port } = listener.address();

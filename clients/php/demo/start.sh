@@ -18,6 +18,14 @@ php=${PHP:-php}
 "$php" -r 'exit(PHP_VERSION_ID >= 80100 && extension_loaded("sqlite3") ? 0 : 1);' 2> /dev/null \
   || fail "PHP 8.1 or later with SQLite is missing: apt-get install php-cli php-sqlite3"
 
+listens() {
+  "$php" -r 'exit(@stream_socket_client("tcp://$argv[1]", $no, $text, 1) ? 0 : 1);' "$1"
+}
+
+for address in "${ws#*://}" "$web"; do
+  listens "$address" && fail "$address is taken; choose another: make demo ADDRESS=ws://127.0.0.1:9000 WEB=127.0.0.1:9001"
+done
+
 run=("${PHPWS_DEMO:-}")
 if [ -z "${run[0]}" ]; then
   (cd "$root" && cargo build --release --locked --example demo) || exit 1
@@ -30,8 +38,9 @@ set -m
 pids=()
 finish() {
   trap - EXIT INT TERM
+  exec 2> /dev/null # job control has a word to say about each
   for pid in "${pids[@]}"; do
-    kill -TERM -- "-$pid" 2> /dev/null
+    kill -TERM -- "-$pid"
   done
   wait
   rm -rf "$data"
@@ -42,7 +51,7 @@ trap 'exit 143' TERM
 
 # up HOST:PORT PID LOG: waits until something listens there, as long as that process lives.
 up() {
-  until "$php" -r 'exit(@stream_socket_client("tcp://$argv[1]", $no, $text, 1) ? 0 : 1);' "$1"; do
+  until listens "$1"; do
     kill -0 "$2" 2> /dev/null || { tail -n 5 "$3" >&2; fail "it does not start on $1"; }
     sleep 0.1
   done

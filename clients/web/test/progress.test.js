@@ -227,6 +227,17 @@ test('opened anew, it has forgotten the last time', () => {
   assert.equal(element.open, false);
 });
 
+test('what comes after the end is not shown', () => {
+  const { abort, bar, dialog, line } = page();
+  for (const visit of ['before the first time', 'after it']) {
+    dialog.update({ text: 'late', percent: 50 });
+    dialog.offerAbort(() => assert.fail('nothing is at work'));
+    assert.deepEqual([line.textContent, bar.value, abort.hidden], ['', undefined, true], visit);
+    dialog.open();
+    dialog.close();
+  }
+});
+
 test('a browser that closes it in spite of all shows it again', () => {
   const { dialog, element } = page();
   dialog.open();
