@@ -36,18 +36,19 @@
 //! }
 //! ```
 //!
-//! What it does not do: threads, an async runtime, HTTP beyond the upgrade and the built-in page,
-//! WebSocket extensions and subprotocols, persistence.
+//! What it does not do: threads, an async runtime, HTTP beyond the upgrade, publishing and the
+//! built-in page, WebSocket extensions and subprotocols, persistence.
 
 pub mod address;
 mod client;
 mod deadlines;
 mod error;
-mod http;
+pub mod http;
 pub mod ini;
 pub mod limits;
 pub mod log_file;
 mod outbox;
+mod publish;
 pub mod raw;
 mod resource;
 pub mod resources;
@@ -62,7 +63,8 @@ mod web_socket_server;
 pub use address::Address;
 pub use client::{Client, ClientType, SocketId};
 pub use error::StartError;
-pub use limits::Limits;
+pub use http::tokens::Tokens;
+pub use limits::{Limits, Publish};
 pub use resource::{AppId, JsonError, Message, Packet, Resource};
 pub use rfc6455::CloseCode;
 pub use server::Server;

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
     let sessions = settings.sessions()?;
+    let tokens = settings.tokens()?;
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
@@ -45,6 +46,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let mut server = WebSocketServer::bind(&settings.address, tls, settings.limits)?;
     server.handle_signals(move || reopen(log_file.as_ref()))?;
     server.require_session(sessions);
+    server.publish_tokens(tokens);
 
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;

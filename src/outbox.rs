@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+use keyed::{Keyed, KeyedFrame};
+
+pub(crate) mod keyed;
+
 /// Frames are joined up to this many bytes, so that one run stays cheap to append to.
 const JOIN_UP_TO: usize = 16 * 1024;
 
@@ -17,6 +21,8 @@ pub struct Outbox {
     /// Bytes of the first run that are written already.
     written: usize,
     bytes: usize,
+    /// Where the frames with a key are, while there are any.
+    keyed: Option<Box<Keyed>>,
 }
 
 #[derive(Debug)]
@@ -25,6 +31,8 @@ enum Run {
     Shared(Rc<[u8]>),
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
     Later(Box<str>),
+    /// A frame that a newer one with the same key may take the place of.
+    Keyed(Rc<KeyedFrame>),
 }
 
 impl Run {
@@ -33,6 +41,7 @@ impl Run {
             Run::Own(bytes) => bytes,
             Run::Shared(bytes) => bytes,
             Run::Later(text) => text.as_bytes(),
+            Run::Keyed(frame) => &frame.bytes,
         }
     }
 }
@@ -46,7 +55,7 @@ impl Outbox {
     /// What the queue costs in memory: the bytes, and the bookkeeping of each run.
     pub fn cost(&self) -> usize {
         const RUN: usize = 64;
-        self.bytes + RUN * self.runs.len()
+        self.bytes + RUN * self.runs.len() + self.keyed.as_ref().map_or(0, |keyed| keyed.cost())
     }
 
     /// Whether nothing waits.
@@ -98,6 +107,24 @@ impl Outbox {
         }
     }
 
+    /// Queues a frame with a key, in the place of an unsent one with the same key if there is one: that
+    /// one is given back.
+    pub(crate) fn push_keyed(&mut self, frame: &Rc<KeyedFrame>) -> Option<Rc<KeyedFrame>> {
+        let next = self.runs.len();
+        let keyed = self.keyed.get_or_insert_default();
+        let under_way = usize::from(self.written > 0);
+        self.bytes += frame.bytes.len();
+        if let Some(at) = keyed.find(&frame.key).filter(|at| *at >= under_way)
+            && let Run::Keyed(old) = &mut self.runs[at]
+        {
+            self.bytes -= old.bytes.len();
+            return Some(std::mem::replace(old, frame.clone()));
+        }
+        keyed.insert(frame.key.clone(), next);
+        self.runs.push_back(Run::Keyed(frame.clone()));
+        None
+    }
+
     /// Fills `slices` with what is to be written next and says how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written;
@@ -119,7 +146,10 @@ impl Outbox {
             && self.written >= run.bytes().len()
         {
             self.written -= run.bytes().len();
-            self.runs.pop_front();
+            let run = self.runs.pop_front();
+            if let Some(keyed) = &mut self.keyed {
+                keyed.popped(run);
+            }
         }
         let ended = self.runs.len() < runs;
         if self.is_empty() {
@@ -136,6 +166,7 @@ impl Outbox {
     /// Forgets everything but a run that is written in part.
     pub fn discard_unsent(&mut self) {
         let keep = usize::from(self.is_mid_run());
+        self.keyed = None;
         self.runs.truncate(keep);
         self.bytes = self.runs.front().map_or(0, |run| run.bytes().len() - self.written);
     }

@@ -17,6 +17,7 @@ use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
 use crate::log_file::Printable;
+use crate::publish::Receipt;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
@@ -34,6 +35,9 @@ pub struct Server {
     open: usize,
     pub(crate) dirty: Vec<SocketId>,
     pub(crate) closing: Vec<SocketId>,
+    /// Who wants to know what became of a message of this turn, and of how many receivers.
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) remembered: usize,
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
     pub(crate) deadlines: Deadlines,
@@ -59,6 +63,8 @@ impl Server {
             open: 0,
             dirty: Vec::new(),
             closing: Vec::new(),
+            receipts: Vec::new(),
+            remembered: 0,
             congested: false,
             deadlines: Deadlines::default(),
             now,
@@ -118,9 +124,7 @@ impl Server {
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
     /// its `ident` names; `false` where nobody of that name is there.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
-        let by_uuid = self.find_uuid(packet.uuid());
-        let browser = by_uuid.filter(|id| self.clients[*id].client_type == ClientType::Websocket);
-        let target = browser.or_else(|| self.find_ident(packet.ident()));
+        let target = self.receiver(packet.uuid(), packet.ident());
         match target {
             Some(id) => self.write_unasked(id, packet.text()),
             None => {
@@ -128,6 +132,12 @@ impl Server {
             }
         }
         target.is_some()
+    }
+
+    /// Whom feedback reaches: the browser of that uuid, else the client of that ident.
+    pub(crate) fn receiver(&self, uuid: &str, ident: &str) -> Option<SocketId> {
+        let browser = self.find_uuid(uuid).filter(|id| self.clients[*id].client_type == ClientType::Websocket);
+        browser.or_else(|| self.find_ident(ident))
     }
 
     /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`;
@@ -231,6 +241,7 @@ impl Server {
     pub(crate) fn open(&mut self, id: SocketId, client_type: ClientType, app: Option<AppId>, dialog: bool) {
         let client = &mut self.clients[id];
         client.state = State::Open;
+        client.opened = Some(self.now);
         client.client_type = client_type;
         client.app = app;
         client.dialog = dialog;
@@ -302,7 +313,7 @@ impl Server {
 
     /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
     /// frames in its socket later: filled up to its read size when they go, none of them is lost.
-    fn write_unasked(&mut self, id: SocketId, message: &str) {
+    pub(crate) fn write_unasked(&mut self, id: SocketId, message: &str) {
         if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
@@ -372,7 +383,7 @@ impl Server {
         self.end(id);
     }
 
-    fn mark_dirty(&mut self, id: SocketId) {
+    pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         self.congested |= client.outbox.cost() > self.limits.max_outbox / 2;
         if !std::mem::replace(&mut client.dirty, true) {

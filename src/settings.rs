@@ -13,8 +13,9 @@ use log::LevelFilter;
 
 use crate::address::{self, Address};
 use crate::error::StartError;
+use crate::http::tokens::Tokens;
 use crate::ini::{self, Entry};
-use crate::limits::Limits;
+use crate::limits::{Limits, Publish};
 use crate::sessions::Sessions;
 
 /// What the program is told.
@@ -44,6 +45,11 @@ pub struct Settings {
     pub session_cookie: String,
     /// The key in `$_SESSION` that must be true.
     pub session_key: String,
+    /// Tokens for publishing, one a line; from the environment only, so that no list of processes shows
+    /// them.
+    pub publish_token: Option<String>,
+    /// A file of such tokens.
+    pub publish_token_file: Option<PathBuf>,
     /// The knobs of the server.
     pub limits: Limits,
     /// Validate everything, bind nothing.
@@ -51,6 +57,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The tokens for publishing: the file's, else the environment's.
+    pub fn tokens(&self) -> Result<Tokens, StartError> {
+        match (&self.publish_token_file, &self.publish_token) {
+            (Some(file), _) => Tokens::load(file),
+            (None, Some(text)) => Tokens::parse(text).map_err(|problem| StartError::new(TOKEN_VARIABLE, problem)),
+            (None, None) if self.limits.publish == Publish::Token => {
+                Err(StartError::new("--publish token", "needs tokens: give --publish-token-file FILE or set PHPWS_PUBLISH_TOKEN"))
+            }
+            (None, None) => Ok(Tokens::default()),
+        }
+    }
+
     /// The session check, where it is asked for.
     pub fn sessions(&self) -> Result<Option<Sessions>, StartError> {
         let path = match (&self.session_path, self.require_session) {
@@ -64,6 +82,9 @@ impl Settings {
         sessions.map(Some).map_err(|problem| StartError::new("--session-path", problem))
     }
 }
+
+/// The variable with tokens for publishing.
+const TOKEN_VARIABLE: &str = "PHPWS_PUBLISH_TOKEN";
 
 /// One row of the table.
 pub struct Setting {
@@ -169,6 +190,12 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.session_cookie = v.into(); Ok(()) }),
     setting!("session-key", "", "jsauth.key", "KEY", "allowconnect", "key in $_SESSION that must be true",
         |s, v| { s.session_key = v.into(); Ok(()) }),
+    setting!("publish", "", "", "WHO", "on", "who may publish over HTTP: on = hosts that PHP backends may come from, and tokens; token = tokens only; off = nobody",
+        |s, v| { s.limits.publish = publish(v)?; Ok(()) }),
+    setting!("publish-token-file", "", "", "FILE", "", "bearer tokens for publishing over HTTP, one a line; or the tokens themselves in PHPWS_PUBLISH_TOKEN",
+        |s, v| { s.publish_token_file = Some(v.into()); Ok(()) }),
+    setting!("max-publish-rate", "", "", "COUNT", "0", "requests a second for publishing from one address (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_publish_rate = number(v)?; Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
@@ -190,6 +217,8 @@ impl Default for Settings {
             session_path: None,
             session_cookie: Sessions::COOKIE.into(),
             session_key: Sessions::KEY.into(),
+            publish_token: None,
+            publish_token_file: None,
             limits: Limits::default(),
             check: false,
         }
@@ -233,7 +262,8 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
     let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
 
-    let mut settings = Settings { check: flags.opt_present("check"), ..Settings::default() };
+    let publish_token = variable(TOKEN_VARIABLE).filter(|tokens| !tokens.is_empty());
+    let mut settings = Settings { check: flags.opt_present("check"), publish_token, ..Settings::default() };
     for setting in SETTINGS {
         let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
         let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
@@ -395,6 +425,17 @@ fn switch(text: &str) -> Result<bool, String> {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
         _ => Err(format!("'{text}' is not on or off")),
+    }
+}
+
+fn publish(text: &str) -> Result<Publish, String> {
+    match text {
+        "token" => Ok(Publish::Token),
+        _ => match switch(text) {
+            Ok(true) => Ok(Publish::On),
+            Ok(false) => Ok(Publish::Off),
+            Err(_) => Err(format!("'{text}' is not on, token or off")),
+        },
     }
 }
 

@@ -22,6 +22,8 @@ use crate::address::Address;
 use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
+use crate::http::admission::Admission;
+use crate::http::tokens::Tokens;
 use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};
 use crate::rfc6455::CloseCode;
@@ -32,6 +34,7 @@ use crate::tls::{Stream, Tls};
 
 mod before_sleep;
 mod dialog;
+mod http;
 mod proxy_header;
 mod sweep;
 
@@ -67,6 +70,9 @@ pub struct WebSocketServer {
     local: SocketAddr,
     tls: Option<Tls>,
     sessions: Option<Sessions>,
+    admission: Admission,
+    /// Connections whose HTTP answer was queued in this turn.
+    answered: Vec<SocketId>,
     signals: Option<Signals>,
     stopper: Arc<Waker>,
     on_hangup: Option<Box<dyn FnMut()>>,
@@ -129,6 +135,8 @@ impl WebSocketServer {
             local,
             tls,
             sessions: None,
+            admission: Admission::default(),
+            answered: Vec::new(),
             signals: None,
             stopper,
             on_hangup: None,
@@ -166,6 +174,11 @@ impl WebSocketServer {
         self.sessions = sessions;
     }
 
+    /// Lets those who have one of these tokens publish over HTTP, beside allowed hosts.
+    pub fn publish_tokens(&mut self, tokens: Tokens) {
+        self.admission.tokens = tokens;
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -177,7 +190,7 @@ impl WebSocketServer {
     }
 
     /// Lets SIGTERM and SIGINT stop the server, a second one at once, and SIGHUP reload the
-    /// certificate and call `on_hangup`.
+    /// certificate and the tokens and call `on_hangup`.
     pub fn handle_signals(&mut self, on_hangup: impl FnMut() + 'static) -> Result<(), StartError> {
         let failed = |error| StartError::new("signals", error);
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
@@ -249,6 +262,7 @@ impl WebSocketServer {
     fn socket_event(&mut self, id: SocketId, event: &Event) {
         if event.is_writable() {
             self.flush(id);
+            self.next_request(id);
         }
         let ended = event.is_read_closed() || event.is_error();
         if ended && let Some(socket) = self.sockets.get_mut(id) {
@@ -326,6 +340,9 @@ impl WebSocketServer {
 
     /// Reads a connection until it is empty or has had its share of the turn.
     fn readable(&mut self, id: SocketId) {
+        if self.next_request(id) {
+            return;
+        }
         if let Err(error) = self.proxy_header(id) {
             self.failed(id, &format!("Bad PROXY header: {error}"));
             return self.hang_up(id, Peer::Gone);
@@ -390,6 +407,11 @@ impl WebSocketServer {
             Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
             None => {}
         }
+        match self.admission.tokens.reload() {
+            Some(Ok(())) => log::info!("Tokens reloaded"),
+            Some(Err(error)) => log::error!("Tokens not reloaded, the old ones stay: {error}"),
+            None => {}
+        }
     }
 
     /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
@@ -404,6 +426,8 @@ impl WebSocketServer {
         let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
         for (id, state) in ids {
             match state {
+                // An answer may still be on its way.
+                State::Handshake if matches!(self.sockets[id].stage, Stage::Http(_)) => self.end_quietly(id),
                 State::Handshake => self.hang_up(id, Peer::Gone),
                 _ => self.server.dismiss(id, None, CloseCode::GOING_AWAY),
             }

@@ -27,6 +27,7 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             log::info!("QUIT; Connection closed to socket #{id}");
             server.close(id);
         }
+        "feedback" | "broadcast" if packet.has_wishes() => server.publish_packet(id, &packet),
         "feedback" => {
             server.feedback(&packet);
         }

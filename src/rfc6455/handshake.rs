@@ -63,6 +63,11 @@ impl Request {
         self.request_line().0
     }
 
+    /// Whether the request is of HTTP/1.0; all others are taken for HTTP/1.1.
+    pub fn is_http_1_0(&self) -> bool {
+        self.request_line().2.ends_with(".0")
+    }
+
     /// The path without the query string: the name of the resource.
     pub fn path(&self) -> &str {
         self.target().split_once('?').map_or(self.target(), |(path, _)| path)
@@ -188,6 +193,11 @@ impl Refusal {
     /// 431: the head is over [`MAX_HEAD`].
     pub fn head_too_large() -> Refusal {
         Refusal { status: "431 Request Header Fields Too Large", reason: format!("The request head is over {MAX_HEAD} bytes") }
+    }
+
+    /// 501: a body in a form that this server does not read.
+    pub fn not_implemented(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "501 Not Implemented", reason: reason.into() }
     }
 
     /// The whole HTTP answer, with a body of one line.
