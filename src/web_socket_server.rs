@@ -262,7 +262,6 @@ impl WebSocketServer {
     fn socket_event(&mut self, id: SocketId, event: &Event) {
         if event.is_writable() {
             self.flush(id);
-            self.next_request(id);
         }
         let ended = event.is_read_closed() || event.is_error();
         if ended && let Some(socket) = self.sockets.get_mut(id) {
@@ -271,6 +270,8 @@ impl WebSocketServer {
         }
         if event.is_readable() || ended {
             self.readable(id);
+        } else {
+            self.next_request(id);
         }
     }
 

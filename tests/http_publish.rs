@@ -592,6 +592,14 @@ fn a_request_is_the_same_however_it_is_split() {
 }
 
 #[test]
+fn a_line_too_many_behind_a_body_does_no_harm() {
+    let server = Phpws::start(&[]);
+    let mut client = server.connect();
+    client.send((post("/broadcast", "", "1") + "\r\n" + &post("/broadcast", "", "2")).as_bytes());
+    assert_eq!((answer(&mut client).status, answer(&mut client).status), (200, 200));
+}
+
+#[test]
 fn http_1_0_and_close_end_the_connection() {
     let server = Phpws::start(&[]);
     for head in ["POST /broadcast HTTP/1.0\r\n", "POST /broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"] {

@@ -220,12 +220,16 @@ impl WebSocketServer {
         if self.server.clients[id].state != State::Handshake {
             return false;
         }
-        let rest = match &mut exchange.phase {
+        let mut rest = match &mut exchange.phase {
             Phase::Body(..) => return false,
             Phase::Asking { .. } => return true,
             Phase::Answered { .. } if !self.server.clients[id].outbox.is_empty() => return true,
             Phase::Answered { rest } => std::mem::take(rest),
         };
+        // RFC 9112, section 2.2: old clients end a body with a line that is not part of it.
+        if rest.starts_with(b"\r\n") {
+            rest.drain(..2);
+        }
         socket.kept_alive = true;
         let idle = rest.is_empty();
         socket.stage = Stage::Head(rest);
