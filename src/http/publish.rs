@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::json::{self, Members};
 use super::{Answer, is_get, is_head};
 use crate::client::SocketId;
+use crate::log_file::moment;
 use crate::outbox::keyed::MAX_KEY;
 use crate::publish::{Asker, Report, Sent, To};
 use crate::resource::{AllApps, too_deep_at};
@@ -240,7 +241,7 @@ fn client(server: &Server, all_apps: &AllApps, uuid: &str) -> Answer {
     let Some(client) = client else { return Answer::error("404 Not Found", "nobody has that uuid") };
     let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
     let seconds = elapsed.as_secs();
-    let since = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - seconds as i64).unwrap_or_default();
+    let since = moment(elapsed);
     let resource = serde_json::Value::from(client.app.map_or("", |app| all_apps.path(app)));
     let (queued, client_type) = (client.queued_bytes(), client.client_type());
     Answer::json(
