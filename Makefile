@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls demo test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak books manual deb packaging proxies clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -54,6 +54,17 @@ web-client:
 php:
 	cargo build --release --locked
 	tests/php/run.sh
+
+# Publishing by curl, file_get_contents, Guzzle and ab (needs curl, php-cli, php-curl,
+# php-guzzlehttp-guzzle, apache2-utils).
+http-clients:
+	cargo build --release --locked
+	tests/http/clients
+
+# Requests that schemathesis makes of docs/openapi.json (needs Python 3.10 with venv).
+openapi:
+	cargo build --release --locked
+	tests/http/openapi
 
 # Licences, versions and sources of the dependencies (needs cargo-deny).
 deny:

@@ -89,6 +89,8 @@ pub struct Client {
     pub(crate) app: Option<AppId>,
     pub(crate) ip: IpAddr,
     pub(crate) counted_ip: bool,
+    /// When its handshake was done.
+    pub(crate) opened: Option<Instant>,
     pub(crate) ident: Box<str>,
     pub(crate) fyi: Box<str>,
     pub(crate) dialog: bool,
@@ -137,6 +139,7 @@ impl Client {
             app: None,
             ip,
             counted_ip: false,
+            opened: None,
             ident: Box::default(),
             fyi: Box::default(),
             dialog: true,

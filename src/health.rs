@@ -7,26 +7,24 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
+use crate::http::{self, Answer};
 use crate::limits::Limits;
 use crate::metrics::{self, Census};
 use crate::rfc6455::{Refusal, Request};
 use crate::server::Server;
 
-const JSON: &str = "application/json";
-
 /// The whole answer to a request for one of the two paths; `None` for any other. `peer` is at the other
 /// end of the connection, `own` is the address it connected to.
-pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAddr) -> Option<Result<Vec<u8>, Refusal>> {
-    let page: fn(&Server) -> Page = match request.path() {
+pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAddr) -> Option<Result<Answer, Refusal>> {
+    let page: fn(&Server) -> Answer = match request.path() {
         "/health" => health,
         "/metrics" => numbers,
         _ => return None,
     };
-    let (get, head) = (request.method().eq_ignore_ascii_case("GET"), request.method().eq_ignore_ascii_case("HEAD"));
     Some(match () {
         _ if !is_from_allowed_host(request, server.limits(), peer, own) => Err(Refusal::forbidden("Only allowed hosts may ask")),
-        _ if !get && !head => Err(Refusal::method_not_allowed()),
-        _ => Ok(page(server).response(get)),
+        _ if !http::is_get(request) && !http::is_head(request) => Err(Refusal::method_not_allowed()),
+        _ => Ok(page(server)),
     })
 }
 
@@ -45,40 +43,18 @@ pub(crate) fn status(server: &Server) -> &'static str {
     if server.metrics.draining { "draining" } else { "ready" }
 }
 
-struct Page {
-    status: &'static str,
-    media_type: &'static str,
-    body: String,
-}
-
-fn health(server: &Server) -> Page {
+fn health(server: &Server) -> Answer {
     let body = json!({
         "status": status(server),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": server.now().saturating_duration_since(server.metrics.started).as_secs(),
         "clients": Census::of(server).open(),
     });
-    let status = if server.metrics.draining { "503 Service Unavailable" } else { "200 OK" };
-    Page { status, media_type: JSON, body: format!("{body}\n") }
+    Answer::json(if server.metrics.draining { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
 }
 
-fn numbers(server: &Server) -> Page {
-    let status = "200 OK";
-    Page { status, media_type: metrics::MEDIA_TYPE, body: metrics::text(server) }
-}
-
-impl Page {
-    fn response(&self, with_body: bool) -> Vec<u8> {
-        let body = if with_body { &*self.body } else { "" };
-        format!(
-            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\n\r\n{body}",
-            self.status,
-            self.media_type,
-            self.body.len()
-        )
-        .into_bytes()
-    }
+fn numbers(server: &Server) -> Answer {
+    Answer::new("200 OK", metrics::MEDIA_TYPE, metrics::text(server)).with("Cache-Control", "no-store")
 }
 
 #[cfg(test)]
@@ -91,7 +67,7 @@ mod tests {
         let request = Request::parse(format!("GET {path} HTTP/1.1\r\nHost: x").as_bytes()).unwrap();
         let ip: IpAddr = "127.0.0.1".parse().unwrap();
         let answer = answer(&request, server, ip, ip).unwrap().unwrap();
-        String::from_utf8(answer).unwrap()
+        String::from_utf8(answer.bytes(http::Persistence::Close, true)).unwrap()
     }
 
     #[test]

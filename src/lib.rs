@@ -37,8 +37,8 @@
 //! ```
 //!
 //! What it does not do: threads (but the one that delivers [`notices`]), an async runtime, HTTP beyond
-//! the upgrade, the built-in pages, health and metrics, WebSocket extensions and subprotocols,
-//! persistence.
+//! the upgrade, publishing, the built-in pages, health and metrics, WebSocket extensions and
+//! subprotocols, persistence.
 
 pub mod address;
 mod browser_opcodes;
@@ -47,7 +47,7 @@ pub mod commands;
 mod deadlines;
 mod error;
 mod health;
-mod http;
+pub mod http;
 mod http_client;
 pub mod ini;
 pub mod limits;
@@ -56,6 +56,7 @@ pub mod manual;
 mod metrics;
 pub mod notices;
 mod outbox;
+mod publish;
 pub mod raw;
 mod resource;
 pub mod resources;
@@ -73,7 +74,8 @@ pub use address::Address;
 pub use browser_opcodes::BrowserOpcodes;
 pub use client::{Client, ClientType, SocketId};
 pub use error::StartError;
-pub use limits::Limits;
+pub use http::tokens::Tokens;
+pub use limits::{Limits, Publish};
 pub use resource::{AppId, JsonError, Message, Packet, Resource};
 pub use rfc6455::CloseCode;
 pub use rooms::RoomError;

@@ -81,8 +81,24 @@ pub struct Limits {
     /// Whether a panic in an application ends the process. Default no: it closes the connection that
     /// caused it.
     pub exit_on_panic: bool,
+    /// Who may publish over HTTP. Default: hosts that backends may come from, and whoever has a token.
+    pub publish: Publish,
+    /// Requests a second for publishing from one address, with twice as many in a burst; past them 429.
+    /// Default 0.
+    pub max_publish_rate: u32,
     /// Whether `GET /` without an upgrade shows the built-in page. Default yes.
     pub page: bool,
+}
+
+/// Who may publish over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// Hosts that backends may come from, and whoever has a token.
+    On,
+    /// Only who has a token.
+    Token,
+    /// Nobody: the paths are not there.
+    Off,
 }
 
 impl Default for Limits {
@@ -113,6 +129,8 @@ impl Default for Limits {
             php_pause: Duration::from_millis(10),
             raw_dialect: true,
             exit_on_panic: false,
+            publish: Publish::On,
+            max_publish_rate: 0,
             page: true,
         }
     }
@@ -122,6 +140,11 @@ impl Limits {
     /// Whether a backend may come from `ip`, where `own` is the address it connected to.
     pub(crate) fn allows_backend(&self, ip: IpAddr, own: IpAddr) -> bool {
         ip.is_loopback() || ip == own || contains(&self.allowed_ip, ip)
+    }
+
+    /// Whether `ip` is one of the further hosts of backends, wherever the server itself is.
+    pub(crate) fn lists_backend(&self, ip: IpAddr) -> bool {
+        contains(&self.allowed_ip, ip)
     }
 
     /// Whether a connection from `peer` begins with a PROXY protocol header.

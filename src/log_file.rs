@@ -188,6 +188,13 @@ fn escape(characters: impl Iterator<Item = char>, f: &mut fmt::Formatter<'_>) ->
     Ok(())
 }
 
+/// The moment so long ago, as RFC 3339 writes it in UTC. For people to read: no timer looks at it.
+pub(crate) fn moment(ago: std::time::Duration) -> String {
+    let now = jiff::Zoned::now().timestamp();
+    let then = now.checked_sub(ago).unwrap_or(now);
+    then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
     let sessions = settings.sessions()?;
     let receiver = settings.notices()?;
+    let tokens = settings.tokens()?;
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
@@ -56,6 +57,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.handle_signals(move || reopen(log_file.as_ref()))?;
     server.require_session(sessions);
     server.send_notices(receiver)?;
+    server.publish_tokens(tokens);
 
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;

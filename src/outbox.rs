@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+use keyed::{Keyed, KeyedFrame};
+
+pub(crate) mod keyed;
+
 /// Frames are joined up to this many bytes, so that one run stays cheap to append to.
 const JOIN_UP_TO: usize = 16 * 1024;
 /// Shared frames up to this size are copied: that is less than sharing costs.
@@ -28,6 +32,8 @@ struct Queue {
     bytes: usize,
     /// Empty memory for the next run.
     buffer: Vec<u8>,
+    /// Where the frames with a key are, while there are any.
+    keyed: Option<Box<Keyed>>,
 }
 
 #[derive(Debug)]
@@ -36,6 +42,8 @@ enum Run {
     Shared(Rc<[u8]>),
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
     Later(Box<str>),
+    /// A frame that a newer one with the same key may take the place of.
+    Keyed(Rc<KeyedFrame>),
 }
 
 /// Empty queues for the outboxes that are filled next, so that an answer allocates nothing.
@@ -49,6 +57,7 @@ impl Run {
             Run::Own(bytes) => bytes,
             Run::Shared(bytes) => bytes,
             Run::Later(text) => text.as_bytes(),
+            Run::Keyed(frame) => &frame.bytes,
         }
     }
 }
@@ -62,7 +71,8 @@ impl Outbox {
     /// What the queue costs in memory: the bytes, and the bookkeeping of each run.
     pub fn cost(&self) -> usize {
         const RUN: usize = 64;
-        self.0.as_ref().map_or(0, |queue| queue.bytes + RUN * queue.runs.len())
+        let cost = |queue: &Queue| queue.bytes + RUN * queue.runs.len() + queue.keyed.as_ref().map_or(0, |keyed| keyed.cost());
+        self.0.as_deref().map_or(0, cost)
     }
 
     /// Whether nothing waits.
@@ -112,6 +122,24 @@ impl Outbox {
         }
     }
 
+    /// Queues a frame with a key, in the place of an unsent one with the same key if there is one: that
+    /// one is given back.
+    pub(crate) fn push_keyed(&mut self, spares: &mut Spares, frame: &Rc<KeyedFrame>) -> Option<Rc<KeyedFrame>> {
+        let queue = self.queue(spares);
+        let next = queue.runs.len();
+        let keyed = queue.keyed.get_or_insert_default();
+        let under_way = usize::from(queue.written > 0);
+        if let Some(at) = keyed.find(&frame.key).filter(|at| *at >= under_way)
+            && let Run::Keyed(old) = &mut queue.runs[at]
+        {
+            queue.bytes = queue.bytes + frame.bytes.len() - old.bytes.len();
+            return Some(std::mem::replace(old, frame.clone()));
+        }
+        keyed.insert(frame.key.clone(), next);
+        queue.push(Run::Keyed(frame.clone()));
+        None
+    }
+
     /// Fills `slices` with what is to be written next and says how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let Some(queue) = &self.0 else { return 0 };
@@ -151,6 +179,7 @@ impl Outbox {
             self.0 = None;
         }
         if let Some(queue) = &mut self.0 {
+            queue.keyed = None;
             queue.runs.truncate(1);
             queue.bytes = queue.runs[0].bytes().len() - queue.written;
         }
@@ -175,7 +204,11 @@ impl Queue {
             && self.written >= run.bytes().len()
         {
             self.written -= run.bytes().len();
-            if let Some(Run::Own(mut run)) = self.runs.pop_front()
+            let run = self.runs.pop_front();
+            if let Some(keyed) = &mut self.keyed {
+                keyed.popped(run.as_ref());
+            }
+            if let Some(Run::Own(mut run)) = run
                 && run.capacity() <= SPARE_BUFFER
             {
                 run.clear();
@@ -189,9 +222,9 @@ impl Queue {
 
 impl Spares {
     fn put(&mut self, queue: Option<Box<Queue>>) {
-        if self.0.len() < SPARES {
-            self.0.extend(queue.filter(|queue| queue.runs.capacity() <= SPARE_RUNS));
-        }
+        let Some(mut queue) = queue.filter(|queue| self.0.len() < SPARES && queue.runs.capacity() <= SPARE_RUNS) else { return };
+        queue.keyed = None;
+        self.0.push(queue);
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Packet<'a> {
     room: Cow<'a, str>,
     name: Cow<'a, str>,
     announce: bool,
+    key: Option<&'a str>,
+    receipt: Option<&'a str>,
 }
 
 /// The message is not JSON, or nested deeper than PHP allows.
@@ -122,7 +124,7 @@ impl<'a> Packet<'a> {
             Message::Text(text) => text,
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
         };
-        if is_too_deep(text) || has_lone_surrogate(text) {
+        if too_deep_at(text).is_some() || lone_surrogate_at(text).is_some() {
             return Err(JsonError);
         }
         let keys = if text.trim_start().starts_with('{') {
@@ -139,6 +141,8 @@ impl<'a> Packet<'a> {
             room: word(keys.room),
             name: word(keys.name),
             announce: keys.announce.is_some_and(|value| value.get() == "true"),
+            key: keys.key.map(RawValue::get),
+            receipt: keys.receipt.map(RawValue::get),
         })
     }
 
@@ -177,6 +181,24 @@ impl<'a> Packet<'a> {
         self.announce
     }
 
+    /// The value of `key` where it is a string: a newer message takes the place of an older one with the
+    /// same key that still waits for a slow client.
+    pub fn key(&self) -> Option<Cow<'a, str>> {
+        let key = self.key.filter(|key| key.starts_with('"'))?;
+        serde_json::from_str(key).map(Cow::Owned).ok()
+    }
+
+    /// The text of `receipt` where it is a string, a number or a truth value: the sender wants to know
+    /// what became of its message.
+    pub fn receipt(&self) -> Option<&'a str> {
+        self.receipt.filter(|receipt| !receipt.starts_with(['{', '[', 'n']))
+    }
+
+    /// Whether the message wants more than to be sent.
+    pub(crate) fn has_wishes(&self) -> bool {
+        self.key.is_some() || self.receipt.is_some()
+    }
+
     /// The whole packet as a JSON value, for applications with keys of their own. An error where a
     /// number is beyond what a value holds, like `1e999`.
     pub fn value(&self) -> Result<serde_json::Value, JsonError> {
@@ -198,13 +220,14 @@ fn word(value: Option<&RawValue>) -> Cow<'_, str> {
     }
 }
 
-fn is_too_deep(text: &str) -> bool {
+/// Where the nesting becomes deeper than PHP allows.
+pub(crate) fn too_deep_at(text: &str) -> Option<usize> {
     // Each level takes two bytes at least, so short messages need no look.
     if text.len() <= 2 * MAX_DEPTH {
-        return false;
+        return None;
     }
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    text.bytes().any(|byte| {
+    text.bytes().position(|byte| {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
@@ -217,23 +240,23 @@ fn is_too_deep(text: &str) -> bool {
     })
 }
 
-/// Whether an escape like `\ud83d` lacks its other half. PHP refuses such text; so must we, lest it
+/// Where an escape like `\ud83d` lacks its other half. PHP refuses such text; so must we, lest it
 /// reach clients that refuse it.
-fn has_lone_surrogate(text: &str) -> bool {
-    let mut high = false;
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        let unit = rest.get(at + 2..at + 6).filter(|_| rest[at + 1..].starts_with('u'));
+pub(crate) fn lone_surrogate_at(text: &str) -> Option<usize> {
+    let mut high = None;
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'\\', &text.as_bytes()[from..]).map(|at| from + at) {
+        let unit = text.get(at + 2..at + 6).filter(|_| text[at + 1..].starts_with('u'));
         let unit = unit.and_then(|digits| u16::from_str_radix(digits, 16).ok());
         let low = matches!(unit, Some(0xDC00..=0xDFFF));
-        if high != (low && at == 0) || low && !high {
-            return true;
+        if low && high != Some(at) || !low && high.is_some() {
+            return Some(high.map_or(at, |end| end - 6));
         }
-        high = matches!(unit, Some(0xD800..=0xDBFF));
-        let used = if unit.is_some() { 6 } else { 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8) };
-        rest = &rest[at + used..];
+        let used = if unit.is_some() { 6 } else { 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8) };
+        from = at + used;
+        high = matches!(unit, Some(0xD800..=0xDBFF)).then_some(from);
     }
-    high
+    high.map(|end| end - 6)
 }
 
 #[derive(Default)]
@@ -244,6 +267,8 @@ struct Keys<'a> {
     room: Option<&'a RawValue>,
     name: Option<&'a RawValue>,
     announce: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
+    receipt: Option<&'a RawValue>,
 }
 
 enum Key {
@@ -253,6 +278,8 @@ enum Key {
     Room,
     Name,
     Announce,
+    Coalesced,
+    Receipt,
     Other,
 }
 
@@ -277,6 +304,8 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         Key::Room => keys.room = Some(map.next_value()?),
                         Key::Name => keys.name = Some(map.next_value()?),
                         Key::Announce => keys.announce = Some(map.next_value()?),
+                        Key::Coalesced => keys.key = Some(map.next_value()?),
+                        Key::Receipt => keys.receipt = Some(map.next_value()?),
                         Key::Other => map.next_value::<IgnoredAny>().map(drop)?,
                     }
                 }
@@ -305,6 +334,8 @@ impl<'de> Deserialize<'de> for Key {
                     "room" => Key::Room,
                     "name" => Key::Name,
                     "announce" => Key::Announce,
+                    "key" => Key::Coalesced,
+                    "receipt" => Key::Receipt,
                     _ => Key::Other,
                 })
             }
@@ -386,10 +417,6 @@ impl AllApps {
         self.apps[id.0].traits
     }
 
-    pub(crate) fn path(&self, id: AppId) -> &str {
-        &self.apps[id.0].path
-    }
-
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
     /// the application's path and closes that client, unless the limits say that it ends the process.
     pub(crate) fn call(
@@ -415,6 +442,10 @@ impl AllApps {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
         (0..self.apps.len()).map(AppId)
+    }
+
+    pub(crate) fn path(&self, id: AppId) -> &str {
+        &self.apps[id.0].path
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {

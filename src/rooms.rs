@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Sends what nobody of them waits for: a PHP client gets it filled up to its reads.
-    fn tell(&mut self, ids: &[SocketId], message: &str) {
+    pub(crate) fn tell(&mut self, ids: &[SocketId], message: &str) {
         let is_browser = |id: &SocketId| self.clients[*id].client_type == ClientType::Websocket;
         let (browsers, backends): (Vec<SocketId>, Vec<SocketId>) = ids.iter().copied().partition(is_browser);
         self.write_all(&browsers, message);

@@ -20,6 +20,7 @@ use crate::log_file::Printable;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::outbox::Spares;
+use crate::publish::Receipt;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
@@ -39,6 +40,9 @@ pub struct Server {
     open: usize,
     pub(crate) dirty: Vec<SocketId>,
     pub(crate) closing: Vec<SocketId>,
+    /// Who wants to know what became of a message of this turn, and of how many receivers.
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) remembered: usize,
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
     pub(crate) spares: Spares,
@@ -68,6 +72,8 @@ impl Server {
             open: 0,
             dirty: Vec::new(),
             closing: Vec::new(),
+            receipts: Vec::new(),
+            remembered: 0,
             congested: false,
             spares: Spares::default(),
             deadlines: Deadlines::default(),
@@ -130,22 +136,20 @@ impl Server {
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
     /// its `ident` names; `false` where nobody of that name is there.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
-        let by_uuid = self.find_uuid(packet.uuid());
-        let browser = by_uuid.filter(|id| self.clients[*id].client_type == ClientType::Websocket);
-        let target = browser.or_else(|| self.find_ident(packet.ident()));
+        let target = self.receiver(packet.uuid(), packet.ident());
         match target {
             Some(id) => self.write_unasked(id, packet.text()),
             None => {
-                let level = self.metrics.unheard(self.now);
-                log::log!(
-                    level,
-                    "No client for feedback: uuid '{}' ident '{}'",
-                    Printable(packet.uuid()),
-                    Printable(packet.ident())
-                )
+                self.nobody(packet.uuid(), packet.ident());
             }
         }
         target.is_some()
+    }
+
+    /// Whom feedback reaches: the browser of that uuid, else the client of that ident.
+    pub(crate) fn receiver(&self, uuid: &str, ident: &str) -> Option<SocketId> {
+        let browser = self.find_uuid(uuid).filter(|id| self.clients[*id].client_type == ClientType::Websocket);
+        browser.or_else(|| self.find_ident(ident))
     }
 
     /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`;
@@ -249,6 +253,7 @@ impl Server {
     pub(crate) fn open(&mut self, id: SocketId, client_type: ClientType, app: Option<AppId>, dialog: bool) {
         let client = &mut self.clients[id];
         client.state = State::Open;
+        client.opened = Some(self.now);
         client.client_type = client_type;
         client.app = app;
         client.dialog = dialog;
@@ -400,7 +405,7 @@ impl Server {
         self.end(id);
     }
 
-    fn mark_dirty(&mut self, id: SocketId) {
+    pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         self.congested |= client.outbox.cost() > self.limits.max_outbox / 2;
         if !std::mem::replace(&mut client.dirty, true) {

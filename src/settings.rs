@@ -13,8 +13,9 @@ use log::LevelFilter;
 
 use crate::address::{self, Address};
 use crate::error::StartError;
+use crate::http::tokens::Tokens;
 use crate::ini::{self, Entry};
-use crate::limits::Limits;
+use crate::limits::{Limits, Publish};
 use crate::log_file::LogFormat;
 use crate::manual;
 use crate::notices::{Receiver, Secret};
@@ -55,6 +56,11 @@ pub struct Settings {
     pub notify_secret_file: Option<PathBuf>,
     /// The secret itself, from `PHPWS_NOTIFY_SECRET`.
     pub notify_secret: Option<Secret>,
+    /// Tokens for publishing, one a line; from the environment only, so that no list of processes shows
+    /// them.
+    pub publish_token: Option<String>,
+    /// A file of such tokens.
+    pub publish_token_file: Option<PathBuf>,
     /// The knobs of the server.
     pub limits: Limits,
     /// Validate everything, bind nothing.
@@ -62,6 +68,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The tokens for publishing: the file's, else the environment's.
+    pub fn tokens(&self) -> Result<Tokens, StartError> {
+        match (&self.publish_token_file, &self.publish_token) {
+            (Some(file), _) => Tokens::load(file),
+            (None, Some(text)) => Tokens::parse(text).map_err(|problem| StartError::new(TOKEN_VARIABLE, problem)),
+            (None, None) if self.limits.publish == Publish::Token => {
+                Err(StartError::new("--publish token", "needs tokens: give --publish-token-file FILE or set PHPWS_PUBLISH_TOKEN"))
+            }
+            (None, None) => Ok(Tokens::default()),
+        }
+    }
+
     /// The session check, where it is asked for.
     pub fn sessions(&self) -> Result<Option<Sessions>, StartError> {
         let path = match (&self.session_path, self.require_session) {
@@ -85,6 +103,9 @@ impl Settings {
         Receiver::new(url, secret).map(Some).map_err(|problem| StartError::new("--notify-url", problem))
     }
 }
+
+/// The variable with tokens for publishing.
+const TOKEN_VARIABLE: &str = "PHPWS_PUBLISH_TOKEN";
 
 /// One row of the table.
 pub struct Setting {
@@ -206,6 +227,12 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.notify_url = Some(v.into()); Ok(()) }),
     setting!("notify-secret-file", "", "", "FILE", "", "the secret that notices are signed with; default: PHPWS_NOTIFY_SECRET",
         |s, v| { s.notify_secret_file = Some(v.into()); Ok(()) }),
+    setting!("publish", "", "", "WHO", "on", "who may publish over HTTP: on = hosts that PHP backends may come from, and tokens; token = tokens only; off = nobody",
+        |s, v| { s.limits.publish = publish(v)?; Ok(()) }),
+    setting!("publish-token-file", "", "", "FILE", "", "bearer tokens for publishing over HTTP, one a line; or the tokens themselves in PHPWS_PUBLISH_TOKEN",
+        |s, v| { s.publish_token_file = Some(v.into()); Ok(()) }),
+    setting!("max-publish-rate", "", "", "COUNT", "0", "requests a second for publishing from one address (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_publish_rate = number(v)?; Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
@@ -254,6 +281,8 @@ impl Default for Settings {
             notify_url: None,
             notify_secret_file: None,
             notify_secret: None,
+            publish_token: None,
+            publish_token_file: None,
             limits: Limits::default(),
             check: false,
         }
@@ -295,7 +324,8 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
 
     let notify_secret = variable("PHPWS_NOTIFY_SECRET").and_then(|text| Secret::new(text.as_bytes()));
-    let mut settings = Settings { check: flags.opt_present("check"), notify_secret, ..Settings::default() };
+    let publish_token = variable(TOKEN_VARIABLE).filter(|tokens| !tokens.is_empty());
+    let mut settings = Settings { check: flags.opt_present("check"), notify_secret, publish_token, ..Settings::default() };
     for setting in SETTINGS {
         let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
         let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
@@ -480,6 +510,17 @@ fn switch(text: &str) -> Result<bool, String> {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
         _ => Err(format!("'{text}' is not on or off")),
+    }
+}
+
+fn publish(text: &str) -> Result<Publish, String> {
+    match text {
+        "token" => Ok(Publish::Token),
+        _ => match switch(text) {
+            Ok(true) => Ok(Publish::On),
+            Ok(false) => Ok(Publish::Off),
+            Err(_) => Err(format!("'{text}' is not on, token or off")),
+        },
     }
 }
 

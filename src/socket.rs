@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::http::Exchange;
 use crate::outbox::Outbox;
 use crate::raw::RawInbox;
 use crate::rfc6455::Inbox;
@@ -29,6 +30,8 @@ pub(crate) struct Socket {
     pub(crate) unread: bool,
     /// Whether the system has told of the end, which a read may come short of.
     pub(crate) read_to_end: bool,
+    /// Whether an HTTP request was answered and the connection goes on.
+    pub(crate) kept_alive: bool,
     /// Whether the server has ended its side.
     pub(crate) said_goodbye: bool,
 }
@@ -43,6 +46,8 @@ pub(crate) enum Stage {
     Frames(Inbox),
     /// Bare JSON.
     Raw(RawInbox),
+    /// The body of a plain HTTP request, or nothing while its answer is on its way.
+    Http(Box<Exchange>),
     /// Nothing of interest: the answer was the last word.
     Ignored,
 }
@@ -70,6 +75,7 @@ impl Socket {
             reminder: None,
             unread: false,
             read_to_end: false,
+            kept_alive: false,
             said_goodbye: false,
         }
     }
@@ -79,7 +85,7 @@ impl Socket {
         match &self.stage {
             Stage::Frames(inbox) => inbox.is_mid_message(),
             Stage::Raw(inbox) => inbox.is_mid_message(),
-            Stage::ProxyHeader | Stage::Head(_) | Stage::Ignored => false,
+            Stage::ProxyHeader | Stage::Head(_) | Stage::Http(_) | Stage::Ignored => false,
         }
     }
 

@@ -22,6 +22,8 @@ use crate::address::Address;
 use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
+use crate::http::admission::Admission;
+use crate::http::tokens::Tokens;
 use crate::limits::Limits;
 use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
@@ -34,6 +36,7 @@ use crate::tls::{Stream, Tls};
 
 mod before_sleep;
 mod dialog;
+mod http;
 mod proxy_header;
 mod sweep;
 
@@ -67,6 +70,9 @@ pub struct WebSocketServer {
     local: SocketAddr,
     tls: Option<Tls>,
     sessions: Option<Sessions>,
+    admission: Admission,
+    /// Connections whose HTTP answer was queued in this turn.
+    answered: Vec<SocketId>,
     signals: Option<Signals>,
     systemd: Systemd,
     stopper: Arc<Waker>,
@@ -139,6 +145,8 @@ impl WebSocketServer {
             local,
             tls,
             sessions: None,
+            admission: Admission::default(),
+            answered: Vec::new(),
             signals: None,
             systemd: Systemd::default(),
             stopper,
@@ -183,6 +191,11 @@ impl WebSocketServer {
         Ok(())
     }
 
+    /// Lets those who have one of these tokens publish over HTTP, beside allowed hosts.
+    pub fn publish_tokens(&mut self, tokens: Tokens) {
+        self.admission.tokens = tokens;
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -194,7 +207,7 @@ impl WebSocketServer {
     }
 
     /// Lets SIGTERM and SIGINT stop the server, a second one at once, and SIGHUP reload the
-    /// certificate and call `on_hangup`.
+    /// certificate and the tokens and call `on_hangup`.
     pub fn handle_signals(&mut self, on_hangup: impl FnMut() + 'static) -> Result<(), StartError> {
         let failed = |error| StartError::new("signals", error);
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
@@ -246,7 +259,10 @@ impl WebSocketServer {
         match self.stopping {
             Stopping::No => false,
             // Connections without a request hold up nothing, but may ask how the server is until then.
-            Stopping::Draining => self.server.clients.values().all(|client| client.state == State::Handshake),
+            Stopping::Draining => self
+                .sockets
+                .iter()
+                .all(|(id, socket)| self.server.clients[id].state == State::Handshake && !matches!(socket.stage, Stage::Http(_))),
             Stopping::Now => true,
         }
     }
@@ -294,6 +310,8 @@ impl WebSocketServer {
         }
         if event.is_readable() || ended {
             self.readable(id);
+        } else {
+            self.next_request(id);
         }
     }
 
@@ -365,6 +383,9 @@ impl WebSocketServer {
     /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
     /// sender does not starve the others.
     fn readable(&mut self, id: SocketId) {
+        if self.next_request(id) {
+            return;
+        }
         if self.server.congested {
             self.before_sleep();
         }
@@ -425,6 +446,11 @@ impl WebSocketServer {
         match self.tls.as_mut().map(Tls::reload) {
             Some(Ok(())) => log::info!("Certificate reloaded"),
             Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
+            None => {}
+        }
+        match self.admission.tokens.reload() {
+            Some(Ok(())) => log::info!("Tokens reloaded"),
+            Some(Err(error)) => log::error!("Tokens not reloaded, the old ones stay: {error}"),
             None => {}
         }
         self.systemd.ready(self.local);

@@ -181,6 +181,31 @@ fn a_required_session_needs_a_directory() {
 }
 
 #[test]
+fn tokens_are_checked_before_anything_starts() {
+    for (name, text, problem) in [
+        ("empty.tokens", "# none\n", "has no token; make one with: openssl rand -hex 32"),
+        ("short.tokens", "short\n", "line 1: a token has at least 16 characters; make one with: openssl rand -hex 32"),
+        ("blank.tokens", "\nwith a blank within it\n", "line 2: a token has no blanks and only ASCII characters"),
+    ] {
+        let file = file(name, text);
+        let file = file.to_str().unwrap();
+        let expected = format!("--publish-token-file {file}: {problem}");
+        assert_eq!(refusal(&phpws(&["--check", "--publish-token-file", file])), (1, expected));
+    }
+    let (status, line) = refusal(&phpws(&["--check", "--publish-token-file", "/nonexistent"]));
+    assert!(status == 1 && line.starts_with("--publish-token-file /nonexistent: can't be read: "), "{line}");
+    let expected = "--publish token: needs tokens: give --publish-token-file FILE or set PHPWS_PUBLISH_TOKEN";
+    assert_eq!(refusal(&phpws(&["--check", "--publish", "token"])), (1, expected.to_owned()));
+    assert_eq!(refusal(&phpws(&["--check", "--publish", "who"])), (1, "--publish: 'who' is not on, token or off".to_owned()));
+    let with_variable = |tokens: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phpws"));
+        command.args(["--check", "--publish", "token"]).env("PHPWS_PUBLISH_TOKEN", tokens).output().unwrap()
+    };
+    assert!(with_variable("0123456789abcdef\nfedcba9876543210").status.success());
+    assert!(refusal(&with_variable("short")).1.starts_with("PHPWS_PUBLISH_TOKEN: line 1: a token has at least 16"));
+}
+
+#[test]
 fn flag_comes_before_environment_before_file() {
     let config = file("order.ini", "[websocketserver]\nmax-clients = nonsense\n");
     let run = |args: &[&str], variable: Option<&str>| {

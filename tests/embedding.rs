@@ -338,3 +338,17 @@ fn an_application_puts_clients_into_rooms() {
     drop(players.remove(1));
     assert_eq!(players[0].text(), "one less");
 }
+
+#[test]
+fn an_application_under_a_path_of_publishing_gets_the_upgrades() {
+    let server = Embedded::start(|server| {
+        server.register_resource("/publish", Porter::default()).unwrap();
+    });
+    let mut client = server.upgrade("/publish", "");
+    assert!(client.text().contains("ready"));
+    let mut publisher = Client::connect(server.addr);
+    let body = r#"[{"resource":"/publish","message":1}]"#;
+    publisher.send(format!("POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    assert!(publisher.head().starts_with("HTTP/1.1 200 "));
+    while client.text() != r#"{"opcode":"broadcast","message":1}"# {}
+}

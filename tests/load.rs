@@ -135,7 +135,7 @@ fn what_a_server_does_wrong_is_an_error() {
         assert!(stderr.contains(message), "{stderr}");
     };
     // No echo but ready comes, an unknown path, and nothing that listens.
-    fails("echo", "/web", "connection 0: instead of");
+    fails("echo", "/web", ": instead of");
     fails("dialog", "/nowhere", r#"'{"opcode":"close"}' instead of ready"#);
     let closed = load("echo", "ws://127.0.0.1:1/", "-c 1");
     assert_eq!(closed.status.code(), Some(1));

@@ -8,7 +8,7 @@ use util::Phpws;
 /// Status line, headers in lower case, body.
 fn get(server: &Phpws, request: &str) -> (String, String, String) {
     let mut client = server.connect();
-    client.send(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    client.send(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
     let head = client.head();
     let (status, headers) = head.split_once("\r\n").unwrap();
     (status.to_owned(), headers.to_ascii_lowercase(), String::from_utf8(client.rest()).unwrap())

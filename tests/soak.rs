@@ -259,7 +259,7 @@ impl Host<'_> {
                 return lab::reset(stream);
             }
             3 => return stream.write_all(half.as_bytes()).unwrap(),
-            4 => stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap(),
+            4 => stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap(),
             _ => stream.write_all(b"\x16\x03\x01\n\n no HTTP \r\n\r\n").unwrap(),
         }
         let answer = Client::over(stream).rest();

@@ -63,7 +63,11 @@ fn listing(server: &Server, room: &str) -> String {
 
 fn broadcast(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     check_member(server, id, packet)?;
-    server.broadcast_room(id, packet.room(), packet.text());
+    if packet.has_wishes() {
+        server.publish_packet(id, packet);
+    } else {
+        server.broadcast_room(id, packet.room(), packet.text());
+    }
     Ok(())
 }
 

@@ -39,12 +39,14 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             log::info!("QUIT; Connection closed to socket #{id}");
             server.close(id);
         }
+        "echo" => server.echo(id, &packet),
+        "join" | "leave" | "who" => in_room::in_room(server, id, &packet),
+        "broadcast" if !packet.room().is_empty() => in_room::in_room(server, id, &packet),
+        "feedback" | "broadcast" if packet.has_wishes() => server.publish_packet(id, &packet),
         "feedback" => {
             server.feedback(&packet);
         }
-        "echo" => server.echo(id, &packet),
-        "broadcast" if packet.room().is_empty() => server.broadcast(id, packet.text()),
-        "broadcast" | "join" | "leave" | "who" => in_room::in_room(server, id, &packet),
+        "broadcast" => server.broadcast(id, packet.text()),
         _ => {}
     }
 }

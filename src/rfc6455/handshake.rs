@@ -63,6 +63,11 @@ impl Request {
         self.request_line().0
     }
 
+    /// Whether the request is of HTTP/1.0; all others are taken for HTTP/1.1.
+    pub fn is_http_1_0(&self) -> bool {
+        self.request_line().2.ends_with(".0")
+    }
+
     /// The path without the query string: the name of the resource.
     pub fn path(&self) -> &str {
         self.target().split_once('?').map_or(self.target(), |(path, _)| path)
@@ -193,6 +198,11 @@ impl Refusal {
     /// 503: too late, the server is about to end.
     pub fn unavailable() -> Refusal {
         Refusal { status: "503 Service Unavailable", reason: "The server is being stopped".into() }
+    }
+
+    /// 501: a body in a form that this server does not read.
+    pub fn not_implemented(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "501 Not Implemented", reason: reason.into() }
     }
 
     /// The whole HTTP answer, with a body of one line.

@@ -21,6 +21,9 @@ impl WebSocketServer {
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
+            if self.settle() {
+                continue;
+            }
             match self.server.closing.pop() {
                 Some(id) => self.bury(id),
                 None => return,

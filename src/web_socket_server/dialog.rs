@@ -6,8 +6,6 @@
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
-use crate::health;
-use crate::http;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
 use crate::resource::{AllApps, AppId, Message};
@@ -22,9 +20,14 @@ impl WebSocketServer {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         match &mut socket.stage {
             Stage::Head(head) => {
+                let begins = head.is_empty() && socket.kept_alive;
                 head.extend_from_slice(&self.buffer[..count]);
+                if begins {
+                    self.limit_head(id, false);
+                }
                 self.head(id);
             }
+            Stage::Http(_) => self.body(id, count),
             Stage::Frames(_) => self.frames(id, count),
             Stage::Raw(_) => self.raw_messages(id, count),
             Stage::ProxyHeader | Stage::Ignored => {}
@@ -55,9 +58,11 @@ impl WebSocketServer {
     }
 
     /// Looks whether the request head is whole, and answers it.
-    fn head(&mut self, id: SocketId) {
-        let Stage::Head(head) = &self.sockets[id].stage else { return };
-        if self.server.limits().raw_dialect {
+    pub(super) fn head(&mut self, id: SocketId) {
+        let socket = &self.sockets[id];
+        let Stage::Head(head) = &socket.stage else { return };
+        // Behind an HTTP request there is HTTP: a proxy may have sent both.
+        if self.server.limits().raw_dialect && !socket.kept_alive {
             match raw::greeting(head) {
                 Greeting::Other => {}
                 Greeting::Incomplete if head.len() <= MAX_HEAD => return,
@@ -75,10 +80,14 @@ impl WebSocketServer {
             None if head.len() <= MAX_HEAD => return,
             _ => Err(Refusal::head_too_large()),
         };
-        if let Err(refusal) = outcome.and_then(|request| self.handshake(id, request)) {
-            return self.refuse(id, &refusal);
+        let end = end.unwrap_or_default();
+        let outcome = outcome.and_then(|request| match request.is_upgrade() {
+            true => self.handshake(id, request).map(|()| self.go_on(id, end)),
+            false => self.exchange(id, &request, end),
+        });
+        if let Err(refusal) = outcome {
+            self.refuse(id, &refusal);
         }
-        self.go_on(id, end.unwrap_or_default());
     }
 
     /// Feeds what came behind the head, in the same segments, to the stage that follows it.
@@ -104,14 +113,6 @@ impl WebSocketServer {
     #[doc(alias = "Handshake")]
     fn handshake(&mut self, id: SocketId, request: Request) -> Result<(), Refusal> {
         let app = self.all_apps.find(request.path());
-        if !request.is_upgrade() {
-            let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own.ip().to_canonical());
-            let health = health::answer(&request, &self.server, peer, own);
-            let response = health.unwrap_or_else(|| http::answer(&request, app.is_some(), self.server.limits()))?;
-            self.server.push_bytes(id, &response);
-            self.server.end(id);
-            return Ok(());
-        }
         if self.server.metrics.draining {
             return Err(Refusal::unavailable());
         }

@@ -50,7 +50,11 @@ impl WebSocketServer {
     /// What a connection's deadline means depends on how far the connection has come.
     fn timed_out(&mut self, id: SocketId) {
         match self.server.clients[id].state {
-            State::Handshake => self.handshake_timed_out(id),
+            State::Handshake => {
+                if !self.http_timed_out(id) {
+                    self.handshake_timed_out(id);
+                }
+            }
             State::Open if self.awaits_rest(id) => {
                 self.failed(id, "Message took too long");
                 self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);

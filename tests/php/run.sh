@@ -91,7 +91,7 @@ ws=ws://$address
 start wss --cert "$cert" --key "$work/key.pem" wss://127.0.0.1:0
 wss=wss://$address
 
-for test in live one_frame_per_read raw_dialect scripts; do
+for test in live publish one_frame_per_read raw_dialect scripts; do
     run "$test over ws" "$php" "$here/$test.php" "$ws"
     run "$test over wss" "$php" "$here/$test.php" "$wss" "$cert"
 done

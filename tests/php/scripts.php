@@ -91,6 +91,15 @@ if (!Wire::endpoint($root)[1]) {
             same("$line\n", fgets($receiver->pipes[1]));
         }
     });
+    test('publish.php tells the page how far it is, over HTTP', static function () use ($root): void {
+        $page = new BrowserClient($root, '/web');
+        $address = (string) preg_replace('#^ws:#', 'http:', $root);
+        [$code, $output, $errors] = (new Script([PACKAGE . '/examples/publish.php', $page->uuid, $address]))->end();
+        same([0, "0 %: delivered\n20 %: delivered\n", ''], [$code, substr($output, 0, 31), $errors]);
+        same(array_fill(0, 6, 'working'), $page->messages(6, 5.0));
+        [$code, , $errors] = (new Script([PACKAGE . '/examples/publish.php', 'no-such-uuid', $address]))->end();
+        same([1, "nobody has that uuid (HTTP status 404)\n"], [$code, $errors]);
+    });
     test('broadcast.php tells all browsers', static function () use ($root): void {
         $pages = [new BrowserClient($root), new BrowserClient($root, '/')];
         same([0, '', ''], (new Script([PACKAGE . '/examples/broadcast.php', 'grüße', "$root/php"]))->end());

@@ -22,6 +22,8 @@ use Phpws\Inbox;
 use Phpws\Json;
 use Phpws\Options;
 use Phpws\ProtocolException;
+use Phpws\Publisher;
+use Phpws\PublishException;
 
 time_limit(60);
 
@@ -375,6 +377,37 @@ test('a closing says what is known about it', static function (): void {
         holds(strpos($e->getMessage(), $containing) !== false, "\"{$e->getMessage()}\" contains $containing");
         same($temporary, $e->isTemporary(), "whether \"{$e->getMessage()}\" is temporary");
     }
+});
+
+// --- publishing over HTTP ---------------------------------------------------------------------
+
+test('a publisher refuses what it cannot send before it sends', static function (): void {
+    $publisher = new Publisher('http://127.0.0.1:1');
+    throws(ArgumentException::class, static function () use ($publisher): void {
+        $publisher->feedback('x', '');
+    }, 'uuid');
+    throws(ArgumentException::class, static function () use ($publisher): void {
+        $publisher->feedback('x', '../broadcast');
+    }, 'uuid');
+    throws(ArgumentException::class, static function () use ($publisher): void {
+        $publisher->feedbackTo('x', '');
+    }, 'ident');
+    throws(ArgumentException::class, static function () use ($publisher): void {
+        $publisher->broadcast("\xff");
+    }, 'UTF-8');
+    throws(ArgumentException::class, static function (): void {
+        new Publisher('http://127.0.0.1:1', ['tokn' => 'x']);
+    }, 'tokn');
+    throws(ArgumentException::class, static function (): void {
+        new Publisher('http://127.0.0.1:1', ['token' => "x\r\nX: y"]);
+    }, 'token');
+    throws(ArgumentException::class, static function (): void {
+        new Publisher('ftp://127.0.0.1:1');
+    }, 'ftp');
+});
+test('a publish exception knows its status', static function (): void {
+    same(['no (HTTP status 404)', 404, false], [($e = new PublishException(404, 'no'))->getMessage(), $e->status(), $e->isTemporary()]);
+    same(['HTTP status 503', true], [($e = new PublishException(503, ''))->getMessage(), $e->isTemporary()]);
 });
 
 finish();

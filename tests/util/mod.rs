@@ -221,6 +221,14 @@ impl Client {
         }
     }
 
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.bytes.len() < count {
+            assert!(self.read_more(), "the end before {count} bytes: {:?}", String::from_utf8_lossy(&self.bytes));
+        }
+        self.bytes.drain(..count).collect()
+    }
+
     /// Everything until the server ends the connection.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}

@@ -1,0 +1,26 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phpws;
+
+/** The server was asked over HTTP and refused, or found nobody: nothing was sent. */
+final class PublishException extends Exception
+{
+    public function __construct(int $status, string $error)
+    {
+        parent::__construct($error === '' ? "HTTP status $status" : "$error (HTTP status $status)", $status);
+    }
+
+    /** 404: nobody there; 401, 403: not from here; 400, 413: the message; 429: too often. */
+    public function status(): int
+    {
+        return $this->getCode();
+    }
+
+    /** Whether the same request may well succeed a moment later. */
+    public function isTemporary(): bool
+    {
+        return $this->status() === 429 || $this->status() >= 500;
+    }
+}

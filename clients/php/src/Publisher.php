@@ -1,0 +1,195 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phpws;
+
+/**
+ * Sends messages over HTTP: one request each, on PHP's own streams, and an answer that says what
+ * became of it.
+ *
+ * It keeps no connection and needs no extension (`ext-openssl` for https). It cannot receive; for
+ * that, and for many messages in a row, there is Client.
+ */
+final class Publisher
+{
+    private Address $address;
+    private string $token;
+    private float $timeout;
+    /** @var array<string, mixed> */
+    private array $ssl;
+
+    /**
+     * @param string $address `http://host:port`; also https, and ws, wss, tcp, ssl as Client takes them
+     * @param array<string, mixed> $options `token`: for a server that does not know this host;
+     *                                      `timeout`: seconds, 10; `ssl`: PHP's ssl context options
+     * @throws ArgumentException
+     */
+    public function __construct(string $address, array $options = [])
+    {
+        $unknown = array_diff(array_keys($options), ['token', 'timeout', 'ssl']);
+        if ($unknown !== []) {
+            throw new ArgumentException('unknown option "' . implode('", "', $unknown) . '": there are token, timeout and ssl');
+        }
+        $this->address = new Address((string) preg_replace(['#^http://#i', '#^https://#i'], ['ws://', 'wss://'], $address));
+        $this->token = (string) ($options['token'] ?? '');
+        if (preg_match('/^[\x21-\x7e]*$/D', $this->token) !== 1) {
+            throw new ArgumentException('the token holds a blank or a control character');
+        }
+        $this->timeout = (float) ($options['timeout'] ?? 10.0);
+        $this->ssl = (array) ($options['ssl'] ?? []);
+    }
+
+    /**
+     * To the browser that has this uuid.
+     *
+     * @param mixed $message whatever JSON can hold
+     * @param array<string, mixed> $extra further keys of the packet
+     * @param string $key a newer message with the same key replaces this one while it waits for a slow browser
+     * @return array{delivered: int, queued: int}
+     * @throws PublishException with status 404 if nobody has that uuid
+     */
+    public function feedback($message, string $uuid, array $extra = [], string $key = ''): array
+    {
+        if (preg_match('/^[\w-]+$/D', $uuid) !== 1) {
+            throw new ArgumentException('feedback needs the uuid of a browser, but it is "' . $uuid . '"');
+        }
+        return $this->send("/feedback/$uuid", ['key' => $key], $message, $extra);
+    }
+
+    /**
+     * To the first client, script or browser, that connected with this ident.
+     *
+     * @param mixed $message
+     * @param array<string, mixed> $extra
+     * @return array{delivered: int, queued: int}
+     * @throws PublishException with status 404 if nobody has that ident
+     */
+    public function feedbackTo($message, string $ident, array $extra = [], string $key = ''): array
+    {
+        if ($ident === '') {
+            throw new ArgumentException('feedbackTo needs the ident of a client, but it is empty');
+        }
+        return $this->send('/feedback', ['ident' => $ident, 'key' => $key], $message, $extra);
+    }
+
+    /**
+     * To all browsers, or to those on one resource.
+     *
+     * @param mixed $message
+     * @param array<string, mixed> $extra
+     * @return array{delivered: int, queued: int} both 0 if nobody is there
+     */
+    public function broadcast($message, array $extra = [], string $resource = '', string $key = ''): array
+    {
+        return $this->send('/broadcast', ['resource' => $resource, 'key' => $key], $message, $extra);
+    }
+
+    /**
+     * Several messages in one request, each an array with `message`, with one of `uuid`, `ident`,
+     * `broadcast` (true) and `resource`, and perhaps with `key`.
+     *
+     * A `message` that is an array with string keys is the packet's own members; all else becomes the
+     * packet's `message`.
+     *
+     * @param array<int, array<string, mixed>> $messages
+     * @return array<int, array<string, mixed>> for each message `status`, and as far as it went
+     *                                          `delivered`, `queued`, `failed`, `error`
+     */
+    public function publish(array $messages): array
+    {
+        $body = '[' . implode(',', array_map([Json::class, 'encode'], array_values($messages))) . ']';
+        return $this->ask('POST', '/publish', $body)['results'];
+    }
+
+    /**
+     * What the server knows of a client; null if nobody has that uuid.
+     *
+     * @return ?array<string, mixed> `connected`, `since`, `seconds`, `queued` (bytes), `client_type`, `resource`
+     */
+    public function client(string $uuid): ?array
+    {
+        try {
+            return $this->ask('GET', '/clients/' . rawurlencode($uuid), '');
+        } catch (PublishException $e) {
+            if ($e->status() === 404) {
+                return null;
+            }
+            throw $e;
+        }
+    }
+
+    /**
+     * @param array<string, string> $query empty values are left out
+     * @param mixed $message
+     * @param array<string, mixed> $extra
+     * @return array{delivered: int, queued: int}
+     */
+    private function send(string $path, array $query, $message, array $extra): array
+    {
+        $query = http_build_query(array_filter($query, static fn (string $value): bool => $value !== ''));
+        $answer = $this->ask('POST', $path . ($query === '' ? '' : "?$query"), Json::encode(['message' => $message] + $extra));
+        return ['delivered' => $answer['delivered'], 'queued' => $answer['queued']];
+    }
+
+    /** @return array<array-key, mixed> */
+    private function ask(string $method, string $target, string $body): array
+    {
+        [$status, $text] = $this->request($method, $target, $body);
+        try {
+            $answer = Json::decode($text);
+        } catch (ProtocolException $e) {
+            $answer = ['error' => trim($text)];
+        }
+        if ($status < 200 || $status > 299) {
+            throw new PublishException($status, (string) ($answer['error'] ?? ''));
+        }
+        return $answer;
+    }
+
+    /** @return array{0: int, 1: string} status and body */
+    private function request(string $method, string $target, string $body): array
+    {
+        $headers = ['Accept: application/json', 'Connection: close'];
+        if ($body !== '') {
+            $headers[] = 'Content-Type: application/json';
+        }
+        if ($this->token !== '') {
+            $headers[] = "Authorization: Bearer {$this->token}";
+        }
+        $http = ['method' => $method, 'header' => $headers, 'content' => $body, 'protocol_version' => 1.1,
+            'timeout' => $this->timeout, 'ignore_errors' => true, 'follow_location' => 0];
+        $url = $this->address->origin() . $target;
+        error_clear_last();
+        $stream = @fopen($url, 'r', false, stream_context_create(['http' => $http, 'ssl' => $this->ssl]));
+        $why = error_get_last()['message'] ?? 'no reason given';
+        if ($stream === false) {
+            throw new ConnectException("no answer from {$this->address->origin()}: $why");
+        }
+        $text = (string) stream_get_contents($stream);
+        $meta = stream_get_meta_data($stream);
+        fclose($stream);
+        if ($meta['timed_out']) {
+            throw new TimeoutException("no whole answer within {$this->timeout} seconds");
+        }
+        return [self::status($meta['wrapper_data'] ?? []), $text];
+    }
+
+    /**
+     * @param array<int, string> $lines of the head; a 100 may come before the answer's own
+     * @throws ProtocolException
+     */
+    private static function status(array $lines): int
+    {
+        $status = 0;
+        foreach ($lines as $line) {
+            if (preg_match('#^HTTP/1\.[01] (\d{3})#', $line, $found) === 1) {
+                $status = (int) $found[1];
+            }
+        }
+        if ($status === 0) {
+            throw new ProtocolException('the server sent no HTTP answer');
+        }
+        return $status;
+    }
+}

@@ -1,0 +1,251 @@
+//! Who may publish: an allowed host, or whoever has a token.
+//!
+//! A host alone is not enough where the request may be somebody else's: a page in a browser on that host,
+//! or a stranger behind a proxy on it. It knows no socket; time is an argument. The PHP original has no
+//! counterpart, its backends are admitted by host alone.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::Answer;
+use super::tokens::Tokens;
+use crate::limits::{Limits, Publish, counted_address};
+use crate::rfc6455::Request;
+
+/// Wrong tokens that one address may present in a second; twice as many in a burst.
+const MAX_WRONG_TOKENS: u32 = 5;
+/// Addresses that are remembered for a rate.
+const MAX_ADDRESSES: usize = 16 * 1024;
+
+/// Who publishes, and how often.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    pub(crate) tokens: Tokens,
+    requests: Rates,
+    wrong_tokens: Rates,
+}
+
+/// Where a request comes from.
+pub(crate) struct Origin {
+    /// The client's address: the peer's, or behind a trusted proxy the one that the proxy names.
+    pub(crate) ip: IpAddr,
+    /// Whether the peer is a trusted proxy and named the client.
+    pub(crate) named_by_proxy: bool,
+    /// The address the peer connected to.
+    pub(crate) own: IpAddr,
+}
+
+impl Admission {
+    /// Lets a request pass, or says why not.
+    pub(crate) fn check(&mut self, request: &Request, from: &Origin, limits: &Limits, now: Instant) -> Result<(), Answer> {
+        let by_host = by_host(request, from, limits);
+        if let Err(refused) = &by_host {
+            self.by_token(request, from, refused, now)?;
+        }
+        match self.requests.take(from.ip, limits.max_publish_rate, now) {
+            Ok(()) => Ok(()),
+            Err(wait) => Err(too_many("Too many requests", wait)),
+        }
+    }
+
+    fn by_token(&mut self, request: &Request, from: &Origin, refused: &NotByHost, now: Instant) -> Result<(), Answer> {
+        let Some(token) = bearer(request).filter(|_| !self.tokens.is_empty()) else {
+            return Err(match refused {
+                NotByHost::Foreign if !self.tokens.is_empty() => unauthorized("A token is needed: Authorization: Bearer <token>"),
+                NotByHost::Foreign => Answer::error("403 Forbidden", "No publishing from this address"),
+                NotByHost::Doubtful(why) => Answer::error("403 Forbidden", why),
+            });
+        };
+        // Who has guessed too often is not told whether this guess was right.
+        if let Some(wait) = self.wrong_tokens.wait(from.ip, MAX_WRONG_TOKENS, now) {
+            return Err(too_many("Too many wrong tokens", wait));
+        }
+        if self.tokens.admit(token) {
+            return Ok(());
+        }
+        match self.wrong_tokens.take(from.ip, MAX_WRONG_TOKENS, now) {
+            Ok(()) => Err(unauthorized("The token is wrong")),
+            Err(wait) => Err(too_many("Too many wrong tokens", wait)),
+        }
+    }
+}
+
+/// Why a host is not enough.
+enum NotByHost {
+    /// It is none of the allowed ones.
+    Foreign,
+    /// It is, but the request may be somebody else's.
+    Doubtful(&'static str),
+}
+
+fn by_host(request: &Request, from: &Origin, limits: &Limits) -> Result<(), NotByHost> {
+    let has = |names: &[&str]| request.headers().any(|(field, _)| names.iter().any(|name| field.eq_ignore_ascii_case(name)));
+    // Behind a proxy nobody is on the server's own host: its address there says where the proxy is.
+    let allowed = match from.named_by_proxy {
+        true => limits.lists_backend(from.ip),
+        false => limits.allows_backend(from.ip, from.own),
+    };
+    if !allowed {
+        return Err(NotByHost::Foreign);
+    }
+    if limits.publish == Publish::Token {
+        return Err(NotByHost::Doubtful("This server wants a token from every host"));
+    }
+    if has(&["origin", "sec-fetch-site"]) {
+        return Err(NotByHost::Doubtful("A page in a browser needs a token: this request has Origin or Sec-Fetch-Site"));
+    }
+    if !from.named_by_proxy && has(&["x-forwarded-for", "x-real-ip", "forwarded", "via"]) {
+        return Err(NotByHost::Doubtful(
+            "A proxy that is no --trusted-proxy needs a token: this request has X-Forwarded-For, Forwarded or Via",
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 6750, section 2.1.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthorized(why: &str) -> Answer {
+    Answer::error("401 Unauthorized", why).with("WWW-Authenticate", "Bearer realm=\"phpws\"")
+}
+
+fn too_many(why: &str, wait: Duration) -> Answer {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Answer::error("429 Too Many Requests", why).with("Retry-After", seconds.max(1))
+}
+
+/// How often each address came: the moment at which it will have nothing on its account again. Twice a
+/// second's worth may be on it.
+#[derive(Debug, Default)]
+struct Rates {
+    clear: HashMap<IpAddr, Instant>,
+}
+
+impl Rates {
+    /// How long this address has to wait; a rate of 0 is no limit.
+    fn wait(&self, ip: IpAddr, each_second: u32, now: Instant) -> Option<Duration> {
+        let interval = Duration::from_secs(1).checked_div(each_second)?;
+        let clear = *self.clear.get(&counted_address(ip))?;
+        // Twice a second's worth, of which the next one takes an interval.
+        let latest = now + Duration::from_secs(2).saturating_sub(interval);
+        (clear > latest).then(|| clear - latest)
+    }
+
+    /// Counts one, or says how long to wait. Addresses beyond those that can be remembered have to wait.
+    fn take(&mut self, ip: IpAddr, each_second: u32, now: Instant) -> Result<(), Duration> {
+        let Some(interval) = Duration::from_secs(1).checked_div(each_second) else { return Ok(()) };
+        if let Some(wait) = self.wait(ip, each_second, now) {
+            return Err(wait);
+        }
+        let ip = counted_address(ip);
+        if self.clear.len() >= MAX_ADDRESSES && !self.clear.contains_key(&ip) {
+            self.clear.retain(|_, clear| *clear > now);
+            if self.clear.len() >= MAX_ADDRESSES {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        let clear = self.clear.entry(ip).or_insert(now);
+        *clear = (*clear).max(now) + interval;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: &str = "127.0.0.1";
+    const TOKEN: &str = "Authorization: Bearer abcdefghijklmnop";
+
+    fn status(admission: &mut Admission, ip: &str, named_by_proxy: bool, fields: &str, limits: &Limits) -> String {
+        let request = Request::parse(format!("POST /broadcast HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n").as_bytes()).unwrap();
+        let from = Origin { ip: ip.parse().unwrap(), named_by_proxy, own: LOCAL.parse().unwrap() };
+        let checked = admission.check(&request, &from, limits, Instant::now());
+        checked.map_or_else(|answer| answer.status[..3].to_owned(), |()| "200".to_owned())
+    }
+
+    fn with_token() -> Admission {
+        Admission { tokens: Tokens::parse("abcdefghijklmnop").unwrap(), ..Admission::default() }
+    }
+
+    #[test]
+    fn a_host_is_enough_unless_the_request_may_be_anothers() {
+        let allowing = Limits { allowed_ip: vec!["192.0.2.0/24".parse().unwrap()], ..Limits::default() };
+        for (ip, named_by_proxy, fields, expected) in [
+            (LOCAL, false, "X: y", "200"),
+            ("::1", false, "X: y", "200"),
+            ("192.0.2.1", false, "X: y", "200"),
+            ("198.51.100.1", false, "X: y", "403"),
+            (LOCAL, false, "Origin: http://x", "403"),
+            (LOCAL, false, "Sec-Fetch-Site: none", "403"),
+            (LOCAL, false, "X-Forwarded-For: 127.0.0.1", "403"),
+            (LOCAL, false, "Forwarded: for=127.0.0.1", "403"),
+            (LOCAL, false, "Via: 1.1 x", "403"),
+            (LOCAL, true, "X-Forwarded-For: 127.0.0.1", "403"),
+            ("192.0.2.1", true, "X-Forwarded-For: 192.0.2.1", "200"),
+            ("192.0.2.1", true, "Origin: null", "403"),
+            (LOCAL, false, TOKEN, "200"),
+            ("198.51.100.1", false, TOKEN, "403"),
+        ] {
+            assert_eq!(status(&mut Admission::default(), ip, named_by_proxy, fields, &allowing), expected, "{ip} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_enough_from_anywhere() {
+        for (ip, fields, expected) in [
+            ("198.51.100.1", TOKEN, "200"),
+            ("198.51.100.1", "authorization: BEARER  abcdefghijklmnop", "200"),
+            ("198.51.100.1", "X: y", "401"),
+            ("198.51.100.1", "Authorization: Basic abcdefghijklmnop", "401"),
+            ("198.51.100.1", "Authorization: Bearer wrong", "401"),
+            ("198.51.100.1", "Authorization: abcdefghijklmnop", "401"),
+            (LOCAL, "Origin: http://x\r\nAuthorization: Bearer abcdefghijklmnop", "200"),
+            (LOCAL, "Origin: http://x", "403"),
+            (LOCAL, "Authorization: Bearer wrong", "200"),
+        ] {
+            assert_eq!(status(&mut with_token(), ip, false, fields, &Limits::default()), expected, "{ip} {fields}");
+        }
+        let strict = Limits { publish: Publish::Token, ..Limits::default() };
+        assert_eq!(status(&mut with_token(), LOCAL, false, "X: y", &strict), "403");
+        assert_eq!(status(&mut with_token(), LOCAL, false, TOKEN, &strict), "200");
+    }
+
+    #[test]
+    fn who_guesses_too_often_waits_whatever_the_guess() {
+        let (mut admission, limits) = (with_token(), Limits::default());
+        let guess = |admission: &mut Admission, ip, fields| status(admission, ip, false, fields, &limits);
+        let wrong = "Authorization: Bearer wrong";
+        assert!((0..10).all(|_| guess(&mut admission, "198.51.100.1", wrong) == "401"));
+        assert_eq!(guess(&mut admission, "198.51.100.1", wrong), "429");
+        assert_eq!(guess(&mut admission, "198.51.100.1", TOKEN), "429");
+        assert_eq!(guess(&mut admission, "198.51.100.2", TOKEN), "200");
+    }
+
+    #[test]
+    fn a_rate_holds_two_seconds_and_refills() {
+        let (ip, start) = (LOCAL.parse().unwrap(), Instant::now());
+        let mut rates = Rates::default();
+        assert!((0..20).all(|_| rates.take(ip, 10, start).is_ok()));
+        assert_eq!(rates.take(ip, 10, start), Err(Duration::from_millis(100)));
+        assert_eq!(rates.take(ip, 10, start + Duration::from_millis(100)), Ok(()));
+        assert!(rates.take(ip, 10, start + Duration::from_millis(150)).is_err());
+        assert!((0..1000).all(|_| rates.take(ip, 0, start).is_ok()));
+    }
+
+    #[test]
+    fn addresses_are_remembered_up_to_a_number() {
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        let ip = |number: usize| IpAddr::from((number as u32).to_be_bytes());
+        assert!((0..MAX_ADDRESSES).all(|number| rates.take(ip(number), 10, start).is_ok()));
+        assert!(rates.take(ip(MAX_ADDRESSES), 10, start).is_err());
+        assert!(rates.take(ip(0), 10, start).is_ok());
+        assert!(rates.take(ip(MAX_ADDRESSES), 10, start + Duration::from_millis(150)).is_ok());
+        assert_eq!(rates.clear.len(), 2);
+    }
+}
