@@ -79,7 +79,8 @@ pub fn table(report: Report) -> String {
     let report = Value::Object(report);
     let row = |(name, pointer, unit): &(&str, &str, &str)| {
         let number = report.pointer(pointer)?.as_f64()?;
-        Some(format!("{name:<22}{number:>16.1} {unit}").trim_end().to_owned())
+        let digits = if number.fract() == 0.0 { 0 } else { 3 };
+        Some(format!("{name:<22}{number:>18.digits$} {unit}").trim_end().to_owned())
     };
     let head = format!("{} {}", report["scenario"].as_str().unwrap_or(""), report["url"].as_str().unwrap_or(""));
     std::iter::once(head).chain(ROWS.iter().filter_map(row)).collect::<Vec<_>>().join("\n")
