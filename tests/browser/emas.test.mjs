@@ -51,7 +51,7 @@ test('titles that another tab shows are dimmed and cannot be ordered', async () 
   const two = await tab();
   assert.equal(await count(one.page, 'mine'), 12);
   assert.equal(await count(two.page, 'locked'), 12);
-  assert.equal(await textOf(two.page, '.title:first-child .badge', 'Somebody'), 'Somebody is working with it');
+  assert.equal(await textOf(two.page, '.title:first-child .badge', 'Somebody'), 'Somebody else has it');
   assert.equal(await two.page.locator('.title button:enabled').count(), 0);
   const colour = (page) => page.locator('.title').first().evaluate((title) => getComputedStyle(title).color);
   assert.notEqual(await colour(one.page), await colour(two.page));

@@ -8,7 +8,7 @@ import { $, ask, connect, element, tell } from './connection.js';
 const BADGES = {
   asking: 'Asking…',
   mine: 'Yours to order',
-  locked: 'Somebody is working with it',
+  locked: 'Somebody else has it',
   ordered: 'Ordered',
 };
 
