@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak clean
+.PHONY: run run-tls test check cert conformance browser php web-client deny tls-scan fuzz hostile soak bench bench-growth bench-smoke clean
 
 # Builds the server and starts it.
 run:
@@ -73,6 +73,18 @@ soak:
 SECONDS_EACH ?= 10
 fuzz:
 	fuzz/run $(SECONDS_EACH)
+
+# phpws beside others: docs/benchmarks.md (15 minutes of a quiet machine; needs Python 3, and PHPWS_PHP_SERVER for the original).
+bench:
+	python3 benches/compare bench
+
+# How its cost grows with connections and sizes: docs/capacity.md.
+bench-growth:
+	python3 benches/compare growth
+
+# Does the comparison work? One short round into a folder that goes away.
+bench-smoke:
+	python3 benches/compare smoke
 
 clean:
 	cargo clean
