@@ -108,14 +108,14 @@ class Peers:
         """A running server. `mode` is echo, dialog or broadcast: what the load expects of it."""
         port = free_port()
         server = Server(*self._command(peer, mode, tls, port))
-        server.shown = self._shown(server.command, port)
+        server.shown = self._shown(peer, server.command, port)
         return server
 
-    def _shown(self, command, port):
+    def _shown(self, peer, command, port):
         """The command as a reader would type it: no place or port that only this run knows."""
         line = " ".join(pinned(SERVER_CORE, command))
-        for place, name in ((target_dir(PEERS), "benches/peers/target"), (target_dir(), "target")):
-            line = line.replace(f"{place}/release", f"{name}/release")
+        ours = peer == "phpws"
+        line = line.replace(str(target_dir() if ours else target_dir(PEERS)), "target" if ours else "benches/peers/target", 1)
         line = line.replace(f"{self.scratch}/php-{port}", "CHECKOUT").replace(f"{self.scratch}/", "")
         return line.replace(f"{ROOT}/", "").replace(str(port), "8095")
 
