@@ -3,7 +3,6 @@
 //! The record knows no socket; it is found by the same key. PHP counterpart: the object that `Start`
 //! stores in `$this->Clients[$SocketID]`, and `serverCommand`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -109,7 +108,9 @@ pub(crate) struct ChunkBuffer {
 /// What is to be done with a message after `server_command` saw it.
 pub(crate) enum Command<'a> {
     /// It goes to the application.
-    Deliver(Cow<'a, [u8]>),
+    Deliver(Message<'a>),
+    /// These chunks go to the application.
+    DeliverChunks(Vec<u8>),
     /// It was for the server itself, or is kept.
     Taken,
     /// More than may be kept.
@@ -184,7 +185,7 @@ impl Client {
 
     /// `bufferON`, `bufferOFF` and the chunks between them. A limit of 0 chunks means no limit.
     #[doc(alias = "serverCommand")]
-    pub(crate) fn server_command<'a>(&mut self, message: &'a Message<'_>, max_chunks: usize, max_bytes: usize) -> Command<'a> {
+    pub(crate) fn server_command<'a>(&mut self, message: Message<'a>, max_chunks: usize, max_bytes: usize) -> Command<'a> {
         match (message.bytes(), &mut self.buffer) {
             (b"bufferON", _) => {
                 log::info!("Buffering ON");
@@ -193,7 +194,7 @@ impl Client {
             }
             (b"bufferOFF", buffer) => {
                 log::info!("Buffering OFF");
-                Command::Deliver(Cow::Owned(buffer.take().unwrap_or_default().bytes))
+                Command::DeliverChunks(buffer.take().unwrap_or_default().bytes)
             }
             (chunk, Some(buffer)) => {
                 let full = max_chunks > 0 && buffer.chunks > max_chunks;
@@ -204,7 +205,7 @@ impl Client {
                 buffer.bytes.extend_from_slice(chunk);
                 Command::Taken
             }
-            (message, None) => Command::Deliver(Cow::Borrowed(message)),
+            (_, None) => Command::Deliver(message),
         }
     }
 }

@@ -9,14 +9,25 @@ use std::rc::Rc;
 
 /// Frames are joined up to this many bytes, so that one run stays cheap to append to.
 const JOIN_UP_TO: usize = 16 * 1024;
+/// Shared frames up to this size are copied: that is less than sharing costs.
+const SMALL: usize = 512;
+/// Queues that wait for their next use, and the most that each of them keeps of its memory.
+const SPARES: usize = 1024;
+const SPARE_BUFFER: usize = 1024;
+const SPARE_RUNS: usize = 8;
 
 /// The writing half of one connection. It holds no heap memory while it is empty.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct Outbox(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
     runs: VecDeque<Run>,
     /// Bytes of the first run that are written already.
     written: usize,
     bytes: usize,
+    /// Empty memory for the next run.
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -26,6 +37,11 @@ enum Run {
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
     Later(Box<str>),
 }
+
+/// Empty queues for the outboxes that are filled next, so that an answer allocates nothing.
+#[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "the boxes move between here and the outboxes")]
+pub struct Spares(Vec<Box<Queue>>);
 
 impl Run {
     fn bytes(&self) -> &[u8] {
@@ -40,69 +56,68 @@ impl Run {
 impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |queue| queue.bytes)
     }
 
     /// What the queue costs in memory: the bytes, and the bookkeeping of each run.
     pub fn cost(&self) -> usize {
         const RUN: usize = 64;
-        self.bytes + RUN * self.runs.len()
+        self.0.as_ref().map_or(0, |queue| queue.bytes + RUN * queue.runs.len())
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.0.is_none()
     }
 
     /// Queues what `encode` appends to the buffer it is given; joined to the last run unless `alone`.
-    pub fn push_with(&mut self, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
-        match self.runs.back_mut() {
+    pub fn push_with(&mut self, spares: &mut Spares, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue(spares);
+        match queue.runs.back_mut() {
             Some(Run::Own(run)) if !alone && run.len() < JOIN_UP_TO => {
                 let before = run.len();
                 encode(run);
-                self.bytes += run.len() - before;
+                queue.bytes += run.len() - before;
             }
             _ => {
-                let mut run = Vec::new();
+                let mut run = std::mem::take(&mut queue.buffer);
                 encode(&mut run);
-                self.bytes += run.len();
-                self.runs.push_back(Run::Own(run));
+                queue.push(Run::Own(run));
             }
         }
     }
 
-    /// Queues bytes that other outboxes hold too. Small ones behind others are copied: that is less
-    /// than another run costs.
-    pub fn push_shared(&mut self, bytes: &Rc<[u8]>) {
-        const SMALL: usize = 512;
-        if !self.is_empty() && bytes.len() <= SMALL {
-            return self.push_with(false, |run| run.extend_from_slice(bytes));
+    /// Queues bytes that other outboxes hold too.
+    pub fn push_shared(&mut self, spares: &mut Spares, bytes: &Rc<[u8]>) {
+        if bytes.len() <= SMALL {
+            return self.push_with(spares, false, |run| run.extend_from_slice(bytes));
         }
-        self.bytes += bytes.len();
-        self.runs.push_back(Run::Shared(bytes.clone()));
+        self.queue(spares).push(Run::Shared(bytes.clone()));
     }
 
     /// Queues text that [`make_front`](Self::make_front) makes a frame of.
-    pub fn push_later(&mut self, text: &str) {
-        self.bytes += text.len();
-        self.runs.push_back(Run::Later(text.into()));
+    pub fn push_later(&mut self, spares: &mut Spares, text: &str) {
+        self.queue(spares).push(Run::Later(text.into()));
     }
 
     /// Makes the first run, if it waits for that, into what `encode` appends to the buffer it is given.
     pub fn make_front(&mut self, encode: impl FnOnce(&str, &mut Vec<u8>)) {
-        if let Some(Run::Later(text)) = self.runs.front() {
+        if let Some(queue) = &mut self.0
+            && let Some(Run::Later(text)) = queue.runs.front()
+        {
             let mut run = Vec::new();
             encode(text, &mut run);
-            self.bytes = self.bytes - text.len() + run.len();
-            self.runs[0] = Run::Own(run);
+            queue.bytes = queue.bytes - text.len() + run.len();
+            queue.runs[0] = Run::Own(run);
         }
     }
 
     /// Fills `slices` with what is to be written next and says how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.written;
+        let Some(queue) = &self.0 else { return 0 };
+        let mut skip = queue.written;
         let mut filled = 0;
-        for (slot, run) in slices.iter_mut().zip(&self.runs) {
+        for (slot, run) in slices.iter_mut().zip(&queue.runs) {
             *slot = IoSlice::new(&run.bytes()[skip..]);
             skip = 0;
             filled += 1;
@@ -110,34 +125,73 @@ impl Outbox {
         filled
     }
 
+    /// Whether there are several runs, so that [`slices`](Self::slices) fills more than one.
+    pub fn has_many_runs(&self) -> bool {
+        self.0.as_ref().is_some_and(|queue| queue.runs.len() > 1)
+    }
+
     /// Takes `count` written bytes off the front; `true` when that ended a run.
-    pub fn advance(&mut self, count: usize) -> bool {
-        let runs = self.runs.len();
-        self.bytes -= count;
-        self.written += count;
-        while let Some(run) = self.runs.front()
-            && self.written >= run.bytes().len()
-        {
-            self.written -= run.bytes().len();
-            self.runs.pop_front();
-        }
-        let ended = self.runs.len() < runs;
-        if self.is_empty() {
-            *self = Outbox::default();
+    pub fn advance(&mut self, spares: &mut Spares, count: usize) -> bool {
+        let Some(queue) = &mut self.0 else { return false };
+        let ended = queue.advance(count);
+        if queue.bytes == 0 {
+            spares.put(self.0.take());
         }
         ended
     }
 
     /// Whether the first run is written in part, so that it must be finished whatever comes.
     pub fn is_mid_run(&self) -> bool {
-        self.written > 0
+        self.0.as_ref().is_some_and(|queue| queue.written > 0)
     }
 
     /// Forgets everything but a run that is written in part.
     pub fn discard_unsent(&mut self) {
-        let keep = usize::from(self.is_mid_run());
-        self.runs.truncate(keep);
-        self.bytes = self.runs.front().map_or(0, |run| run.bytes().len() - self.written);
+        if !self.is_mid_run() {
+            self.0 = None;
+        }
+        if let Some(queue) = &mut self.0 {
+            queue.runs.truncate(1);
+            queue.bytes = queue.runs[0].bytes().len() - queue.written;
+        }
+    }
+
+    fn queue(&mut self, spares: &mut Spares) -> &mut Queue {
+        self.0.get_or_insert_with(|| spares.0.pop().unwrap_or_default())
+    }
+}
+
+impl Queue {
+    fn push(&mut self, run: Run) {
+        self.bytes += run.bytes().len();
+        self.runs.push_back(run);
+    }
+
+    fn advance(&mut self, count: usize) -> bool {
+        self.bytes -= count;
+        self.written += count;
+        let mut ended = false;
+        while let Some(run) = self.runs.front()
+            && self.written >= run.bytes().len()
+        {
+            self.written -= run.bytes().len();
+            if let Some(Run::Own(mut run)) = self.runs.pop_front()
+                && run.capacity() <= SPARE_BUFFER
+            {
+                run.clear();
+                self.buffer = run;
+            }
+            ended = true;
+        }
+        ended
+    }
+}
+
+impl Spares {
+    fn put(&mut self, queue: Option<Box<Queue>>) {
+        if self.0.len() < SPARES {
+            self.0.extend(queue.filter(|queue| queue.runs.capacity() <= SPARE_RUNS));
+        }
     }
 }
 
@@ -152,7 +206,7 @@ mod tests {
     }
 
     fn push(outbox: &mut Outbox, alone: bool, bytes: &[u8]) {
-        outbox.push_with(alone, |run| run.extend_from_slice(bytes));
+        outbox.push_with(&mut Spares::default(), alone, |run| run.extend_from_slice(bytes));
     }
 
     #[test]
@@ -160,8 +214,8 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, false, b"ab");
         push(&mut outbox, false, b"cd");
-        outbox.push_shared(&Rc::from(&b"ef"[..]));
-        outbox.push_shared(&Rc::from([b'x'; 600]));
+        outbox.push_shared(&mut Spares::default(), &Rc::from(&b"ef"[..]));
+        outbox.push_shared(&mut Spares::default(), &Rc::from([b'x'; 600]));
         push(&mut outbox, true, b"gh");
         push(&mut outbox, true, b"ij");
         assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);
@@ -172,13 +226,13 @@ mod tests {
     #[test]
     fn a_run_may_be_made_when_its_turn_comes() {
         let mut outbox = Outbox::default();
-        outbox.push_later("ab");
-        outbox.push_later("cd");
+        outbox.push_later(&mut Spares::default(), "ab");
+        outbox.push_later(&mut Spares::default(), "cd");
         assert_eq!(outbox.bytes(), 4);
         outbox.make_front(|text, run| run.extend(text.repeat(3).bytes()));
         outbox.make_front(|_, _| panic!("it is made"));
         assert_eq!(outbox.bytes(), 8);
-        assert!(outbox.advance(6));
+        assert!(outbox.advance(&mut Spares::default(), 6));
         outbox.make_front(|text, run| run.extend(text.bytes()));
         assert_eq!(front(&outbox), [b"cd"]);
     }
@@ -188,11 +242,11 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, true, b"abc");
         push(&mut outbox, true, b"defg");
-        assert!(!outbox.advance(2));
-        assert!(outbox.advance(3));
+        assert!(!outbox.advance(&mut Spares::default(), 2));
+        assert!(outbox.advance(&mut Spares::default(), 3));
         assert!(outbox.is_mid_run());
         assert_eq!(front(&outbox), [b"fg"]);
-        assert!(outbox.advance(2));
+        assert!(outbox.advance(&mut Spares::default(), 2));
         assert!(outbox.is_empty() && !outbox.is_mid_run());
     }
 
@@ -201,7 +255,7 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, true, b"abc");
         push(&mut outbox, true, b"def");
-        outbox.advance(1);
+        outbox.advance(&mut Spares::default(), 1);
         outbox.discard_unsent();
         assert_eq!(front(&outbox), [b"bc"]);
         assert_eq!(outbox.bytes(), 2);

@@ -165,7 +165,7 @@ impl<'a> Packet<'a> {
 fn word(value: Option<&RawValue>) -> Cow<'_, str> {
     let raw = value.map_or("", RawValue::get);
     match raw.as_bytes() {
-        [b'"', .., b'"'] if !raw.contains('\\') => Cow::Borrowed(&raw[1..raw.len() - 1]),
+        [b'"', .., b'"'] if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Cow::Borrowed(&raw[1..raw.len() - 1]),
         [b'"', ..] => Cow::Owned(serde_json::from_str(raw).unwrap_or_default()),
         [b'-' | b'0'..=b'9', ..] => Cow::Borrowed(raw),
         _ => Cow::Borrowed(""),
@@ -196,7 +196,7 @@ fn is_too_deep(text: &str) -> bool {
 fn has_lone_surrogate(text: &str) -> bool {
     let mut high = false;
     let mut rest = text;
-    while let Some(at) = rest.find('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let unit = rest.get(at + 2..at + 6).filter(|_| rest[at + 1..].starts_with('u'));
         let unit = unit.and_then(|digits| u16::from_str_radix(digits, 16).ok());
         let low = matches!(unit, Some(0xDC00..=0xDFFF));

@@ -17,6 +17,7 @@ use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
 use crate::log_file::Printable;
+use crate::outbox::Spares;
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
@@ -36,6 +37,7 @@ pub struct Server {
     pub(crate) closing: Vec<SocketId>,
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
+    pub(crate) spares: Spares,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
     /// The application that is being called.
@@ -60,6 +62,7 @@ impl Server {
             dirty: Vec::new(),
             closing: Vec::new(),
             congested: false,
+            spares: Spares::default(),
             deadlines: Deadlines::default(),
             now,
             app: None,
@@ -296,7 +299,7 @@ impl Server {
         if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
-        self.clients[id].outbox.push_with(true, |run| frame::encode_filled(message, PHP_FIRST_READ, run));
+        self.clients[id].outbox.push_with(&mut self.spares, true, |run| frame::encode_filled(message, PHP_FIRST_READ, run));
         self.mark_dirty(id);
     }
 
@@ -306,7 +309,7 @@ impl Server {
         if self.clients[id].pace.is_none() {
             return self.push(id, Opcode::Text, message.as_bytes());
         }
-        self.clients[id].outbox.push_later(message);
+        self.clients[id].outbox.push_later(&mut self.spares, message);
         self.mark_dirty(id);
     }
 
@@ -325,7 +328,7 @@ impl Server {
 
     /// Queues bytes that are no frame: an HTTP answer.
     pub(crate) fn push_bytes(&mut self, id: SocketId, bytes: &[u8]) {
-        self.clients[id].outbox.push_with(true, |run| run.extend_from_slice(bytes));
+        self.clients[id].outbox.push_with(&mut self.spares, true, |run| run.extend_from_slice(bytes));
         self.mark_dirty(id);
     }
 
@@ -343,16 +346,16 @@ impl Server {
         let alone = client.pace.is_some();
         match (client.client_type, opcode) {
             (ClientType::Tcp, Opcode::Text | Opcode::Binary) => {
-                client.outbox.push_with(alone, |run| run.extend_from_slice(payload));
+                client.outbox.push_with(&mut self.spares, alone, |run| run.extend_from_slice(payload));
             }
             (ClientType::Tcp, _) => return,
-            _ => client.outbox.push_with(alone, |run| frame::encode(opcode, payload, run)),
+            _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
         }
         self.mark_dirty(id);
     }
 
     fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
-        self.clients[id].outbox.push_shared(encoded);
+        self.clients[id].outbox.push_shared(&mut self.spares, encoded);
         self.mark_dirty(id);
     }
 

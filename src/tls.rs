@@ -83,6 +83,10 @@ impl Stream {
         Ok(())
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether TLS is still being agreed, so that no answer can be sent.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
@@ -130,7 +134,9 @@ impl Stream {
 
     /// Writes as much as the socket takes. With TLS each slice is a record of its own.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(slices) };
+        let Some(tls) = &mut self.tls else {
+            return if let [slice] = slices { self.tcp.write(slice) } else { self.tcp.write_vectored(slices) };
+        };
         if !send(&mut self.tcp, tls)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }

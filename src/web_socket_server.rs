@@ -44,8 +44,6 @@ const STOPPER: Token = Token(usize::MAX - 2);
 
 /// The one buffer that all connections are read into.
 const READ_BUFFER: usize = 64 * 1024;
-/// Reads of one connection in one turn, so that a fast sender does not starve the others.
-const READS_PER_TURN: usize = 1;
 /// New connections in one turn, for the same reason.
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
@@ -324,38 +322,35 @@ impl WebSocketServer {
         Ok(Socket::new(stream, own, Stage::Head(Vec::new()), deadline))
     }
 
-    /// Reads a connection until it is empty or has had its share of the turn.
+    /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
+    /// sender does not starve the others.
     fn readable(&mut self, id: SocketId) {
-        if let Err(error) = self.proxy_header(id) {
-            self.failed(id, &format!("Bad PROXY header: {error}"));
-            return self.hang_up(id, Peer::Gone);
+        if self.server.congested {
+            self.before_sleep();
         }
-        for _ in 0..READS_PER_TURN {
-            if self.server.congested {
-                self.before_sleep();
-            }
-            let readable = |socket: &&mut Socket| socket.peer < Peer::Gone && !socket.unread;
-            let Some(socket) = self.sockets.get_mut(id).filter(readable) else { return };
-            if matches!(socket.stage, Stage::ProxyHeader) {
-                return;
-            }
-            match socket.stream.read(&mut self.buffer) {
-                Ok(0) => return self.hang_up(id, Peer::Finished),
-                Ok(count) => {
-                    let drained = socket.stream.drained && !socket.read_to_end;
-                    self.received(id, count);
-                    if drained {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    log::debug!("Socket {id} - {error}");
-                    return self.hang_up(id, Peer::Gone);
+        let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.peer < Peer::Gone && !socket.unread) else { return };
+        if matches!(socket.stage, Stage::ProxyHeader) {
+            return self.proxy_header(id);
+        }
+        match socket.stream.read(&mut self.buffer) {
+            Ok(0) => self.hang_up(id, Peer::Finished),
+            Ok(count) => {
+                let drained = socket.stream.drained && !socket.read_to_end;
+                self.received(id, count);
+                if !drained {
+                    self.read_again(id);
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_again(id),
+            Err(error) => {
+                log::debug!("Socket {id} - {error}");
+                self.hang_up(id, Peer::Gone);
+            }
         }
+    }
+
+    fn read_again(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.unread = true;
             self.again.push(id);
@@ -398,9 +393,9 @@ impl WebSocketServer {
             self.stopping = Stopping::Now;
             return;
         }
-        log::info!("Shutting down server gracefully...");
         self.stopping = Stopping::Draining;
         self.listener = None;
+        log::info!("Shutting down server gracefully...");
         let ids: Vec<(SocketId, State)> = self.server.clients.iter().map(|(id, client)| (id, client.state)).collect();
         for (id, state) in ids {
             match state {

@@ -19,7 +19,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lab::{Dir, Honest, KIB, Lab, MIB, Pair, Times, compare, unfinished};
+use lab::{Dir, Honest, KIB, Lab, MIB, Times, compare, unfinished};
+use util::tls::Pair;
 use util::{Client, NEXT, Phpws, json, masked, request, wait_for};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,9 +130,9 @@ fn stalled_tls_handshakes_are_dropped_by_their_timer_and_disturb_nobody() {
 }
 
 fn stalled_tls_handshakes() -> Result<(), String> {
-    let pair = Pair::new();
+    let pair = Pair::new("hostile");
     let config = pair.client_config();
-    let lab = pair.server(&["--handshake-timeout", "1", "--ping-interval", "0"]);
+    let lab = lab::secure_server(&pair, &["--handshake-timeout", "1", "--ping-interval", "0"]);
     let mut honest = Honest(lab::secure_browser(&lab, &config).unwrap());
     let attack = || {
         let mut stalled: Vec<TcpStream> = (0..100).map(|_| lab.connect()).collect();
@@ -877,8 +878,8 @@ fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
 fn a_certificate_is_changed_under_load_and_no_message_is_lost() {
     const CLIENTS: usize = 50;
     const RELOADS: usize = 20;
-    let pair = Pair::new();
-    let lab = pair.server(&["--ping-interval", "0"]);
+    let pair = Pair::new("hostile");
+    let lab = lab::secure_server(&pair, &["--ping-interval", "0"]);
     let config = pair.client_config();
     let clients: Vec<Client> = (0..CLIENTS).map(|_| lab::secure_browser(&lab, &config).unwrap()).collect();
     let stop = AtomicBool::new(false);

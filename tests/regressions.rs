@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
+use util::tls::{self, Pair};
 use util::{Client, NEXT, PATIENCE, Phpws, json, masked, request};
 
 /// Starts a server with one application in a thread and connects a client to it.
@@ -202,23 +203,10 @@ fn a_long_word_of_a_peer_is_cut_in_the_log() {
 #[test]
 fn a_tls_error_behind_good_bytes_ends_the_connection() {
     use std::io::{Read, Write};
-    use std::sync::Arc;
 
-    use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-
-    let dir = std::env::temp_dir().join(format!("phpws-regressions-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    std::fs::write(&cert, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    let server = Phpws::start_on("wss://127.0.0.1:0", &["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()]);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&cert).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let mut tls = rustls::ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let pair = Pair::new("regressions");
+    let server = pair.server(&[]);
+    let mut tls = tls::connection(&pair.client_config());
     let mut tcp = std::net::TcpStream::connect(server.addr).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     while tls.is_handshaking() {
@@ -237,5 +225,4 @@ fn a_tls_error_behind_good_bytes_ends_the_connection() {
     // The end, or a reset: both are an end.
     let _ = tcp.read_to_end(&mut rest);
     server.log_line("Connection closed to socket #1");
-    std::fs::remove_dir_all(&dir).unwrap();
 }

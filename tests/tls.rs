@@ -5,75 +5,14 @@ mod util;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use util::{Client, NEXT, PATIENCE, Phpws, Wire, request};
-
-struct Files {
-    dir: PathBuf,
-}
-
-impl Files {
-    fn new(name: &str) -> Files {
-        let dir = std::env::temp_dir().join(format!("phpws-tls-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let files = Files { dir };
-        files.renew();
-        files
-    }
-
-    /// Writes a new self-signed pair.
-    fn renew(&self) {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        std::fs::write(self.cert(), pair.cert.pem()).unwrap();
-        std::fs::write(self.key(), pair.signing_key.serialize_pem()).unwrap();
-    }
-
-    fn cert(&self) -> PathBuf {
-        self.dir.join("cert.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.dir.join("key.pem")
-    }
-
-    fn server(&self, args: &[&str]) -> Phpws {
-        let (cert, key) = (self.cert(), self.key());
-        let files = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
-        Phpws::start_on("wss://127.0.0.1:0", &[&files[..], args].concat())
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl Wire for StreamOwned<ClientConnection, TcpStream> {
-    fn finish(&mut self) {
-        self.conn.send_close_notify();
-        self.flush().unwrap();
-    }
-
-    fn set_patience(&mut self, patience: Duration) {
-        self.sock.set_read_timeout(Some(patience)).unwrap();
-    }
-}
+use rustls::{ClientConnection, StreamOwned};
+use util::tls::{self, Pair};
+use util::{Client, NEXT, PATIENCE, Phpws, request};
 
 fn tls_over(tcp: TcpStream, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let connection = tls::connection(&tls::client_config(cert, versions));
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     StreamOwned::new(connection, tcp)
@@ -96,7 +35,7 @@ fn connect(server: &Phpws, cert: &Path) -> io::Result<Client> {
 
 #[test]
 fn the_dialog_works_over_tls_1_2_and_1_3() {
-    let files = Files::new("versions");
+    let files = Pair::new("tls-versions");
     let server = files.server(&[]);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut stream = tls_stream(&server, &files.cert(), &[version]);
@@ -116,7 +55,7 @@ fn the_dialog_works_over_tls_1_2_and_1_3() {
 
 #[test]
 fn the_end_is_announced_with_close_notify() {
-    let files = Files::new("notify");
+    let files = Pair::new("tls-notify");
     let server = files.server(&[]);
     let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
     stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -128,7 +67,7 @@ fn the_end_is_announced_with_close_notify() {
 
 #[test]
 fn a_php_client_gets_one_record_for_each_of_its_reads() {
-    let files = Files::new("php");
+    let files = Pair::new("tls-php");
     let server = files.server(&[]);
     for _ in 0..20 {
         let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
@@ -147,7 +86,7 @@ fn a_php_client_gets_one_record_for_each_of_its_reads() {
 
 #[test]
 fn a_slow_tls_handshake_is_dropped_and_disturbs_nobody() {
-    let files = Files::new("slow");
+    let files = Pair::new("tls-slow");
     let server = files.server(&["--handshake-timeout", "0.4"]);
     let mut stalled = server.connect();
     stalled.send(&[0x16, 0x03, 0x01]);
@@ -161,7 +100,7 @@ fn a_slow_tls_handshake_is_dropped_and_disturbs_nobody() {
 
 #[test]
 fn plain_bytes_on_a_tls_port_end_that_connection_only() {
-    let files = Files::new("plain");
+    let files = Pair::new("tls-plain");
     let server = files.server(&[]);
     let mut plain = server.connect();
     plain.send(request("/web", "").as_bytes());
@@ -172,10 +111,10 @@ fn plain_bytes_on_a_tls_port_end_that_connection_only() {
 
 #[test]
 fn sighup_changes_the_certificate_and_drops_nobody() {
-    let files = Files::new("reload");
+    let files = Pair::new("tls-reload");
     let server = files.server(&[]);
     let mut before = connect(&server, &files.cert()).unwrap();
-    let old = files.dir.join("old.pem");
+    let old = files.cert().with_file_name("old.pem");
     std::fs::copy(files.cert(), &old).unwrap();
 
     std::fs::write(files.key(), "broken").unwrap();
@@ -193,7 +132,7 @@ fn sighup_changes_the_certificate_and_drops_nobody() {
 
 #[test]
 fn a_raw_client_may_come_over_tls_too() {
-    let files = Files::new("raw");
+    let files = Pair::new("tls-raw");
     let server = files.server(&[]);
     let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
     stream.write_all(b"php process\nGET /php HTTP/1.1\n").unwrap();
@@ -207,7 +146,7 @@ fn a_raw_client_may_come_over_tls_too() {
 
 #[test]
 fn a_proxy_header_comes_before_tls() {
-    let files = Files::new("proxy");
+    let files = Pair::new("tls-proxy");
     let server = files.server(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9"]);
     let mut tcp = server.connect_from([127, 0, 0, 9]);
     tcp.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 443\r\n").unwrap();

@@ -44,7 +44,7 @@ impl WebSocketServer {
             }
             match socket.write(&client.outbox, client.pace.is_some()) {
                 Ok(count) => {
-                    if client.outbox.advance(count)
+                    if client.outbox.advance(&mut self.server.spares, count)
                         && let Some(pace) = &mut client.pace
                     {
                         // A frame that fills whole reads keeps apart from the next by itself.
@@ -57,10 +57,13 @@ impl WebSocketServer {
                 Err(_) => return self.hang_up(id, Peer::Gone),
             }
         }
-        self.part(id);
+        if client.state == State::Closed || socket.stream.is_secure() {
+            self.part(id);
+        }
     }
 
-    /// Lets go of a connection that has been buried and has nothing left to write.
+    /// Writes what TLS holds back, and lets go of a connection that has been buried and has nothing
+    /// left to write.
     fn part(&mut self, id: SocketId) {
         let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
         let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));

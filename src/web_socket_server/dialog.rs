@@ -33,11 +33,9 @@ impl WebSocketServer {
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
     fn move_deadline(&mut self, id: SocketId) {
-        if !self.server.is_open(id) {
-            return;
-        }
-        let awaits_rest = self.awaits_rest(id);
+        let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
+        let awaits_rest = socket.is_mid_message() || client.is_buffering();
         let (from, timeout) = if awaits_rest {
             (*socket.message_began.get_or_insert(now), limits.message_timeout)
         } else {
@@ -45,7 +43,9 @@ impl WebSocketServer {
             (now, limits.idle_timeout)
         };
         socket.deadline = (!timeout.is_zero()).then(|| after(from, timeout));
-        self.remind(id);
+        if socket.deadline.is_some() {
+            self.remind(id);
+        }
     }
 
     /// Whether a message, or the chunks of one, have begun and not ended.
@@ -219,8 +219,12 @@ impl WebSocketServer {
             Stage::Head(head) if self.server.limits().raw_dialect && head.starts_with(raw::GREETING) => Some(head.len()),
             _ => None,
         };
-        if socket.stream.is_handshaking() || matches!(socket.stage, Stage::ProxyHeader) {
-            self.failed(id, "TLS handshake timeout");
+        let nothing_can_be_said = match &socket.stage {
+            Stage::ProxyHeader => Some("PROXY header timeout"),
+            _ => socket.stream.is_handshaking().then_some("TLS handshake timeout"),
+        };
+        if let Some(problem) = nothing_can_be_said {
+            self.failed(id, problem);
             self.hang_up(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);
@@ -304,18 +308,23 @@ fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, me
     server.next(id);
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-    match client.server_command(&message, max_chunks, max_message) {
-        Command::Taken => {}
+    let chunks;
+    let message = match client.server_command(message, max_chunks, max_message) {
+        Command::Taken => return,
         Command::TooManyChunks => {
             log::info!("Too many chunks from socket #{id}");
-            server.dismiss(id, Some("Too many chunks"), CloseCode::MESSAGE_TOO_BIG);
+            return server.dismiss(id, Some("Too many chunks"), CloseCode::MESSAGE_TOO_BIG);
         }
-        // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-        Command::Deliver(bytes) if bytes.is_empty() => {}
-        Command::Deliver(bytes) => {
-            let message = Message::from_bytes(&bytes);
-            all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
+        Command::Deliver(message @ Message::Text(_)) => message,
+        Command::Deliver(Message::Binary(bytes)) => Message::from_bytes(bytes),
+        Command::DeliverChunks(bytes) => {
+            chunks = bytes;
+            Message::from_bytes(&chunks)
         }
+    };
+    // As in PHP nobody is called for nothing: an empty message is only acknowledged.
+    if !message.bytes().is_empty() {
+        all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }
 

@@ -10,24 +10,34 @@ use proxy_header::{Error, ParseConfig, ProxyHeader};
 use super::WebSocketServer;
 use crate::client::SocketId;
 use crate::rfc6455::handshake::MAX_HEAD;
-use crate::socket::Stage;
+use crate::socket::{Peer, Stage};
 
 impl WebSocketServer {
-    /// Takes the header off a connection that awaits one, once it is whole. What follows, TLS perhaps,
-    /// stays in the socket: the header is looked at before it is read.
-    pub(super) fn proxy_header(&mut self, id: SocketId) -> io::Result<()> {
-        let Some(socket) = self.sockets.get_mut(id).filter(|socket| matches!(socket.stage, Stage::ProxyHeader)) else {
-            return Ok(());
-        };
+    /// Reads the header of a connection that awaits one, once it is whole, and what follows it next turn.
+    pub(super) fn proxy_header(&mut self, id: SocketId) {
+        match self.take_proxy_header(id) {
+            Ok(true) => self.read_again(id),
+            Ok(false) => {}
+            Err(error) => {
+                self.failed(id, &format!("Bad PROXY header: {error}"));
+                self.hang_up(id, Peer::Gone);
+            }
+        }
+    }
+
+    /// Takes the header off; `false` while it is incomplete. What follows, TLS perhaps, stays in the
+    /// socket: the header is looked at before it is read.
+    fn take_proxy_header(&mut self, id: SocketId) -> io::Result<bool> {
+        let socket = &mut self.sockets[id];
         let tcp = &mut socket.stream.tcp;
         let seen = match tcp.peek(&mut self.buffer[..MAX_HEAD]) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             seen => seen?,
         };
         let (client, len) = match ProxyHeader::parse(&self.buffer[..seen], ParseConfig::default()) {
             Ok((header, len)) => (header.proxied_address().map(|address| address.source), len),
-            Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(()),
+            Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(false),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         };
         tcp.read_exact(&mut self.buffer[..len])?;
@@ -36,6 +46,7 @@ impl WebSocketServer {
             log::info!("Proxied client {client} on socket #{id}");
             self.server.clients[id].ip = client.ip().to_canonical();
         }
-        socket.stream.secure(self.tls.as_ref())
+        socket.stream.secure(self.tls.as_ref())?;
+        Ok(true)
     }
 }

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::util::tls::{Pair, connection};
 use crate::util::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
 
 pub const KIB: usize = 1024;
@@ -362,72 +362,22 @@ pub fn unfinished(opcode: u8, fin: bool, len: usize, sent: usize) -> Vec<u8> {
     bytes
 }
 
-/// A certificate and its key, self-signed, in files.
-pub struct Pair {
-    dir: Dir,
-}
-
-impl Pair {
-    pub fn new() -> Pair {
-        let pair = Pair { dir: Dir::new() };
-        pair.renew();
-        pair
-    }
-
-    /// Writes a new pair.
-    pub fn renew(&self) {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(self.cert(), pair.cert.pem()).unwrap();
-        std::fs::write(self.dir.file("key.pem"), pair.signing_key.serialize_pem()).unwrap();
-    }
-
-    pub fn cert(&self) -> PathBuf {
-        self.dir.file("cert.pem")
-    }
-
-    /// A server with this pair.
-    pub fn server(&self, args: &[&str]) -> Lab {
-        let (cert, key) = (self.cert(), self.dir.file("key.pem"));
-        let files = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
-        Lab::start_as(&[], "wss://127.0.0.1:0", &[&files[..], args].concat())
-    }
-
-    pub fn client_config(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.cert()).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(rustls::ALL_VERSIONS)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Arc::new(config)
-    }
-}
-
-impl Wire for StreamOwned<ClientConnection, TcpStream> {
-    fn finish(&mut self) {
-        self.conn.send_close_notify();
-        self.flush().unwrap();
-    }
-
-    fn set_patience(&mut self, patience: Duration) {
-        self.sock.set_read_timeout(Some(patience)).unwrap();
-    }
-}
-
-pub fn tls(config: &Arc<ClientConfig>) -> ClientConnection {
-    ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap()
+/// A server with this pair.
+pub fn secure_server(pair: &Pair, args: &[&str]) -> Lab {
+    let files = pair.args();
+    let files = files.iter().map(String::as_str);
+    Lab::start_as(&[], "wss://127.0.0.1:0", &files.chain(args.iter().copied()).collect::<Vec<_>>())
 }
 
 /// The first bytes of a TLS client.
 pub fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    tls(config).write_tls(&mut bytes).unwrap();
+    connection(config).write_tls(&mut bytes).unwrap();
     bytes
 }
 
 pub fn secure_browser(lab: &Lab, config: &Arc<ClientConfig>) -> io::Result<Client> {
-    let mut stream = StreamOwned::new(tls(config), lab.connect());
+    let mut stream = StreamOwned::new(connection(config), lab.connect());
     stream.flush()?;
     Ok(ready_over(stream, "/web", "").0)
 }
