@@ -112,7 +112,7 @@ def cell(scenario, peer, peers, seconds, commands):
 
 def load_command(words, url, pid, seconds):
     scenario, *options = words.split()
-    timed = ["--seconds", str(seconds)]
+    timed = ["--seconds", str(seconds), "--warmup", str(min(0.5, seconds / 2))]
     return [release("examples/load"), scenario, url, *options, *timed, "--pid", str(pid), "--json", "--quiet"]
 
 

@@ -14,7 +14,7 @@ def figure(value, unit=""):
 
 def spread(values, unit=""):
     """The median is beside it: the least and the greatest round."""
-    return f"{figure(min(values))}–{figure(max(values))}" if len(values) > 1 else "once"
+    return f"{figure(min(values))}–{figure(max(values))}" if min(values) < max(values) else "once"
 
 
 def table(header, rows, right=()):
