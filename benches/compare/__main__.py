@@ -52,6 +52,9 @@ def smoke():
         made = (Path(folder) / "benchmarks.md").read_text()
         if "## Targets" not in made or not (Path(folder) / "benchmarks.svg").exists():
             raise Failed("the page was not made")
+        named = made.count("**absent**")
+        if named != len(Results.load(Path(folder) / "benchmarks.json").about["absent"]):
+            raise Failed(f"the page names {named} absent peers, which are not all")
     return status
 
 

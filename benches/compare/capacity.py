@@ -96,7 +96,7 @@ def curve_table(name, heading, points, results):
         key = f"{name}-{point}"
         rates = {peer: results.value(key, peer, RATE) for peer in BOTH}
         ratio = rates["phpws"] / rates["floor"] if all(rates.values()) else None
-        cells = [f"{point:,}", figure(rates["floor"]), figure(rates["phpws"]), spread(results.rounds(key, "phpws", RATE) or [0])]
+        cells = [f"{point:,}", figure(rates["floor"]), figure(rates["phpws"]), spread(results.rounds(key, "phpws", RATE))]
         cells += [figure(ratio) + "×" if ratio else "–", figure(results.value(key, "phpws", CPU)), figure(results.value(key, "floor", CPU))]
         rows.append([*cells, figure(results.value(key, "phpws", "latency_us.p50")), figure(results.value(key, "phpws", "latency_us.p99"))])
     header = [heading, "floor/s", "phpws/s", "rounds", "ratio", "CPU µs", "floor's CPU µs", "p50 µs", "p99 µs"]
@@ -109,7 +109,7 @@ def idle_table(results):
     for count in IDLE:
         rate = results.value(f"idle-{count}", "phpws", RATE)
         change = figure(100 * (rate / alone - 1)) + " %" if rate and alone else "–"
-        rates = results.rounds(f"idle-{count}", "phpws", RATE) or [0]
+        rates = results.rounds(f"idle-{count}", "phpws", RATE)
         rows.append([f"{count:,}", figure(rate), spread(rates), change, figure(results.value(f"idle-{count}", "phpws", CPU))])
     many = results.value(f"idle-{IDLE[-1]}", "phpws", RATE)
     state = "not measured" if not (many and alone) else "met" if many / alone >= 0.95 else "**not met**"
@@ -195,6 +195,6 @@ def plots(results):
     one, two = lines("connections", CONNECTIONS, CPU), lines("receivers", CONNECTIONS, CPU)
     cost = [(f"{peer}, echo", curve) for peer, curve in one] + [(f"{peer}, delivered frame", curve) for peer, curve in two]
     return plot.stack(
-        plot.curves("Server CPU per message", "connections", "µs", cost, figure),
-        plot.curves("Echo by size, 10 connections", "bytes a message", "MB/s", throughput, figure),
+        plot.curves("Server CPU per message", "connections", "µs", cost),
+        plot.curves("Echo by size, 10 connections", "bytes a message", "MB/s", throughput),
     )

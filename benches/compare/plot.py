@@ -15,9 +15,9 @@ STYLE = """<style>
   line.grid { stroke: var(--faint); } line.limit { stroke: var(--ink); stroke-width: 2; }
   .good { fill: var(--good); } .bad { fill: var(--bad); } .none { fill: var(--none); }
   polyline { fill: none; stroke-width: 2; }
-  .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); }
+  polyline.c0 { stroke: var(--c0); } polyline.c1 { stroke: var(--c1); } polyline.c2 { stroke: var(--c2); } polyline.c3 { stroke: var(--c3); }
   circle.c0, text.c0 { fill: var(--c0); } circle.c1, text.c1 { fill: var(--c1); }
-  circle.c2, text.c2 { fill: var(--c2); } circle.c3, text.c3 { fill: var(--c3); } text { stroke: none; }
+  circle.c2, text.c2 { fill: var(--c2); } circle.c3, text.c3 { fill: var(--c3); }
 </style>"""
 
 
@@ -58,7 +58,7 @@ def ratios(title, bars, figure):
     return svg(width, height, title, body)
 
 
-def curves(title, across, up, lines, figure):
+def curves(title, across, up, lines):
     """Curves of (name, [(x, y), …]); both axes are logarithmic."""
     left, right, top, bottom, width, height = 80, 190, 56, 44, 960, 340
     points = [point for _, curve in lines for point in curve]
@@ -70,16 +70,20 @@ def curves(title, across, up, lines, figure):
     body = [text(16, 46, up), text((left + width - right) / 2, height - 6, across, "mid")]
     for decade in range(x0, x1 + 1):
         body += [line(sx(10**decade), top, sx(10**decade), height - bottom, "grid")]
-        body += [text(sx(10**decade), height - bottom + 16, figure(10**decade), "mid")]
+        body += [text(sx(10**decade), height - bottom + 16, tick(10**decade), "mid")]
     for decade in range(y0, y1 + 1):
         body += [line(left, sy(10**decade), width - right, sy(10**decade), "grid")]
-        body += [text(left - 6, sy(10**decade) + 4, figure(10**decade), "end")]
+        body += [text(left - 6, sy(10**decade) + 4, tick(10**decade), "end")]
     for number, (name, curve) in enumerate(lines):
         kind = f"c{number % 4}"
         body.append(f'<polyline class="{kind}" points="{" ".join(f"{sx(x):.1f},{sy(y):.1f}" for x, y in curve)}"/>')
         body += [f'<circle class="{kind}" cx="{sx(x):.1f}" cy="{sy(y):.1f}" r="3"/>' for x, y in curve]
         body.append(text(width - right + 10, top + 16 + 20 * number, name, kind))
     return svg(width, height, title, body)
+
+
+def tick(value):
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _ends(points, axis):

@@ -12,8 +12,10 @@ def figure(value, unit=""):
     return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
 
 
-def spread(values, unit=""):
+def spread(values):
     """The median is beside it: the least and the greatest round."""
+    if not values:
+        return "–"
     return f"{figure(min(values))}–{figure(max(values))}" if min(values) < max(values) else "once"
 
 
