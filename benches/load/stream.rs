@@ -133,7 +133,9 @@ fn read_tls(tls: &mut ClientConnection, tcp: &mut TcpStream, buffer: &mut [u8]) 
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Err(_) => match tls.read_tls(tcp) {
                 Ok(0) => return the_end(count),
-                Ok(_) => drop(tls.process_new_packets().map_err(io::Error::other)?),
+                Ok(_) => {
+                    tls.process_new_packets().map_err(io::Error::other)?;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Gain { count, more: false }),
                 Err(error) => return Err(error),
             },
