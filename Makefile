@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books manual deb packaging proxies clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books bench bench-growth bench-smoke manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -119,6 +119,18 @@ proxies:
 # Two thousand pages that hold a hundred thousand books; prints what that takes.
 books:
 	cargo test --release --locked --test books -- --nocapture --test-threads=1
+
+# phpws beside others: docs/benchmarks.md (15 minutes of a quiet machine; needs Python 3, and PHPWS_PHP_SERVER for the original).
+bench:
+	python3 benches/compare bench
+
+# How its cost grows with connections and sizes: docs/capacity.md.
+bench-growth:
+	python3 benches/compare growth
+
+# Does the comparison work? One short round into a folder that goes away.
+bench-smoke:
+	python3 benches/compare smoke
 
 clean:
 	cargo clean

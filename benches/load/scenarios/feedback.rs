@@ -78,7 +78,7 @@ impl Scenario for Feedback {
         }
         for (from, backend) in self.backends.iter_mut().enumerate() {
             let text = filler(self.size);
-            let head = format!(r#"{{"opcode":"feedback","uuid":"{uuid}","from":"{from:08x}""#);
+            let head = format!(r#"{{"opcode":"feedback","uuid":"{uuid}","ident":"","from":"{from:08x}""#);
             backend.messages.push(Stamped::new(&format!(r#"{head},{STAMP}0000000000000000","message":"{text}"}}"#)));
         }
     }
