@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls demo test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak books manual deb packaging proxies clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client deny scrape tls-scan fuzz hostile soak microbench instructions instructions-update books manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -108,6 +108,18 @@ proxies:
 # Two thousand pages that hold a hundred thousand books; prints what that takes.
 books:
 	cargo test --release --locked --test books -- --nocapture --test-threads=1
+
+# Nanoseconds and bytes per second of the server's parts, without sockets.
+microbench:
+	cargo bench --locked --bench micro -- --min-time 0.1 --max-time 0.5
+
+# The hot paths' instructions against benches/instructions/baseline.txt (needs valgrind).
+instructions:
+	cargo bench --locked --bench instructions
+
+# Writes that file.
+instructions-update:
+	cargo bench --locked --bench instructions -- --update
 
 clean:
 	cargo clean
