@@ -199,8 +199,10 @@ fn word(value: Option<&RawValue>) -> Cow<'_, str> {
 }
 
 fn is_too_deep(text: &str) -> bool {
-    // Each level takes two bytes at least, so short messages need no look.
-    if text.len() <= 2 * MAX_DEPTH {
+    // Each level takes two bytes at least, so short messages need no look; and a bracket, so that most
+    // long ones need none at what is quoted.
+    let mut brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes());
+    if text.len() <= 2 * MAX_DEPTH || brackets.nth(MAX_DEPTH).is_none() {
         return false;
     }
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
