@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books bench bench-growth bench-smoke manual deb packaging proxies clean
+.PHONY: run run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -131,6 +131,18 @@ bench-growth:
 # Does the comparison work? One short round into a folder that goes away.
 bench-smoke:
 	python3 benches/compare smoke
+
+# Nanoseconds and bytes per second of the server's parts, without sockets.
+microbench:
+	cargo bench --locked --bench micro -- --min-time 0.1 --max-time 0.5
+
+# The hot paths' instructions against benches/instructions/baseline.txt (needs valgrind).
+instructions:
+	cargo bench --locked --bench instructions
+
+# Writes that file.
+instructions-update:
+	cargo bench --locked --bench instructions -- --update
 
 clean:
 	cargo clean

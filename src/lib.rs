@@ -66,6 +66,8 @@ mod server;
 pub mod sessions;
 pub mod settings;
 mod socket;
+#[doc(hidden)]
+pub mod socketless;
 pub mod systemd;
 mod tls;
 mod web_socket_server;

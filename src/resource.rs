@@ -222,8 +222,10 @@ fn word(value: Option<&RawValue>) -> Cow<'_, str> {
 
 /// Where the nesting becomes deeper than PHP allows.
 pub(crate) fn too_deep_at(text: &str) -> Option<usize> {
-    // Each level takes two bytes at least, so short messages need no look.
-    if text.len() <= 2 * MAX_DEPTH {
+    // Each level takes two bytes at least, so short messages need no look; and a bracket, so that most
+    // long ones need none at what is quoted.
+    let mut brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes());
+    if text.len() <= 2 * MAX_DEPTH || brackets.nth(MAX_DEPTH).is_none() {
         return None;
     }
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);

@@ -40,6 +40,8 @@ mod http;
 mod proxy_header;
 mod sweep;
 
+pub(crate) use dialog::extract_message;
+
 // A token holds a whole id, with the generation that makes it unique.
 const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 

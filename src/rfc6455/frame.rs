@@ -103,20 +103,27 @@ pub fn encode_filled(json: &str, read: usize, out: &mut Vec<u8>) {
 /// PHP counterpart: the loop at the end of `Decode`, which does this byte by byte.
 #[doc(alias = "Decode")]
 pub fn unmask(payload: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
-    let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
-    let mut words = payload.chunks_exact_mut(8);
-    for word in words.by_ref() {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(word);
-        word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+    // The compiler does several words at once; the rest is no loop, since most frames are short.
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
     }
-    let rest = words.into_remainder();
-    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
+    let [a, b, c, d] = mask;
+    match rest {
+        [x] => {
+            *x ^= a;
+            [b, c, d, a]
+        }
+        [x, y] => {
+            (*x, *y) = (*x ^ a, *y ^ b);
+            [c, d, a, b]
+        }
+        [x, y, z] => {
+            (*x, *y, *z) = (*x ^ a, *y ^ b, *z ^ c);
+            [d, a, b, c]
+        }
+        _ => mask,
     }
-    let mut next = mask;
-    next.rotate_left(rest.len() % 4);
-    next
 }
 
 #[cfg(test)]
@@ -141,6 +148,20 @@ mod tests {
             assert_eq!(out.len() % 8192, 0, "{len}");
             assert!(out.len() - len <= 8192 + 10, "{len}");
             assert!(out.ends_with(b" ") || out.ends_with(b"x"));
+        }
+    }
+
+    #[test]
+    fn unmasking_is_the_formula_of_the_rfc() {
+        let mask = [0xA5, 0x12, 0xFF, 0x00];
+        for len in 0..=300 {
+            let masked: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+            let mut payload = masked.clone();
+            let next = unmask(&mut payload, mask);
+            // "transformed-octet-i = original-octet-i XOR masking-key-octet-j", where j is i modulo 4.
+            let expected: Vec<u8> = masked.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]).collect();
+            assert_eq!(payload, expected, "{len}");
+            assert_eq!(next, [0, 1, 2, 3].map(|j| mask[(len + j) % 4]), "{len}");
         }
     }
 

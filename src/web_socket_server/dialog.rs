@@ -311,7 +311,7 @@ impl WebSocketServer {
 
 /// Acknowledges a message, lets the server take what is meant for it, and hands on the rest.
 #[doc(alias = "extractMessage")]
-fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
+pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
     server.metrics.message_in(app, message.bytes());
