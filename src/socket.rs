@@ -4,7 +4,7 @@
 //! it.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use crate::http::Exchange;
@@ -16,8 +16,6 @@ use crate::tls::Stream;
 /// One connection's stream, and how its bytes are to be read.
 pub(crate) struct Socket {
     pub(crate) stream: Stream,
-    /// The address the peer connected to.
-    pub(crate) own: SocketAddr,
     pub(crate) stage: Stage,
     pub(crate) peer: Peer,
     /// When the message that is under way began.
@@ -64,10 +62,9 @@ pub(crate) enum Peer {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, own: SocketAddr, stage: Stage, deadline: Instant) -> Socket {
+    pub(crate) fn new(stream: Stream, stage: Stage, deadline: Instant) -> Socket {
         Socket {
             stream,
-            own,
             stage,
             peer: Peer::Talking,
             message_began: None,
@@ -78,6 +75,12 @@ impl Socket {
             kept_alive: false,
             said_goodbye: false,
         }
+    }
+
+    /// The server's address that the peer connected to; asked for now and then, it need not be kept.
+    pub(crate) fn own_ip(&self) -> IpAddr {
+        let unknown = |_| IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        self.stream.tcp.local_addr().map_or_else(unknown, |own| own.ip().to_canonical())
     }
 
     /// Whether the connection waits for the rest of a message.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{Digest, SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::StartError;
@@ -18,7 +18,7 @@ const MIN_TOKEN: usize = 16;
 /// without a moment in which neither is good.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    digests: Vec<[u8; 32]>,
+    digests: Vec<Digest>,
     file: Option<PathBuf>,
 }
 
@@ -27,7 +27,7 @@ impl Tokens {
     pub fn parse(text: &str) -> Result<Tokens, String> {
         let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let digests: Vec<[u8; 32]> = lines.map(|(at, line)| digest_of(at, line)).collect::<Result<_, _>>()?;
+        let digests: Vec<Digest> = lines.map(|(at, line)| digest_of(at, line)).collect::<Result<_, _>>()?;
         if digests.is_empty() {
             return Err("has no token; make one with: openssl rand -hex 32".into());
         }
@@ -56,8 +56,8 @@ impl Tokens {
 
     /// Whether this is one of them.
     pub(crate) fn admit(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        self.digests.iter().fold(Choice::from(0), |found, good| found | good.ct_eq(&digest)).into()
+        let presented = digest(&SHA256, token.as_bytes());
+        self.digests.iter().fold(Choice::from(0), |found, good| found | good.as_ref().ct_eq(presented.as_ref())).into()
     }
 }
 
@@ -68,9 +68,9 @@ impl fmt::Debug for Tokens {
     }
 }
 
-fn digest_of(line: usize, token: &str) -> Result<[u8; 32], String> {
+fn digest_of(line: usize, token: &str) -> Result<Digest, String> {
     match token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true if token.len() >= MIN_TOKEN => Ok(Sha256::digest(token).into()),
+        true if token.len() >= MIN_TOKEN => Ok(digest(&SHA256, token.as_bytes())),
         true => Err(format!("line {line}: a token has at least {MIN_TOKEN} characters; make one with: openssl rand -hex 32")),
         false => Err(format!("line {line}: a token has no blanks and only ASCII characters")),
     }

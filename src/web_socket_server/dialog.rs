@@ -171,7 +171,7 @@ impl WebSocketServer {
     /// Backends come from the server's own host or from allowed ones.
     fn allows_backend(&self, id: SocketId) -> bool {
         let ip = self.server.clients[id].ip;
-        let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own.ip().to_canonical());
+        let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own_ip());
         if !allowed {
             log::info!("{id}, No connection allowed from: {ip}");
         }

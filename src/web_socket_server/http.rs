@@ -24,7 +24,7 @@ impl WebSocketServer {
     /// Answers a request that asks for no upgrade, or begins to read its body; the head ends at `end`. A
     /// request that could be read in two ways ends the connection.
     pub(super) fn exchange(&mut self, id: SocketId, request: &Request, end: usize) -> Result<(), Refusal> {
-        let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own.ip().to_canonical());
+        let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own_ip());
         let is_resource = self.all_apps.find(request.path()).is_some();
         let route = match health::answer(request, &self.server, peer, own) {
             Some(answer) => Route::Ready(answer?),
@@ -89,7 +89,7 @@ impl WebSocketServer {
         let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
         let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
         let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
-        let from = Origin { ip, named_by_proxy, own: self.sockets[id].own.ip().to_canonical() };
+        let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };
         let checked = self.admission.check(request, &from, limits, self.server.now);
         if let Err(answer) = &checked {
             log::info!("{id}, No publishing for {ip}: {}", answer.status);
