@@ -168,10 +168,13 @@ impl Server {
         frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
         let encoded: Rc<[u8]> = encoded.into();
         for id in ids {
-            match self.clients.get(*id) {
-                Some(client) if client.state != State::Open => {}
-                Some(client) if client.client_type == ClientType::Websocket => self.push_shared(*id, &encoded),
-                _ => self.write(*id, message),
+            let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
+            if client.client_type == ClientType::Websocket {
+                client.outbox.push_shared(&mut self.spares, &encoded);
+                self.metrics.frame_out(Opcode::Text);
+                self.mark_dirty(*id);
+            } else {
+                self.write(*id, message);
             }
         }
     }
@@ -379,12 +382,6 @@ impl Server {
             _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
         }
         self.metrics.frame_out(opcode);
-        self.mark_dirty(id);
-    }
-
-    fn push_shared(&mut self, id: SocketId, encoded: &Rc<[u8]>) {
-        self.clients[id].outbox.push_shared(&mut self.spares, encoded);
-        self.metrics.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }
 

@@ -395,6 +395,7 @@ impl WebSocketServer {
                 self.server.metrics.bytes_in += count as u64;
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.received(id, count);
+                self.answer_at_once(id);
                 if !drained {
                     self.read_again(id);
                 }

@@ -31,6 +31,15 @@ impl WebSocketServer {
         }
     }
 
+    /// An answer to the one who spoke alone goes out while its socket is at hand. What is for others
+    /// waits for the end of the turn, so that the messages of one turn leave together.
+    pub(super) fn answer_at_once(&mut self, id: SocketId) {
+        if self.server.dirty == [id] {
+            self.server.dirty.clear();
+            self.flush(id);
+        }
+    }
+
     /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
     pub(super) fn flush(&mut self, id: SocketId) {
         let (now, pause) = (self.server.now, self.server.limits().php_pause);
@@ -75,8 +84,9 @@ impl WebSocketServer {
         if client.state != State::Closed || waits {
             return;
         }
-        // Once: each shutdown wakes the poll anew.
-        let goodbye = if std::mem::replace(&mut socket.said_goodbye, true) { Ok(()) } else { socket.stream.shutdown() };
+        // Once: each shutdown wakes the poll anew. Nobody hears one on a broken connection.
+        let said = std::mem::replace(&mut socket.said_goodbye, true) || socket.peer == Peer::Gone;
+        let goodbye = if said { Ok(()) } else { socket.stream.shutdown() };
         if socket.peer > Peer::Talking || goodbye.is_err() {
             self.sockets.remove(id);
             self.server.clients.remove(id);
