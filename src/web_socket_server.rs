@@ -79,6 +79,8 @@ pub struct WebSocketServer {
     systemd: Systemd,
     stopper: Arc<Waker>,
     on_hangup: Option<Box<dyn FnMut()>>,
+    /// Set once freed memory is kept.
+    keeps_memory: Option<()>,
     /// Connections that have more to read than a turn allows.
     again: Vec<SocketId>,
     accept_again: bool,
@@ -129,7 +131,6 @@ impl WebSocketServer {
     /// passed.
     pub fn listen_on(listener: std::net::TcpListener, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
         let failed = |error: io::Error| StartError::new("listening socket", error);
-        keep_freed_memory();
         prepare(&listener).map_err(failed)?;
         let mut listener = TcpListener::from_std(listener);
         let local = listener.local_addr().map_err(failed)?;
@@ -153,6 +154,7 @@ impl WebSocketServer {
             systemd: Systemd::default(),
             stopper,
             on_hangup: None,
+            keeps_memory: None,
             again: Vec::new(),
             accept_again: false,
             accept_failing: false,
@@ -397,6 +399,8 @@ impl WebSocketServer {
                 self.received(id, count);
                 self.answer_at_once(id);
                 if !drained {
+                    // The first time that a message fills the buffer: a server of small ones needs it not.
+                    self.keeps_memory.get_or_insert_with(keep_freed_memory);
                     self.read_again(id);
                 }
             }
