@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::deadlines::after;
 use crate::outbox::Outbox;
 use crate::resource::{AppId, Message};
+use crate::resume::Kept;
 use crate::rfc6455::Request;
 
 slotmap::new_key_type! {
@@ -109,6 +110,8 @@ pub struct Client {
     pub(crate) dirty: bool,
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) rate: Option<Box<Rate>>,
+    /// What it has not certainly got, if it may come back after its connection broke.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 /// The chunks between `bufferON` and `bufferOFF`.
@@ -154,6 +157,7 @@ impl Client {
             dirty: false,
             pace: None,
             rate: None,
+            kept: None,
         }
     }
 
@@ -192,7 +196,12 @@ impl Client {
 
     /// Bytes that wait to be written to this client.
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.bytes()
+        self.outbox.bytes() + self.kept.as_ref().map_or(0, |kept| kept.unsent())
+    }
+
+    /// What that costs in memory.
+    pub(crate) fn waiting_cost(&self) -> usize {
+        self.outbox.cost() + self.kept.as_ref().map_or(0, |kept| kept.unsent())
     }
 
     /// Between `bufferON` and `bufferOFF`, where bytes are chunks and not messages.

@@ -60,6 +60,7 @@ mod publish;
 pub mod raw;
 mod resource;
 pub mod resources;
+mod resume;
 pub mod rfc6455;
 mod rooms;
 mod server;

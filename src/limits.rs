@@ -31,6 +31,12 @@ pub struct Limits {
     /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
     /// Default 8 MiB.
     pub max_outbox: usize,
+    /// How long a client that opted in is kept after its connection broke. Default 60 s.
+    pub resume_time: Duration,
+    /// Bytes of messages that are kept for one such client; beyond them the oldest go. Default 256 KiB.
+    pub resume_bytes: usize,
+    /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 10,000.
+    pub max_away: usize,
     /// Messages, pings and pongs a second from one browser, with twice as many in a burst; a client
     /// past them is told and closed with 1008. Default 0.
     pub max_message_rate: u32,
@@ -109,6 +115,9 @@ impl Default for Limits {
             max_chunks: 100,
             max_message: 5 * 1024 * 1024,
             max_outbox: 8 * 1024 * 1024,
+            resume_time: Duration::from_secs(60),
+            resume_bytes: 256 * 1024,
+            max_away: 10_000,
             max_message_rate: 0,
             max_byte_rate: 0,
             max_rooms: 10_000,

@@ -210,6 +210,9 @@ impl Server {
     /// Queues a frame with a key; clients that are no browsers get it as any other message.
     fn push_keyed(&mut self, id: SocketId, frame: &Rc<KeyedFrame>, text: &str) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
+        if client.kept.is_some() {
+            return self.keep(id, &text.into(), Some(frame));
+        }
         if client.client_type != ClientType::Websocket {
             return self.write_unasked(id, text);
         }

@@ -99,6 +99,7 @@ pub struct Packet<'a> {
     announce: bool,
     key: Option<&'a str>,
     receipt: Option<&'a str>,
+    cseq: Option<u64>,
 }
 
 /// The message is not JSON, or nested deeper than PHP allows.
@@ -143,6 +144,7 @@ impl<'a> Packet<'a> {
             announce: keys.announce.is_some_and(|value| value.get() == "true"),
             key: keys.key.map(RawValue::get),
             receipt: keys.receipt.map(RawValue::get),
+            cseq: keys.cseq.and_then(|value| value.get().parse().ok()),
         })
     }
 
@@ -192,6 +194,12 @@ impl<'a> Packet<'a> {
     /// what became of its message.
     pub fn receipt(&self) -> Option<&'a str> {
         self.receipt.filter(|receipt| !receipt.starts_with(['{', '[', 'n']))
+    }
+
+    /// The value of `cseq` where it is a number: a client that may resume numbers its messages, so that one
+    /// that it sends again is not acted on twice.
+    pub fn cseq(&self) -> Option<u64> {
+        self.cseq
     }
 
     /// Whether the message wants more than to be sent.
@@ -271,6 +279,7 @@ struct Keys<'a> {
     announce: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
     receipt: Option<&'a RawValue>,
+    cseq: Option<&'a RawValue>,
 }
 
 enum Key {
@@ -282,6 +291,7 @@ enum Key {
     Announce,
     Coalesced,
     Receipt,
+    Cseq,
     Other,
 }
 
@@ -308,6 +318,7 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         Key::Announce => keys.announce = Some(map.next_value()?),
                         Key::Coalesced => keys.key = Some(map.next_value()?),
                         Key::Receipt => keys.receipt = Some(map.next_value()?),
+                        Key::Cseq => keys.cseq = Some(map.next_value()?),
                         Key::Other => map.next_value::<IgnoredAny>().map(drop)?,
                     }
                 }
@@ -338,6 +349,7 @@ impl<'de> Deserialize<'de> for Key {
                     "announce" => Key::Announce,
                     "key" => Key::Coalesced,
                     "receipt" => Key::Receipt,
+                    "cseq" => Key::Cseq,
                     _ => Key::Other,
                 })
             }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use slotmap::SecondaryMap;
+use slotmap::SlotMap;
 use uuid::Uuid;
 
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
@@ -30,7 +30,7 @@ use crate::rooms::Rooms;
 pub struct Server {
     limits: Limits,
     #[doc(alias = "Clients")]
-    pub(crate) clients: SecondaryMap<SocketId, Client>,
+    pub(crate) clients: SlotMap<SocketId, Client>,
     #[doc(alias = "clientIPs")]
     client_ips: HashMap<IpAddr, usize>,
     by_uuid: HashMap<Uuid, SocketId>,
@@ -38,6 +38,10 @@ pub struct Server {
     pub(crate) rooms: Rooms,
     /// Clients that are open: past their handshake, not yet closing.
     open: usize,
+    /// Those of them that have lost their connection and may come back.
+    pub(crate) away: usize,
+    /// The place, in what several processes share, of the message that is being delivered; 0 if it has none.
+    pub(crate) at: u64,
     pub(crate) dirty: Vec<SocketId>,
     pub(crate) closing: Vec<SocketId>,
     /// Who wants to know what became of a message of this turn, and of how many receivers.
@@ -64,12 +68,14 @@ impl Server {
     pub(crate) fn new(limits: Limits, now: Instant) -> Server {
         Server {
             limits,
-            clients: SecondaryMap::new(),
+            clients: SlotMap::with_key(),
             client_ips: HashMap::new(),
             by_uuid: HashMap::new(),
             by_ident: HashMap::new(),
             rooms: Rooms::default(),
             open: 0,
+            away: 0,
+            at: 0,
             dirty: Vec::new(),
             closing: Vec::new(),
             receipts: Vec::new(),
@@ -107,6 +113,10 @@ impl Server {
         same.then(|| self.by_uuid.get(&parsed).copied()).flatten()
     }
 
+    pub(crate) fn by_uuid(&self, uuid: Uuid) -> Option<SocketId> {
+        self.by_uuid.get(&uuid).copied()
+    }
+
     /// The open client of that name; the first, if several share it.
     pub fn find_ident(&self, ident: &str) -> Option<SocketId> {
         self.by_ident.get(ident).and_then(|ids| ids.first()).copied()
@@ -120,10 +130,13 @@ impl Server {
     /// Sends text to one client: a frame, or to a raw client the bare text.
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
-        self.push(id, Opcode::Text, message.as_bytes());
+        match self.clients.get(id).is_some_and(|client| client.kept.is_some()) {
+            true => self.keep(id, &message.into(), None),
+            false => self.push(id, Opcode::Text, message.as_bytes()),
+        }
     }
 
-    /// Sends bytes to one client as a binary frame.
+    /// Sends bytes to one client as a binary frame. A client that is away does not get it later.
     pub fn write_binary(&mut self, id: SocketId, message: &[u8]) {
         self.push(id, Opcode::Binary, message);
     }
@@ -167,9 +180,12 @@ impl Server {
         let mut encoded = Vec::new();
         frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
         let encoded: Rc<[u8]> = encoded.into();
+        let mut text = None;
         for id in ids {
             let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
-            if client.client_type == ClientType::Websocket {
+            if client.kept.is_some() {
+                self.keep(*id, text.get_or_insert_with(|| message.into()), None);
+            } else if client.client_type == ClientType::Websocket {
                 client.outbox.push_shared(&mut self.spares, &encoded);
                 self.metrics.frame_out(Opcode::Text);
                 self.mark_dirty(*id);
@@ -188,6 +204,7 @@ impl Server {
     /// The same with a code and a reason of at most 123 bytes.
     pub fn close_with(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         if self.is_open(id) {
+            self.hand_over(id);
             let mut body = code.0.to_be_bytes().to_vec();
             body.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
             self.push_close(id, &body);
@@ -198,6 +215,7 @@ impl Server {
     /// Tells a client of the dialog why, in the words that old clients know, and closes.
     pub fn dismiss(&mut self, id: SocketId, error: Option<&str>, code: CloseCode) {
         if self.is_open(id) {
+            self.hand_over(id);
             if self.clients[id].dialog {
                 self.push(id, Opcode::Text, close_message(error).as_bytes());
             }
@@ -223,14 +241,15 @@ impl Server {
     /// Pings all browser clients and closes those that have not answered the last ping.
     #[doc(alias = "pingClients")]
     pub(crate) fn ping_clients(&mut self) {
-        let browsers = self.clients().filter(|(_, client)| client.client_type == ClientType::Websocket);
+        let browsers = self.clients().filter(|(_, client)| client.client_type == ClientType::Websocket && client.is_here());
         let ids: Vec<SocketId> = browsers.map(|(id, _)| id).collect();
         for id in ids {
             if std::mem::replace(&mut self.clients[id].expect_pong, true) {
                 log::info!("Socket #{id} timed out (No PONG received). Closing.");
                 self.close_with(id, CloseCode::GOING_AWAY, "No PONG received");
             } else {
-                self.push(id, Opcode::Ping, br#"{"opcode":"PING"}"#);
+                let payload = self.ping_payload(id);
+                self.push(id, Opcode::Ping, payload.as_bytes());
             }
         }
     }
@@ -239,7 +258,7 @@ impl Server {
     /// closed. Says whether it is open.
     pub(crate) fn spend(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
         let now = self.now;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return false };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return false };
         let enough = client.rate.as_mut().is_none_or(|rate| rate.take(messages, bytes, now));
         if !enough {
             log::warn!("Socket {id} - sends too much");
@@ -318,7 +337,11 @@ impl Server {
         if !client.ident.is_empty() {
             self.by_ident.entry(client.ident.clone()).or_default().push(id);
         }
-        self.push_first(id, &format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
+        self.push_ready(id);
+    }
+
+    pub(crate) fn push_ready(&mut self, id: SocketId) {
+        self.push_first(id, &self.ready_message(id));
     }
 
     /// Sends the first message of a client: alone in one read where the client takes one frame a read.
@@ -335,7 +358,7 @@ impl Server {
     /// frames in its socket later: filled up to its read size when they go, none of them is lost.
     pub(crate) fn write_unasked(&mut self, id: SocketId, message: &str) {
         if self.clients[id].pace.is_none() {
-            return self.push(id, Opcode::Text, message.as_bytes());
+            return self.write(id, message);
         }
         self.clients[id].outbox.push_later(&mut self.spares, message);
         self.metrics.frame_out(Opcode::Text);
@@ -371,7 +394,7 @@ impl Server {
 
     /// Queues a frame for an open client.
     pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return };
         log::trace!("#{id} > {}", Elided(opcode, payload));
         let alone = client.pace.is_some();
         match (client.client_type, opcode) {
@@ -388,10 +411,10 @@ impl Server {
     /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if client.state != State::Open || client.outbox.cost() <= self.limits.max_outbox {
+        if client.state != State::Open || client.waiting_cost() <= self.limits.max_outbox {
             return;
         }
-        log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.outbox.bytes());
+        log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.queued_bytes());
         client.outbox.discard_unsent();
         client.pace = None;
         self.metrics.slow += 1;
@@ -404,14 +427,19 @@ impl Server {
 
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        self.congested |= client.outbox.cost() > self.limits.max_outbox / 2;
+        self.congested |= client.waiting_cost() > self.limits.max_outbox / 2 && client.is_here();
         if !std::mem::replace(&mut client.dirty, true) {
             self.dirty.push(id);
         }
     }
 
-    /// Nothing is queued for this client any more; the loop buries it.
+    /// Nothing is queued for this client any more; the loop buries it. One that may come back only loses
+    /// its connection.
     pub(crate) fn end(&mut self, id: SocketId) {
+        if self.is_kept(id) {
+            return self.lose(id);
+        }
+        self.forsake(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.state {
             State::Open => self.open -= 1,
@@ -435,14 +463,27 @@ impl Server {
                 self.by_ident.remove(&client.ident);
             }
         }
-        let address = counted_address(client.ip);
-        if client.counted_ip
-            && let Some(count) = self.client_ips.get_mut(&address)
-        {
+        if client.counted_ip {
+            self.discount(client.ip);
+        }
+    }
+
+    fn discount(&mut self, ip: IpAddr) {
+        let address = counted_address(ip);
+        if let Some(count) = self.client_ips.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
                 self.client_ips.remove(&address);
             }
+        }
+    }
+
+    /// A client came back from this address, where it is counted from here on.
+    pub(crate) fn moved(&mut self, id: SocketId, ip: IpAddr) {
+        let before = std::mem::replace(&mut self.clients[id].ip, ip);
+        if self.clients[id].counted_ip {
+            self.discount(before);
+            *self.client_ips.entry(counted_address(ip)).or_default() += 1;
         }
     }
 }

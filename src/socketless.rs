@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use slotmap::SlotMap;
+use slotmap::SecondaryMap;
 
 use crate::client::{Client, ClientType, SocketId};
 use crate::limits::Limits;
@@ -22,7 +22,7 @@ use crate::web_socket_server::extract_message;
 pub struct Socketless {
     server: Server,
     all_apps: AllApps,
-    inboxes: SlotMap<SocketId, Inbox>,
+    inboxes: SecondaryMap<SocketId, Inbox>,
 }
 
 impl Socketless {
@@ -31,15 +31,15 @@ impl Socketless {
         let mut all_apps = AllApps::default();
         all_apps.insert("/web", Box::new(ResourceWeb));
         let server = Server::new(Limits::default(), Instant::now());
-        let mut socketless = Socketless { server, all_apps, inboxes: SlotMap::with_key() };
+        let mut socketless = Socketless { server, all_apps, inboxes: SecondaryMap::new() };
         let ids = (0..count).map(|_| socketless.connect()).collect();
         socketless.drain();
         (socketless, ids)
     }
 
     fn connect(&mut self) -> SocketId {
-        let id = self.inboxes.insert(Inbox::new(self.server.limits().max_message));
-        self.server.clients.insert(id, Client::new(Ipv4Addr::LOCALHOST.into()));
+        let id = self.server.clients.insert(Client::new(Ipv4Addr::LOCALHOST.into()));
+        self.inboxes.insert(id, Inbox::new(self.server.limits().max_message));
         self.server.open(id, ClientType::Websocket, self.all_apps.find("/web"), true);
         self.server.ready(id);
         id

@@ -15,7 +15,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use slotmap::SlotMap;
+use slotmap::SecondaryMap;
 use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
@@ -38,6 +38,7 @@ mod before_sleep;
 mod dialog;
 mod http;
 mod proxy_header;
+mod resume;
 mod sweep;
 
 pub(crate) use dialog::extract_message;
@@ -65,7 +66,7 @@ pub struct WebSocketServer {
     server: Server,
     all_apps: AllApps,
     #[doc(alias = "Sockets")]
-    sockets: SlotMap<SocketId, Socket>,
+    sockets: SecondaryMap<SocketId, Socket>,
     buffer: Box<[u8]>,
     poll: Poll,
     listener: Option<TcpListener>,
@@ -141,7 +142,7 @@ impl WebSocketServer {
         Ok(WebSocketServer {
             server: Server::new(limits, Instant::now()),
             all_apps: AllApps::default(),
-            sockets: SlotMap::with_key(),
+            sockets: SecondaryMap::new(),
             buffer: vec![0; READ_BUFFER].into(),
             poll,
             listener: Some(listener),
@@ -355,9 +356,9 @@ impl WebSocketServer {
             Ok(socket) => socket,
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
-        let id = self.sockets.insert(socket);
         self.server.metrics.accepted += 1;
-        self.server.clients.insert(id, Client::new(ip));
+        let id = self.server.clients.insert(Client::new(ip));
+        self.sockets.insert(id, socket);
         log::info!("New client connecting from {peer} on socket #{id}");
         let registry = self.poll.registry();
         let interest = Interest::READABLE | Interest::WRITABLE;

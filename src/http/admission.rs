@@ -15,6 +15,9 @@ use crate::rfc6455::Request;
 
 /// Wrong tokens that one address may present in a second; twice as many in a burst.
 const MAX_WRONG_TOKENS: u32 = 5;
+/// Uuids of no client here that one address may want to resume in a second; twice as many in a burst. After a
+/// restart every page of an office behind one address comes with one.
+const MAX_WRONG_UUIDS: u32 = 100;
 /// Addresses that are remembered for a rate.
 const MAX_ADDRESSES: usize = 16 * 1024;
 
@@ -24,6 +27,7 @@ pub(crate) struct Admission {
     pub(crate) tokens: Tokens,
     requests: Rates,
     wrong_tokens: Rates,
+    wrong_uuids: Rates,
 }
 
 /// Where a request comes from.
@@ -37,6 +41,17 @@ pub(crate) struct Origin {
 }
 
 impl Admission {
+    /// Whether an address has to wait before it may want to be a client that is not known here.
+    pub(crate) fn has_guessed_too_often(&self, ip: IpAddr, now: Instant) -> bool {
+        self.wrong_uuids.wait(ip, MAX_WRONG_UUIDS, now).is_some()
+    }
+
+    /// Counts a wish to be a client that is not known here.
+    pub(crate) fn guessed_wrong(&mut self, ip: IpAddr, now: Instant) {
+        // Where it is too often, the next one hears of it.
+        let _ = self.wrong_uuids.take(ip, MAX_WRONG_UUIDS, now);
+    }
+
     /// Lets a request pass, or says why not.
     pub(crate) fn check(&mut self, request: &Request, from: &Origin, limits: &Limits, now: Instant) -> Result<(), Answer> {
         let by_host = by_host(request, from, limits);

@@ -248,11 +248,11 @@ fn client(server: &Server, all_apps: &AllApps, uuid: &str) -> Answer {
     let seconds = elapsed.as_secs();
     let since = moment(elapsed);
     let resource = serde_json::Value::from(client.app.map_or("", |app| all_apps.path(app)));
-    let (queued, client_type) = (client.queued_bytes(), client.client_type());
+    let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
     Answer::json(
         "200 OK",
         format!(
-            r#"{{"connected":true,"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
+            r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
         ),
     )
 }

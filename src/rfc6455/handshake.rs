@@ -190,6 +190,11 @@ impl Refusal {
         Refusal { status: "426 Upgrade Required", reason: reason.into() }
     }
 
+    /// 429: this address asks too often.
+    pub fn too_many(reason: impl Into<String>) -> Refusal {
+        Refusal { status: "429 Too Many Requests", reason: reason.into() }
+    }
+
     /// 431: the head is over [`MAX_HEAD`].
     pub fn head_too_large() -> Refusal {
         Refusal { status: "431 Request Header Fields Too Large", reason: format!("The request head is over {MAX_HEAD} bytes") }
@@ -209,6 +214,7 @@ impl Refusal {
     pub fn response(&self) -> Vec<u8> {
         let extra = match &self.status[..3] {
             "405" => "Allow: GET\r\n",
+            "429" => "Retry-After: 1\r\n",
             "426" => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             _ => "",
         };

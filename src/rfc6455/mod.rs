@@ -69,8 +69,12 @@ impl CloseCode {
     pub const MESSAGE_TOO_BIG: CloseCode = CloseCode(1009);
     /// An application failed.
     pub const INTERNAL_ERROR: CloseCode = CloseCode(1011);
+    /// The server is restarted: come again.
+    pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
     /// The server, or this client's queue, is full.
     pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
+    /// The client came back on another connection.
+    pub const RESUMED_ELSEWHERE: CloseCode = CloseCode(4000);
 
     /// Whether a peer may send this code (RFC 6455, section 7.4 and the IANA registry).
     pub fn may_be_received(self) -> bool {

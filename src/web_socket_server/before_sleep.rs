@@ -42,10 +42,11 @@ impl WebSocketServer {
 
     /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
     pub(super) fn flush(&mut self, id: SocketId) {
-        let (now, pause) = (self.server.now, self.server.limits().php_pause);
-        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get_mut(id)) else { return };
+        let (now, pause, resume_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().resume_bytes);
+        let Some(client) = self.server.clients.get_mut(id) else { return };
         client.dirty = false;
-        while !client.outbox.is_empty() && socket.peer < Peer::Gone {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        while client.fill(&mut self.server.spares, resume_bytes) && socket.peer < Peer::Gone {
             if let Some(pace) = client.pace.as_mut().filter(|_| !client.outbox.is_mid_run()) {
                 if let Some(when) = pace.wait(now) {
                     if !std::mem::replace(&mut pace.armed, true) {
@@ -99,6 +100,13 @@ impl WebSocketServer {
     #[doc(alias = "Close")]
     fn bury(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id) else { return };
+        // It stays and only loses its connection, unless it has another one by now.
+        if client.state == State::Open {
+            if client.is_away() {
+                self.detach(id);
+            }
+            return;
+        }
         let opened = client.app;
         log::info!("Connection closed to socket #{id}");
         self.server.metrics.closed(client);
@@ -107,7 +115,10 @@ impl WebSocketServer {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }
         self.server.clients[id].state = State::Closed;
-        let socket = &mut self.sockets[id];
+        let Some(socket) = self.sockets.get_mut(id) else {
+            self.server.clients.remove(id);
+            return;
+        };
         socket.deadline = Some(after(self.server.now, self.server.limits().close_timeout));
         self.remind(id);
         self.flush(id);
@@ -119,7 +130,9 @@ impl WebSocketServer {
         let lost = socket.peer == Peer::Talking;
         socket.peer = socket.peer.max(peer);
         match self.server.clients[id].state {
-            State::Open if lost => self.failed(id, "Client disconnected by Server - TCP connection lost"),
+            State::Open if lost && !self.server.is_kept(id) => {
+                self.failed(id, "Client disconnected by Server - TCP connection lost")
+            }
             State::Closed => return self.flush(id),
             _ => {}
         }

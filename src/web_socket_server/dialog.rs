@@ -9,6 +9,7 @@ use crate::deadlines::after;
 use crate::log_file::Printable;
 use crate::raw::{self, Greeting, RawInbox};
 use crate::resource::{AllApps, AppId, Message};
+use crate::resume::{Kept, Wish};
 use crate::rfc6455::handshake::{self, MAX_HEAD};
 use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
 use crate::server::{Elided, Server, close_message};
@@ -82,7 +83,7 @@ impl WebSocketServer {
         };
         let end = end.unwrap_or_default();
         let outcome = outcome.and_then(|request| match request.is_upgrade() {
-            true => self.handshake(id, request).map(|()| self.go_on(id, end)),
+            true => self.handshake(id, request).map(|id| self.go_on(id, end)),
             false => self.exchange(id, &request, end),
         });
         if let Err(refusal) = outcome {
@@ -111,7 +112,8 @@ impl WebSocketServer {
     }
 
     #[doc(alias = "Handshake")]
-    fn handshake(&mut self, id: SocketId, request: Request) -> Result<(), Refusal> {
+    /// Gives the id under which the connection goes on: another one where a client comes back.
+    fn handshake(&mut self, id: SocketId, request: Request) -> Result<SocketId, Refusal> {
         let app = self.all_apps.find(request.path());
         if self.server.metrics.draining {
             return Err(Refusal::unavailable());
@@ -123,11 +125,22 @@ impl WebSocketServer {
         let accept = request.accept_token(origin_required)?;
         let client_type = client_type(&request);
         self.admit(id, client_type, &request)?;
+        let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
+        let wish = Wish::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
+        if let Some(Wish::Resume { uuid, seq, .. }) = wish
+            && let Some(known) = self.find_resumed(id, uuid, app, client_type)?
+        {
+            self.take_over(id, known, seq);
+            self.server.push_bytes(known, &handshake::switching_protocols(&accept));
+            self.server.push_ready(known);
+            return Ok(known);
+        }
 
         log::info!("ClientType: {client_type}");
         self.server.metrics.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
         self.server.open(id, client_type, app, dialog);
-        if client_type == ClientType::Php && dialog && !reads_many_frames(&request) {
+        self.server.clients[id].kept = wish.map(|wish| Box::new(Kept::new(wish.standing())));
+        if paced {
             self.server.pace(id);
             self.server.push_bytes(id, &handshake::switching_protocols_for_php(&accept));
         } else {
@@ -135,7 +148,7 @@ impl WebSocketServer {
         }
         self.server.introduce(id, request);
         self.welcome(id);
-        Ok(())
+        Ok(id)
     }
 
     /// The checks that come before the 101: who, and from where.
@@ -271,7 +284,7 @@ impl WebSocketServer {
                 Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
                 Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
                 Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
-                Event::Pong(_) => pong(server, id),
+                Event::Pong(payload) => pong(server, id, &payload),
             }
         }
         // Parting was held up until the peer's close frame came.
@@ -336,12 +349,16 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
         }
     };
     // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-    if !message.bytes().is_empty() && server.permits(id, all_apps.path(app), message) {
+    if message.bytes().is_empty() || server.has_seen(id, message) {
+        return;
+    }
+    if server.permits(id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }
 
-fn pong(server: &mut Server, id: SocketId) {
+fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
+    server.acknowledged(id, payload);
     let client = &mut server.clients[id];
     if std::mem::take(&mut client.expect_pong) {
         log::info!("Expected Pong frame received from socket #{id}");

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::WebSocketServer;
-use crate::client::{SocketId, State};
+use crate::client::{Client, SocketId, State};
 use crate::deadlines::after;
 use crate::health;
 use crate::http::admission::Origin;
@@ -199,10 +199,12 @@ impl WebSocketServer {
 
     /// What became of all that was queued for a client before the loop wrote.
     fn fate(&mut self, id: SocketId) -> Fate {
-        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return Fate::Failed };
+        let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else {
+            return if self.server.client(id).is_some_and(Client::is_away) { Fate::Queued } else { Fate::Failed };
+        };
         match client.state {
             _ if socket.peer == Peer::Gone => Fate::Failed,
-            _ if client.outbox.is_empty() && matches!(socket.stream.flush(), Ok(true)) => Fate::Delivered,
+            _ if client.queued_bytes() == 0 && matches!(socket.stream.flush(), Ok(true)) => Fate::Delivered,
             State::Open => Fate::Queued,
             _ => Fate::Failed,
         }

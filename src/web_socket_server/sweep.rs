@@ -16,6 +16,7 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
+                Deadline::Away(id) => self.server.give_up(id),
                 Deadline::App(app, tag) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 pub mod embedded;
+pub mod page;
 pub mod tls;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

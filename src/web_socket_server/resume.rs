@@ -1,0 +1,79 @@
+//! How a client loses its connection and gets another.
+//!
+//! A part of the loop. The client keeps its id, so that rooms, applications and whoever holds the id
+//! notice nothing: its socket moves away to a record of its own, a ghost, and a new one moves in. What
+//! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
+
+use mio::{Interest, Token};
+use uuid::Uuid;
+
+use super::WebSocketServer;
+use crate::client::{ClientType, SocketId};
+use crate::deadlines::{Deadline, after};
+use crate::resource::AppId;
+use crate::rfc6455::{CloseCode, Refusal};
+use crate::socket::Socket;
+
+impl WebSocketServer {
+    /// The client that a request wants to be again; `None` where it is not known here any more.
+    pub(super) fn find_resumed(
+        &mut self,
+        id: SocketId,
+        uuid: Option<Uuid>,
+        app: Option<AppId>,
+        client_type: ClientType,
+    ) -> Result<Option<SocketId>, Refusal> {
+        let (ip, now) = (self.server.clients[id].ip, self.server.now);
+        // Who has guessed too often is not told whether this guess was right.
+        if self.admission.has_guessed_too_often(ip, now) {
+            return Err(Refusal::too_many("Too many wrong uuids"));
+        }
+        let found = uuid.and_then(|uuid| self.server.find_resumable(uuid, app, client_type));
+        if found.is_none() {
+            self.admission.guessed_wrong(ip, now);
+        }
+        Ok(found)
+    }
+
+    /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.
+    pub(super) fn take_over(&mut self, new: SocketId, id: SocketId, seq: u64) {
+        if self.server.clients[id].is_here() {
+            log::info!("Client of socket #{id} comes back on #{new}, its old connection is closed");
+            let reason = [&CloseCode::RESUMED_ELSEWHERE.0.to_be_bytes()[..], b"Resumed on another connection"].concat();
+            self.server.push_close(id, &reason);
+        }
+        self.detach(id);
+        let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };
+        self.server.moved(id, record.ip);
+        self.server.come_back(id, seq);
+        self.attach(socket, id);
+    }
+
+    /// Takes the connection of a client that stays: it ends by itself, under a record of its own.
+    pub(super) fn detach(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.remove(id) else { return };
+        let ghost = self.server.clients[id].ghost();
+        let ghost = self.server.clients.insert(ghost);
+        log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
+        self.server.closing.push(ghost);
+        self.attach(socket, ghost);
+        let end = after(self.server.now, self.server.limits().resume_time);
+        self.server.deadlines.set(end, Deadline::Away(id));
+    }
+
+    /// Puts a socket under another id. What it has to read or write the poll tells anew.
+    fn attach(&mut self, mut socket: Socket, id: SocketId) {
+        socket.unread = false;
+        socket.reminder = None;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let moved = self.poll.registry().reregister(&mut socket.stream.tcp, Token(id.as_u64() as usize), interest);
+        self.sockets.insert(id, socket);
+        match moved {
+            Ok(()) => self.remind(id),
+            Err(error) => {
+                log::error!("Socket {id} - {error}");
+                self.hang_up(id, crate::socket::Peer::Gone);
+            }
+        }
+    }
+}
