@@ -110,6 +110,8 @@ pub struct Client {
     pub(crate) dirty: bool,
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) rate: Option<Box<Rate>>,
+    /// Whether other processes find it.
+    pub(crate) shared: bool,
     /// What it has not certainly got, if it may come back after its connection broke.
     pub(crate) kept: Option<Box<Kept>>,
 }
@@ -157,6 +159,7 @@ impl Client {
             dirty: false,
             pace: None,
             rate: None,
+            shared: false,
             kept: None,
         }
     }
@@ -217,6 +220,11 @@ impl Client {
     /// Keeps the code of a close frame's body; an empty one has none (1005, RFC 6455, section 7.1.5).
     pub(crate) fn set_close_code(&mut self, body: &[u8]) {
         self.close_code = Some(body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
+    }
+
+    /// Whether it waits for its `ready` until other processes know of it.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.state == State::Open && self.dialog && self.uuid.is_nil() && self.app.is_some()
     }
 
     /// Whether it was told `ready` and is still open.

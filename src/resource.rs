@@ -363,6 +363,11 @@ impl<'de> Deserialize<'de> for Key {
 pub struct AppId(usize);
 
 impl AppId {
+    /// The application of that place.
+    pub(crate) fn of_index(index: usize) -> AppId {
+        AppId(index)
+    }
+
     /// Its place in the order of registration.
     pub(crate) fn index(self) -> usize {
         self.0

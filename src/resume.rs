@@ -45,6 +45,13 @@ pub(crate) struct Kept {
     away: Option<Instant>,
     /// The greatest `cseq` of the client.
     cseq: u64,
+    /// The place, in what several processes share, of the last message, and of the last one that has come.
+    pub(crate) place: u64,
+    come: u64,
+    /// Whether it gets what it missed from other processes first.
+    pub(crate) syncing: bool,
+    /// The rooms it is in, with the place at which it joined each.
+    pub(crate) rooms: HashMap<Box<str>, u64>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -119,8 +126,22 @@ impl Kept {
             keys: HashMap::new(),
             away: None,
             cseq: 0,
+            place: 0,
+            come: 0,
+            syncing: false,
+            rooms: HashMap::new(),
             standing,
         }
+    }
+
+    /// A client that comes from another process, having seen the messages up to `seq` and `place`.
+    pub(crate) fn of(standing: Standing, seq: u64, cseq: u64, place: u64) -> Kept {
+        Kept { first: seq + 1, cseq, place, come: place, ..Kept::new(standing) }
+    }
+
+    /// The place of the last message that has come.
+    pub(crate) fn come_up_to(&self) -> u64 {
+        self.come
     }
 
     /// The number of the last message that was handed to the connection.
@@ -181,6 +202,7 @@ impl Kept {
     /// The messages up to this number have come.
     fn acknowledge(&mut self, seq: u64) {
         while self.sent > 0 && self.first <= seq {
+            self.come = self.items.front().map_or(0, |item| item.at).max(self.come);
             self.drop_first();
         }
     }
@@ -303,17 +325,20 @@ impl Server {
     }
 
     /// The open client with that uuid, if it may resume, has this application and is of this type.
-    pub(crate) fn find_resumable(&self, uuid: Uuid, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+    /// Who has seen more than was sent from here has been in another process since.
+    pub(crate) fn find_resumable(&self, uuid: Uuid, seq: u64, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
         let id = self.by_uuid(uuid)?;
         let client = &self.clients[id];
-        (client.kept.is_some() && client.app == app && client.client_type == client_type).then_some(id)
+        let elsewhere = self.has_backplane() && client.kept.as_ref().is_some_and(|kept| seq > kept.sent_up_to());
+        (client.kept.is_some() && !elsewhere && client.app == app && client.client_type == client_type).then_some(id)
     }
 
     /// Queues a message under its number, for a client that may resume.
     pub(crate) fn keep(&mut self, id: SocketId, text: &Rc<str>, frame: Option<&Rc<KeyedFrame>>) {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        let Some(kept) = &mut client.kept else { return };
+        let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
+        kept.place = kept.place.max(self.at);
         let replaced = kept.push(Item { text: text.clone(), at: self.at, frame: frame.cloned() });
         if let Some(old) = replaced.and_then(|item| item.frame).filter(|old| old.tracked.get()) {
             old.replaced.borrow_mut().insert(id);
@@ -389,6 +414,7 @@ impl Server {
         let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
         let seen = cseq <= kept.cseq;
         kept.cseq = kept.cseq.max(cseq);
+        self.in_hand = Some(cseq).filter(|_| !seen);
         seen
     }
 

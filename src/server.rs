@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use slotmap::SlotMap;
 use uuid::Uuid;
 
+use crate::backplane::Backplane;
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
@@ -20,7 +21,7 @@ use crate::log_file::Printable;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::outbox::Spares;
-use crate::publish::Receipt;
+use crate::publish::{Receipt, To};
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
@@ -52,6 +53,10 @@ pub struct Server {
     pub(crate) spares: Spares,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
+    /// The `cseq` of the message that is being acted on, until it is used.
+    pub(crate) in_hand: Option<u64>,
+    /// The way to other processes.
+    pub(crate) backplane: Option<Box<Backplane>>,
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
     pub(crate) metrics: Metrics,
@@ -84,6 +89,8 @@ impl Server {
             spares: Spares::default(),
             deadlines: Deadlines::default(),
             now,
+            in_hand: None,
+            backplane: None,
             app: None,
             metrics: Metrics::new(now),
             notices: None,
@@ -147,8 +154,13 @@ impl Server {
     }
 
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
-    /// its `ident` names; `false` where nobody of that name is there.
+    /// its `ident` names; `false` where nobody of that name is there. Whether other processes have it is
+    /// not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
+        if self.backplane.is_some() {
+            let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
+            return self.publish(SocketId::default(), to, packet.text(), None, false).error.is_none();
+        }
         let target = self.receiver(packet.uuid(), packet.ident());
         match target {
             Some(id) => self.write_unasked(id, packet.text()),
@@ -169,6 +181,10 @@ impl Server {
     /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
+        if self.backplane.is_some() {
+            self.publish(sender, To::All, message, None, false);
+            return;
+        }
         let receivers =
             |(id, client): &(SocketId, &Client)| client.dialog && client.client_type == ClientType::Websocket && *id != sender;
         let ids: Vec<SocketId> = self.clients().filter(receivers).map(|(id, _)| id).collect();
@@ -205,9 +221,7 @@ impl Server {
     pub fn close_with(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         if self.is_open(id) {
             self.hand_over(id);
-            let mut body = code.0.to_be_bytes().to_vec();
-            body.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
-            self.push_close(id, &body);
+            self.push_close(id, &code.body(reason));
             self.end(id);
         }
     }
@@ -329,8 +343,12 @@ impl Server {
     /// Tells the client to start: gives it a uuid and sends `ready`.
     #[doc(alias = "guidv4")]
     pub(crate) fn ready(&mut self, id: SocketId) {
+        self.ready_as(id, Uuid::new_v4());
+    }
+
+    /// The same with a uuid that is known elsewhere already.
+    pub(crate) fn ready_as(&mut self, id: SocketId, uuid: Uuid) {
         log::info!("Telling Client to start on #{id}");
-        let uuid = Uuid::new_v4();
         let client = &mut self.clients[id];
         client.uuid = uuid;
         self.by_uuid.insert(uuid, id);
@@ -439,6 +457,9 @@ impl Server {
         if self.is_kept(id) {
             return self.lose(id);
         }
+        // One that may come back to another process is left for that.
+        let leaves = self.metrics.draining && self.clients.get(id).is_some_and(|client| client.kept.is_some());
+        self.unshare(id, !leaves);
         self.forsake(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.state {
@@ -454,7 +475,7 @@ impl Server {
 
     /// Takes the client out of the indexes and counts: nobody finds it any more.
     fn forget(&mut self, id: SocketId) {
-        self.rooms.forget(id);
+        self.forget_rooms(id);
         let client = &self.clients[id];
         self.by_uuid.remove(&client.uuid);
         if let Some(ids) = self.by_ident.get_mut(&client.ident) {

@@ -19,6 +19,7 @@ use slotmap::SecondaryMap;
 use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
+use crate::backplane::Backplane;
 use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
@@ -49,6 +50,7 @@ const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STOPPER: Token = Token(usize::MAX - 2);
+const BACKPLANE: Token = Token(usize::MAX - 3);
 
 /// The one buffer that all connections are read into.
 const READ_BUFFER: usize = 256 * 1024;
@@ -201,6 +203,14 @@ impl WebSocketServer {
         self.admission.tokens = tokens;
     }
 
+    /// Acts with other processes as one server, through Redis or Valkey at an address like
+    /// `redis://127.0.0.1`; `prefix` begins the name of everything there.
+    pub fn join_backplane(&mut self, url: &str, prefix: &str) -> Result<(), StartError> {
+        self.server.backplane = Some(Box::new(Backplane::new(url, prefix)?));
+        self.server.rooms.share();
+        Ok(())
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -248,6 +258,8 @@ impl WebSocketServer {
         }
         self.next_ping();
         self.next_sign_of_life();
+        // The backplane connects.
+        self.before_sleep();
         self.systemd.ready(self.local);
         let mut events = Events::with_capacity(1024);
         while !self.is_finished() {
@@ -276,7 +288,10 @@ impl WebSocketServer {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.accept_again || !self.again.is_empty();
         let now = Instant::now();
-        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(now) };
+        let backplane = self.server.backplane.as_ref().and_then(|backplane| backplane.deadline());
+        let backplane = backplane.map(|deadline| deadline.saturating_duration_since(now));
+        let next = [self.server.deadlines.sleep(now), backplane].into_iter().flatten().min();
+        let sleep = if busy { Some(Duration::ZERO) } else { next };
         self.server.metrics.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -293,6 +308,7 @@ impl WebSocketServer {
                 LISTENER => self.accept_again = true,
                 SIGNALS => self.signalled(),
                 STOPPER => self.stop(),
+                BACKPLANE => self.server.backplane.iter_mut().for_each(|backplane| backplane.ready()),
                 token => self.socket_event(SocketId::from_u64(token.0 as u64), event),
             }
         }
@@ -382,7 +398,7 @@ impl WebSocketServer {
     /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
     /// sender does not starve the others.
     fn readable(&mut self, id: SocketId) {
-        if self.next_request(id) {
+        if self.next_request(id) || self.server.clients.get(id).is_some_and(Client::is_awaiting) {
             return;
         }
         if self.server.congested {

@@ -3,6 +3,8 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
+use uuid::Uuid;
+
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
@@ -92,7 +94,7 @@ impl WebSocketServer {
     }
 
     /// Feeds what came behind the head, in the same segments, to the stage that follows it.
-    fn go_on(&mut self, id: SocketId, end: usize) {
+    pub(super) fn go_on(&mut self, id: SocketId, end: usize) {
         let max_message = self.server.limits().max_message;
         let stage = match self.server.client(id).map(Client::client_type).filter(|_| self.server.is_open(id)) {
             Some(ClientType::Websocket) => Stage::Frames(Inbox::new(max_message)),
@@ -100,8 +102,15 @@ impl WebSocketServer {
             Some(ClientType::Tcp) => Stage::Raw(RawInbox::new(max_message)),
             None => Stage::Ignored,
         };
-        let socket = &mut self.sockets[id];
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.deadline = None;
+        // It waits until other processes know of it, and so does what it sent meanwhile.
+        if self.server.clients[id].is_awaiting() {
+            if let Stage::Head(head) = &mut socket.stage {
+                head.drain(..end);
+            }
+            return;
+        }
         let Stage::Head(head) = std::mem::replace(&mut socket.stage, stage) else { return };
         // The head is at most one read longer than its limit, so the rest fits into the buffer.
         let rest = &head[end..];
@@ -128,7 +137,7 @@ impl WebSocketServer {
         let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
         let wish = Wish::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
         if let Some(Wish::Resume { uuid, seq, .. }) = wish
-            && let Some(known) = self.find_resumed(id, uuid, app, client_type)?
+            && let Some(known) = self.find_resumed(id, uuid, seq, app, client_type)?
         {
             self.take_over(id, known, seq);
             self.server.push_bytes(known, &handshake::switching_protocols(&accept));
@@ -147,7 +156,7 @@ impl WebSocketServer {
             self.server.push_bytes(id, &handshake::switching_protocols(&accept));
         }
         self.server.introduce(id, request);
-        self.welcome(id);
+        self.welcome(id, wish);
         Ok(id)
     }
 
@@ -192,7 +201,7 @@ impl WebSocketServer {
     }
 
     /// Checks an open client and tells it to start, or to go.
-    fn welcome(&mut self, id: SocketId) {
+    fn welcome(&mut self, id: SocketId, wish: Option<Wish>) {
         if let Err(dismissal) = self.server.specific_checks(id) {
             // The application never hears of a client that it was not given.
             self.server.clients[id].app = None;
@@ -201,8 +210,18 @@ impl WebSocketServer {
             }
             return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
         }
+        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, wish) {
+            self.tell_to_start(id, None);
+        }
+    }
+
+    /// Tells a client to start, under a uuid that it may have already.
+    pub(super) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
         if self.server.clients[id].dialog {
-            self.server.ready(id);
+            match uuid {
+                Some(uuid) => self.server.ready_as(id, uuid),
+                None => self.server.ready(id),
+            }
             self.server.came(id);
         }
         let Some(app) = self.server.clients[id].app else { return };
@@ -219,7 +238,7 @@ impl WebSocketServer {
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
-            self.welcome(id);
+            self.welcome(id, None);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
             self.server.metrics.refused("address");
@@ -355,6 +374,7 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if server.permits(id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
+    server.in_hand = None;
 }
 
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
@@ -373,6 +393,10 @@ fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
         log::info!("Connection Close frame received from socket #{id}");
         let body = code.map(|code| code.0.to_be_bytes());
         server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
+        // Whoever gives up on a connection with a code of its own may come back; a plain goodbye is one.
+        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].kept.is_some() {
+            server.clients[id].close_code = Some(CloseCode::GOING_AWAY.0);
+        }
         server.end(id);
     }
 }
