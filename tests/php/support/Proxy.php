@@ -1,7 +1,7 @@
 <?php
 
 /*
- * Starts proxy.php in front of a server, and breaks the line.
+ * Starts line.php in front of a server, and breaks the line.
  */
 
 declare(strict_types=1);
@@ -16,7 +16,7 @@ final class Proxy
 
     public function __construct(int $port)
     {
-        $process = proc_open([PHP_BINARY, __DIR__ . '/proxy.php', (string) $port], [['pipe', 'r'], ['pipe', 'w']], $this->pipes);
+        $process = proc_open([PHP_BINARY, __DIR__ . '/line.php', (string) $port], [['pipe', 'r'], ['pipe', 'w']], $this->pipes);
         if (!is_resource($process)) {
             throw new RuntimeException('the proxy does not start');
         }
