@@ -339,7 +339,8 @@ impl Server {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
         let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
         kept.place = kept.place.max(self.at);
-        let replaced = kept.push(Item { text: text.clone(), at: self.at, frame: frame.cloned() });
+        // With other processes every message says how far the client is in what they share.
+        let replaced = kept.push(Item { text: text.clone(), at: kept.place, frame: frame.cloned() });
         if let Some(old) = replaced.and_then(|item| item.frame).filter(|old| old.tracked.get()) {
             old.replaced.borrow_mut().insert(id);
         }

@@ -107,9 +107,9 @@ impl Server {
         self.clients.get(id).filter(|client| matches!(client.state, State::Open | State::Closing))
     }
 
-    /// All clients that are open, of all resources.
+    /// All clients that are open, of all resources; those that wait for their `ready` are not.
     pub fn clients(&self) -> impl Iterator<Item = (SocketId, &Client)> {
-        self.clients.iter().filter(|(_, client)| client.state == State::Open)
+        self.clients.iter().filter(|(_, client)| client.state == State::Open && !client.is_awaiting())
     }
 
     /// The open client of that uuid, lower case with hyphens.

@@ -486,7 +486,8 @@ impl WebSocketServer {
         self.listener = None;
         log::info!("Shutting down server gracefully...");
         self.systemd.stopping();
-        let ids: Vec<SocketId> = self.server.clients().map(|(id, _)| id).collect();
+        let open = self.server.clients.iter().filter(|(_, client)| client.state == State::Open);
+        let ids: Vec<SocketId> = open.map(|(id, _)| id).collect();
         for id in ids {
             self.server.dismiss(id, None, CloseCode::GOING_AWAY);
         }

@@ -58,6 +58,14 @@ impl Asks {
         self.finish(ask, |report| report.set_error(404, why));
     }
 
+    /// Nobody knows what became of it elsewhere; this process says what became of it here.
+    pub(crate) fn alone(&mut self, ask: u64) {
+        self.change(ask, |ask| {
+            ask.report.set_unknown();
+            ask.expected = Some(ask.answers + 1);
+        });
+    }
+
     /// Nobody knows.
     pub(crate) fn unknown(&mut self, ask: u64) {
         self.finish(ask, Report::set_unknown);

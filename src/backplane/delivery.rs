@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::link::Reply;
 use super::target::Target;
 use super::wire::{self, Remote};
-use super::{MARGIN, MAX_LOG, Pending, element, number, text};
+use super::{MARGIN, MAX_LOG, MAX_QUEUE, Pending, element, number, text};
 use crate::client::{ClientType, SocketId};
 use crate::publish::{Asker, Report, Sent, To};
 use crate::server::Server;
@@ -64,22 +64,21 @@ impl Server {
     fn give(&mut self, remote: Remote, cseq: String) {
         let ms = (self.limits().resume_time + MARGIN).as_millis().to_string();
         let Some(backplane) = &mut self.backplane else { return };
-        let (id, ask, rest, max) = (remote.id, remote.ask, remote.rest(), MAX_LOG.to_string());
+        let (id, ask, rest) = (remote.id, remote.ask, remote.rest());
         let given = match &remote.to {
             Target::One { uuid, ident } => {
-                let arguments = [uuid, ident, rest.as_str(), &ms, &max, &remote.sender, &cseq];
+                let arguments = [uuid, ident, rest.as_str(), &ms, &MAX_QUEUE.to_string(), &remote.sender, &cseq];
                 backplane.run(|scripts| &scripts.tell, &arguments, Pending::Tell(id, ask))
             }
             many => {
-                let arguments = [&*many.channel(), &rest, &ms, &max, &remote.sender, &cseq];
+                let arguments = [&*many.channel(), &rest, &ms, &MAX_LOG.to_string(), &remote.sender, &cseq];
                 backplane.run(|scripts| &scripts.cast, &arguments, Pending::Cast(id, ask))
             }
         };
         backplane.under_way.insert(id, remote);
         backplane.counts.sent += 1;
         if given.is_err() {
-            ask.into_iter().for_each(|ask| self.unknown(ask));
-            self.undelivered(id);
+            self.undelivered(id, ask);
         }
     }
 
@@ -95,24 +94,30 @@ impl Server {
     }
 
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
-    pub(super) fn undelivered(&mut self, id: u64) {
+    pub(super) fn undelivered(&mut self, id: u64, ask: Option<u64>) {
         let Some(backplane) = &mut self.backplane else { return };
-        let Some(remote) = backplane.under_way.remove(&id) else { return };
         backplane.counts.undelivered += 1;
+        let Some(remote) = backplane.under_way.remove(&id) else {
+            return ask.into_iter().for_each(|ask| backplane.asks.unknown(ask));
+        };
+        ask.into_iter().for_each(|ask| backplane.asks.alone(ask));
         backplane.alone.insert(id);
-        self.deliver_here(&Remote { at: 0, ask: None, ..remote });
+        if backplane.alone.len() > MAX_LOG {
+            backplane.alone.pop_first();
+        }
+        self.deliver_here(&Remote { at: 0, ask, ..remote });
     }
 
     /// The connection is lost: what was on its way back to the clients that are here reaches them now.
     pub(super) fn alone(&mut self) {
         let under_way: Vec<u64> = self.backplane.iter().flat_map(|backplane| backplane.under_way.keys().copied()).collect();
-        under_way.into_iter().for_each(|id| self.undelivered(id));
+        under_way.into_iter().for_each(|id| self.undelivered(id, None));
     }
 
     pub(super) fn was_cast(&mut self, id: u64, ask: Option<u64>, reply: &Reply) {
         let processes = number(element(reply, 1)).unwrap_or_default();
+        self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
-        backplane.well();
         if let Some(ask) = ask {
             backplane.asks.expect(ask, usize::try_from(processes).unwrap_or_default());
         }
@@ -126,8 +131,8 @@ impl Server {
     pub(super) fn was_told(&mut self, id: u64, ask: Option<u64>, reply: &Reply) {
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
+        self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
-        backplane.well();
         let remote = backplane.under_way.remove(&id);
         match (remote.map(|remote| remote.to), ask, processes) {
             (_, Some(ask), 0) if found && kept => {
@@ -258,16 +263,7 @@ impl Server {
     }
 }
 
-impl super::Backplane {
-    /// Redis does what it is asked again.
-    fn well(&mut self) {
-        if self.down.take().is_some() {
-            log::info!("Backplane works again");
-        }
-    }
-}
-
-/// Whether messages of a resource, and those for all, concern a client.
+/// The channels that a client needs whatever rooms it is in.
 pub(super) fn channels(client_type: ClientType, path: Option<&str>) -> Vec<Rc<str>> {
     match (client_type, path) {
         (ClientType::Websocket, Some(path)) => vec![Target::All.channel(), Target::Path(path.into()).channel()],

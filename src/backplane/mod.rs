@@ -10,7 +10,7 @@
 //! others, and whoever asks hears that the rest is unknown. Keys, channels and messages: docs/cluster.md.
 //! The PHP original has no counterpart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -52,8 +52,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(60);
 /// In so many beats every key of this process is renewed once.
 const RENEWAL_BEATS: usize = 20;
-/// Messages that are kept in one log, and for one client.
-const MAX_LOG: usize = 10_000;
+/// Messages that are kept in the log of a channel, and in that of one client.
+const MAX_LOG: usize = 100_000;
+const MAX_QUEUE: usize = 10_000;
 
 /// The way to the other processes.
 pub(crate) struct Backplane {
@@ -68,7 +69,7 @@ pub(crate) struct Backplane {
     /// Messages of this process that have not come back, by their number here.
     under_way: BTreeMap<u64, Remote>,
     /// Those of them that were delivered here alone, since nobody knows whether Redis had them.
-    alone: HashSet<u64>,
+    alone: BTreeSet<u64>,
     last_id: u64,
     /// The place of the last message that came.
     place: u64,
@@ -137,7 +138,7 @@ impl Backplane {
             pending: HashMap::new(),
             subscriptions: HashMap::new(),
             under_way: BTreeMap::new(),
-            alone: HashSet::new(),
+            alone: BTreeSet::new(),
             last_id: 0,
             place: 0,
             asks: Asks::default(),
@@ -310,10 +311,7 @@ impl Server {
             self.backplane_refused(error);
         }
         match pending {
-            Pending::Cast(id, ask) | Pending::Tell(id, ask) => {
-                ask.into_iter().for_each(|ask| self.unknown(ask));
-                self.undelivered(id);
-            }
+            Pending::Cast(id, ask) | Pending::Tell(id, ask) => self.undelivered(id, ask),
             Pending::Register(introduction) => self.introduce_alone(introduction),
             Pending::RoomsOf(introduction) | Pending::Claim(introduction) => self.come_again(introduction),
             Pending::Resync(id) => self.synced(id),
@@ -335,6 +333,15 @@ impl Server {
         if backplane.down.is_none() {
             backplane.down = Some(self.now);
             log::error!("Backplane refuses, other processes are not reached: {}", Printable(error));
+        }
+    }
+
+    /// Redis does what it is asked; if it did not before, everything is written anew.
+    fn backplane_well(&mut self) {
+        if self.backplane.as_mut().and_then(|backplane| backplane.down.take()).is_some() {
+            log::info!("Backplane works again");
+            self.resync_clients();
+            self.resync_rooms();
         }
     }
 

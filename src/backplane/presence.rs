@@ -79,6 +79,16 @@ impl Server {
 
     /// Members came to a room of this process, or went: the others are told.
     pub(crate) fn tell_elsewhere(&mut self, announcement: &Announcement) {
+        self.store_room(announcement);
+        let Some(backplane) = &mut self.backplane else { return };
+        let (room, count) = (&*announcement.room, announcement.ids.len());
+        let moved: Value = serde_json::from_str(&announcement.moved()).unwrap_or_default();
+        let members = json!({"from": backplane.node, "room": room, "count": count, "moved": moved});
+        backplane.publish("telling of a room", &format!("room:{room}"), &wire::line("presence", members, ""));
+    }
+
+    /// Writes how many members a room has here, and some of their names.
+    fn store_room(&mut self, announcement: &Announcement) {
         let names = match self.limits().room_names {
             true => self
                 .who(&announcement.room)
@@ -101,9 +111,13 @@ impl Server {
             backplane.command("storing a room", &[b"HSET", key.as_bytes(), node.as_bytes(), entry.as_bytes()]);
             backplane.command("renewing a key", &[b"PEXPIRE", key.as_bytes(), ms.as_bytes()]);
         }
-        let moved: Value = serde_json::from_str(&announcement.moved()).unwrap_or_default();
-        let members = json!({"from": node, "room": room, "count": count, "moved": moved});
-        backplane.publish("telling of a room", &format!("room:{room}"), &wire::line("presence", members, ""));
+    }
+
+    /// Every room of this process once more, lest its key end.
+    pub(super) fn renew_rooms(&mut self) {
+        for announcement in self.rooms.all_as_they_are() {
+            self.store_room(&announcement);
+        }
     }
 
     /// Whether joins are announced in a room the first member anywhere has decided: until that is known, what
@@ -205,6 +219,7 @@ impl Server {
 
     /// The processes that live: what the others had of rooms is no more.
     pub(super) fn nodes_live(&mut self, reply: &Reply) {
+        self.backplane_well();
         let live: BTreeSet<String> =
             elements(Some(reply)).iter().filter_map(|node| text(Some(node))).map(str::to_owned).collect();
         let Some(backplane) = &mut self.backplane else { return };

@@ -79,9 +79,12 @@ if resumes then keep(P .. 'queue:' .. uuid, at, message, tonumber(ARGV[5]), tonu
 return {at, redis.call('PUBLISH', P .. 'to:' .. client[1], message), resumes and 1 or 0}
 "#;
 
-/// A client is here: prefix, uuid, node, type, path, ident, whether it may resume, milliseconds.
+/// A client is here: prefix, uuid, node, type, path, ident, whether it may resume, milliseconds. One that
+/// another process has by now stays that one's.
 const REGISTER: &str = r#"
 local client, at = P .. 'client:' .. ARGV[2], tick()
+local holder = redis.call('HGET', client, 'node')
+if holder and holder ~= ARGV[3] then return at end
 redis.call('HSET', client, 'node', ARGV[3], 'type', ARGV[4], 'path', ARGV[5], 'ident', ARGV[6], 'resume', ARGV[7])
 redis.call('HSETNX', client, 'born', at)
 if ARGV[7] == '1' then

@@ -305,33 +305,30 @@ impl Server {
 
     /// Renews some of the keys of this process, each once in a while.
     pub(super) fn renew(&mut self) {
-        let ms = self.key_time();
         let Some(backplane) = &mut self.backplane else { return };
         if backplane.renewals.is_empty() {
-            for room in self.rooms.names() {
-                let key = backplane.key(&format!("room:{room}"));
-                backplane.command("renewing a key", &[b"PEXPIRE", key.as_bytes(), ms.as_bytes()]);
-            }
             backplane.renewals = self.clients.iter().filter(|(_, client)| client.shared).map(|(id, _)| id).collect();
+            self.renew_rooms();
         }
-        let some = backplane.renewals.len().min(1 + self.clients.len() / super::RENEWAL_BEATS);
-        for id in backplane.renewals.drain(..some).collect::<Vec<_>>() {
-            let Some(client) = self.clients.get(id).filter(|client| client.shared && !client.uuid.is_nil()) else { continue };
-            let mut keys = vec![backplane.key(&format!("client:{}", client.uuid))];
-            if !client.ident.is_empty() {
-                keys.push(backplane.key(&format!("ident:{}", client.ident)));
-            }
-            if let Some(kept) = &client.kept {
-                let (queue, from) = (backplane.key(&format!("queue:{}", client.uuid)), (kept.come_up_to() + 1).to_string());
-                backplane.command("trimming a queue", &[b"XTRIM", queue.as_bytes(), b"MINID", from.as_bytes()]);
-                keys.push(queue);
-                let resumers = backplane.key("resumers");
-                backplane.command("renewing a key", &[b"SET", resumers.as_bytes(), b"1", b"PX", ms.as_bytes()]);
-            }
-            for key in keys {
-                backplane.command("renewing a key", &[b"PEXPIRE", key.as_bytes(), ms.as_bytes()]);
-            }
+        let some = 1 + self.clients.len() / super::RENEWAL_BEATS;
+        for _ in 0..some {
+            let Some(id) = self.backplane.as_mut().and_then(|backplane| backplane.renewals.pop()) else { return };
+            self.renew_client(id);
         }
+    }
+
+    fn renew_client(&mut self, id: SocketId) {
+        let Some(client) = self.clients.get(id).filter(|client| client.shared && !client.uuid.is_nil()) else { return };
+        let uuid = client.uuid;
+        let ms = self.key_time();
+        let (Some(backplane), Some(kept)) = (&mut self.backplane, &client.kept) else {
+            self.send_registration(id, uuid, Pending::Done("renewing a client"));
+            return;
+        };
+        let (queue, from) = (backplane.key(&format!("queue:{uuid}")), (kept.come_up_to() + 1).to_string());
+        backplane.command("trimming a queue", &[b"XTRIM", queue.as_bytes(), b"MINID", from.as_bytes()]);
+        backplane.command("renewing a queue", &[b"PEXPIRE", queue.as_bytes(), ms.as_bytes()]);
+        self.send_registration(id, uuid, Pending::Done("renewing a client"));
     }
 
     /// How long keys live without being renewed.
