@@ -41,6 +41,7 @@
 //! subprotocols, persistence.
 
 pub mod address;
+mod backplane;
 mod browser_opcodes;
 mod client;
 pub mod commands;
