@@ -1,0 +1,3 @@
+//! The connection to Redis or Valkey.
+
+mod resp;
