@@ -10,6 +10,8 @@ use mio::{Events, Poll};
 use super::stream::Target;
 use super::*;
 
+mod redis;
+
 /// No wait is longer than this.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LINK: Token = Token(7);
