@@ -404,6 +404,13 @@ fn killed_processes_lose_nothing_and_double_nothing() {
         servers[victim].log_line("Backplane is up");
     }
     done.store(true, Ordering::SeqCst);
+    for server in &servers {
+        for line in server.log() {
+            if line.contains("ackplane") {
+                println!("{line}");
+            }
+        }
+    }
     let sent: Vec<(usize, usize)> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
     stop.store(true, Ordering::SeqCst);
     let pages: Vec<Page> = pages.into_iter().map(|(_, page)| page.join().unwrap()).collect();

@@ -31,9 +31,10 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::resp::{MAX_FRAME, Reply};
-pub(crate) use self::session::MAX_QUEUED;
+pub(crate) use self::resp::Reply;
 
+/// Bytes that may wait to be written.
+pub(crate) const MAX_QUEUED: usize = 32 * 1024 * 1024;
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait. A connection that was up for less does not end a row of failures.
@@ -101,7 +102,7 @@ impl Link {
             match &mut self.state {
                 State::Waiting(Some(until)) if now < *until => return,
                 State::Waiting(_) => self.connect(registry, token, now),
-                State::Joined(session) => match session.drive(&self.url, now, &mut self.events) {
+                State::Joined(session) => match session.drive(now, &mut self.events) {
                     Ok(()) => return self.note_up(),
                     Err(why) => self.lost(&why, now),
                 },
@@ -132,8 +133,11 @@ impl Link {
         if session.is_connecting() {
             return self.unreachable(why, now);
         }
-        if session.up_for(now) >= LONGEST_WAIT {
-            self.failures = 0;
+        match session.is_up() {
+            true if session.up_for(now) >= LONGEST_WAIT => self.failures = 0,
+            true => {}
+            // What greets badly may be there, but be another server than the one at the next address.
+            false => _ = self.targets.try_next(),
         }
         let why = match session.unanswered() {
             0 => why.to_owned(),
@@ -177,7 +181,9 @@ impl Link {
         Ok(self.next_tag - 1)
     }
 
-    /// Subscribes to a channel while the link is up, until it is down. A refusal takes the link down.
+    /// Subscribes to a channel while the link is up, until it is down. A refusal takes the link down. From
+    /// then on Redis ends the connection if more than its `client-output-buffer-limit pubsub` (32 MiB)
+    /// waits to be read, be it messages or one reply.
     pub(crate) fn subscribe(&mut self, channel: &str) {
         self.subscription("SUBSCRIBE", channel);
     }

@@ -167,6 +167,11 @@ impl Backplane {
         [self.link.deadline(), self.next_beat].into_iter().flatten().min()
     }
 
+    /// Bytes that Redis has not taken yet.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.link.queued_bytes()
+    }
+
     /// Commands and answers that are under way.
     pub(crate) fn unanswered(&self) -> usize {
         self.link.unanswered()
@@ -317,7 +322,8 @@ impl Server {
             Pending::Resync(id) => self.synced(id),
             Pending::Room(room, question) => self.room_elsewhere(&room, question, None),
             Pending::WhereIs { ask, .. } | Pending::Describe(ask) => self.unknown(ask),
-            Pending::Done(_) | Pending::Beat => {}
+            Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
+            Pending::Beat => {}
         }
     }
 

@@ -127,6 +127,7 @@ impl Page {
         let counts = backplane.counts;
         self.one("phpws_backplane_up", "1 while Redis is connected.", u8::from(backplane.is_up()));
         self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", backplane.unanswered());
+        self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", backplane.queued_bytes());
         self.one("phpws_backplane_sent_total", "Messages given to other processes.", counts.sent);
         self.one("phpws_backplane_received_total", "Messages from Redis, this process's own among them.", counts.received);
         self.one(

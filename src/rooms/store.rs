@@ -186,10 +186,6 @@ impl Rooms {
         rooms.map(move |room| (&*room.name, room.members.name(id), room.announce))
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(|name| &**name)
-    }
-
     /// Whether joins and leaves are announced in a room, and its members; `None` where there is no such room.
     pub(crate) fn audience(&self, name: &str) -> Option<(bool, Vec<SocketId>)> {
         self.find(name).map(|room| (room.announce, room.members.ids()))

@@ -13,11 +13,9 @@ use bytes::{Buf, BytesMut};
 use super::refusal;
 use super::resp::{Answer, Inbox, Reply, encode, encoded_len};
 use super::stream::Stream;
-use super::{Busy, LinkEvent};
+use super::{Busy, LinkEvent, MAX_QUEUED};
 use crate::backplane::url::RedisUrl;
 
-/// Bytes that may wait to be written.
-pub(crate) const MAX_QUEUED: usize = 32 * 1024 * 1024;
 /// How long connecting may take, and the greeting after it.
 const GREETING_TIME: Duration = Duration::from_secs(2);
 /// How long Redis may be silent while it owes an answer.
@@ -31,6 +29,7 @@ const READ_BUDGET: usize = 1024 * 1024;
 const KEPT_QUEUE: usize = 1024 * 1024;
 
 pub(super) struct Session {
+    url: RedisUrl,
     stream: Stream,
     phase: Phase,
     inbox: Inbox,
@@ -74,6 +73,7 @@ impl Session {
     /// A connection that is being made, with its greeting queued.
     pub(super) fn new(stream: Stream, url: &RedisUrl, now: Instant) -> Session {
         let mut session = Session {
+            url: url.clone(),
             stream,
             phase: Phase::Connecting(now + GREETING_TIME),
             inbox: Inbox::default(),
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Reads, asks, writes. An error is the end of this connection.
-    pub(super) fn drive(&mut self, url: &RedisUrl, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
+    pub(super) fn drive(&mut self, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
         if let Phase::Connecting(until) = self.phase {
             if !self.stream.is_connected().map_err(|error| error.to_string())? {
                 return if now < until { Ok(()) } else { Err("no connection within 2 s".into()) };
@@ -123,7 +123,7 @@ impl Session {
         }
         // A loop that was held up for long finds the answer in the socket.
         self.readable |= self.overdue(now).is_some();
-        self.read(url, now, events)?;
+        self.read(now, events)?;
         if let Some(why) = self.overdue(now) {
             return Err(why.into());
         }
@@ -136,48 +136,54 @@ impl Session {
 
     fn overdue(&self, now: Instant) -> Option<&'static str> {
         match self.phase {
+            // A Redis without TLS waits for more of what it takes for a command.
+            Phase::Greeting(until) if now >= until && self.stream.is_handshaking() => {
+                Some("no TLS within 2 s; if there is none at this port, write redis:// in place of rediss://")
+            }
             Phase::Greeting(until) if now >= until => Some("connected, but no answer within 2 s"),
             Phase::Up(_) if self.owing.is_some_and(|since| now >= since + ANSWER_TIME) => Some("no answer for 3 s"),
             _ => None,
         }
     }
 
-    fn read(&mut self, url: &RedisUrl, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
+    fn read(&mut self, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
         let mut budget = READ_BUDGET;
         while self.readable && budget > 0 {
             match self.stream.read(&mut self.scratch) {
-                Ok(0) if self.is_up() => return Err("Redis closed the connection".into()),
-                Ok(0) => return Err("closed during the greeting; if Redis asks for TLS here, write rediss://".into()),
+                Ok(0) if self.is_up() => {
+                    return Err("closed by Redis: it ended, or its client-output-buffer-limit pubsub was reached".into());
+                }
+                Ok(0) => return Err(self.ended("closed by Redis".into())),
                 Ok(count) => {
                     self.heard = now;
                     self.owing = None;
                     budget = budget.saturating_sub(count);
                     self.inbox.extend(&self.scratch[..count]);
-                    self.take_answers(url, now, events)?;
+                    self.take_answers(now, events)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(refusal::lost(&error)),
+                Err(error) => return Err(self.ended(refusal::lost(&error))),
             }
         }
         Ok(())
     }
 
-    fn take_answers(&mut self, url: &RedisUrl, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
+    fn take_answers(&mut self, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
         while let Some(answer) = self.inbox.next()? {
             match answer {
-                Answer::Reply(reply) => self.replied(reply, url, now, events)?,
+                Answer::Reply(reply) => self.replied(reply, now, events)?,
                 Answer::Push(items) => self.pushed(items, events)?,
             }
         }
         Ok(())
     }
 
-    fn replied(&mut self, reply: Reply, url: &RedisUrl, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
+    fn replied(&mut self, reply: Reply, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
         let asked = self.asked.pop_front();
         match (asked, reply) {
             (Some(Asked::Command(tag)), reply) => events.push_back(LinkEvent::Reply { tag, reply }),
-            (Some(asked), Reply::Error(text)) => return Err(refusal::refused(asked.name(), &url.redact(&text))),
+            (Some(asked), Reply::Error(text)) => return Err(refusal::refused(asked.name(), &self.url.redact(&text))),
             (Some(Asked::Hello), Reply::Array(items)) if speaks_resp3(&items) => {}
             (Some(Asked::Select | Asked::Ping), Reply::Status(_)) => {}
             (Some(Asked::Ready), Reply::Status(_)) => {
@@ -211,13 +217,21 @@ impl Session {
                 Ok(count) => self.out.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(refusal::lost(&error)),
+                Err(error) => return Err(self.ended(refusal::lost(&error))),
             }
         }
         if self.out.is_empty() && self.out.capacity() > KEPT_QUEUE {
             self.out = BytesMut::new();
         }
         Ok(())
+    }
+
+    /// A Redis that expects TLS ends a connection without it, and has no words for that.
+    fn ended(&self, why: String) -> String {
+        match self.is_up() || self.stream.is_secure() {
+            true => why,
+            false => format!("{why} during the greeting; if Redis asks for TLS at this port, write rediss://"),
+        }
     }
 
     /// Queues a command of the owner's.

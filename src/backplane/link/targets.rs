@@ -64,7 +64,7 @@ impl Targets {
         self.left > 0
     }
 
-    /// Ends the round: the current address answered, or there is no use in trying others.
+    /// Ends the round: the next one begins with the current address.
     pub(super) fn end_round(&mut self) {
         self.left = 0;
     }
