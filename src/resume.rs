@@ -48,6 +48,10 @@ pub(crate) struct Kept {
     /// The place, in what several processes share, of the last message, and of the last one that has come.
     pub(crate) place: u64,
     come: u64,
+    /// Whether a message of it is on its way to other processes, and not acknowledged.
+    given: bool,
+    /// Whether messages of other processes are missing that were never queued.
+    pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
     pub(crate) syncing: bool,
     /// The rooms it is in, with the place at which it joined each.
@@ -128,6 +132,8 @@ impl Kept {
             cseq: 0,
             place: 0,
             come: 0,
+            given: false,
+            missing: false,
             syncing: false,
             rooms: HashMap::new(),
             standing,
@@ -215,6 +221,7 @@ impl Kept {
         self.unasked = 0;
         self.away = None;
         self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
+            _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
             0 => Standing::Resumed,
             lost => Standing::Gap(Some(lost)),
         };
@@ -399,6 +406,27 @@ impl Server {
         }
     }
 
+    /// Whether this client's message is acknowledged only when other processes can have it: it may send it
+    /// again to another one, if this one dies in between.
+    pub(crate) fn defers_next(&self, id: SocketId) -> bool {
+        self.has_backplane() && self.clients.get(id).is_some_and(|client| client.kept.is_some())
+    }
+
+    /// Acknowledges a message that was acted on, unless that waits for other processes.
+    pub(crate) fn next_if_done(&mut self, id: SocketId) {
+        let waits = self.clients.get(id).and_then(|client| client.kept.as_ref()).is_some_and(|kept| kept.given);
+        if !waits && self.clients.contains_key(id) {
+            self.next(id);
+        }
+    }
+
+    /// The client's message was given to other processes, and waits to be acknowledged; or that is over.
+    pub(crate) fn set_given(&mut self, id: SocketId, given: bool) {
+        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
+            kept.given = given;
+        }
+    }
+
     /// The pong to a ping that asked how far the client has come.
     pub(crate) fn acknowledged(&mut self, id: SocketId, payload: &[u8]) {
         let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
@@ -415,7 +443,7 @@ impl Server {
         let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
         let seen = cseq <= kept.cseq;
         kept.cseq = kept.cseq.max(cseq);
-        self.in_hand = Some(cseq).filter(|_| !seen);
+        self.in_hand = Some((id, cseq)).filter(|_| !seen);
         seen
     }
 

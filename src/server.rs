@@ -53,8 +53,8 @@ pub struct Server {
     pub(crate) spares: Spares,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
-    /// The `cseq` of the message that is being acted on, until it is used.
-    pub(crate) in_hand: Option<u64>,
+    /// Whose numbered message is being acted on, and its `cseq`, until it is given to other processes.
+    pub(crate) in_hand: Option<(SocketId, u64)>,
     /// The way to other processes.
     pub(crate) backplane: Option<Box<Backplane>>,
     /// The application that is being called.

@@ -432,6 +432,7 @@ fn send_numbered(sender: usize, addrs: &[SocketAddr], uuids: &[String], done: &A
         client.say(&format!(r#"{{"opcode":"broadcast","s":{sender},"all":{many}}}"#));
         client.say(&format!(r#"{{"opcode":"broadcast","room":"r","s":{sender},"all":{}}}"#, many + 1));
         many += 2;
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert!(client.standings[1..].iter().all(|standing| standing == "resumed"), "{:?}", client.standings);
     (single, many)
@@ -450,7 +451,15 @@ fn judge(pages: &[Page], sent: &[(usize, usize)], kills: usize) {
                 disorder += usize::from(sorted != got);
                 sorted.dedup();
                 doubled += got.len() - sorted.len();
-                lost += expected.iter().filter(|number| !sorted.contains(number)).count();
+                let missing: Vec<_> = expected.iter().filter(|number| sorted.binary_search(number).is_err()).collect();
+                if !missing.is_empty() {
+                    println!(
+                        "page {at} lacks {} of sender {sender}, {key}: {:?} ...",
+                        missing.len(),
+                        &missing[..missing.len().min(5)]
+                    );
+                }
+                lost += missing.len();
                 received += got.len();
             }
         }

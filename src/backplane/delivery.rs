@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::link::Reply;
 use super::target::Target;
 use super::wire::{self, Remote};
-use super::{MARGIN, MAX_LOG, MAX_QUEUE, Pending, element, number, text};
+use super::{Given, MAX_LOG, MAX_QUEUE, Pending, element, number, text};
 use crate::client::{ClientType, SocketId};
 use crate::publish::{Asker, Report, Sent, To};
 use crate::server::Server;
@@ -38,47 +38,54 @@ impl Server {
                 Target::One { uuid: uuid.into(), ident: ident.into() }
             }
         };
-        let single = matches!(target, Target::One { .. });
-        let (now, in_hand) = (self.now, self.in_hand.take());
-        let backplane = self.backplane.as_mut()?;
-        backplane.last_id += 1;
-        let ask = (asked && is_up).then(|| backplane.asks.open(single, now));
-        let known = |id: SocketId| self.clients.get(id).filter(|client| client.is_known()).map(|client| client.uuid.to_string());
-        let remote = Remote {
-            at: 0,
-            from: backplane.node.clone(),
-            id: backplane.last_id,
-            to: target,
-            sender: known(sender).unwrap_or_default(),
-            key: key.map(str::to_owned),
-            ask,
-            text: text.to_owned(),
-        };
         if !is_up {
             return Some(self.publish_alone(sender, to, text, key, asked));
         }
-        self.give(remote, in_hand.map(|cseq| cseq.to_string()).unwrap_or_default());
+        let (now, single) = (self.now, matches!(target, Target::One { .. }));
+        let known = self.clients.get(sender).filter(|client| client.is_known());
+        let sender = known.map(|client| client.uuid.to_string()).unwrap_or_default();
+        let backplane = self.backplane.as_mut()?;
+        backplane.last_id += 1;
+        let ask = asked.then(|| backplane.asks.open(single, now));
+        let (from, id, key, text) = (backplane.node.clone(), backplane.last_id, key.map(str::to_owned), text.to_owned());
+        self.give(Remote { at: 0, from, id, to: target, sender, key, ask, text });
         Some(Sent::elsewhere(ask))
     }
 
-    fn give(&mut self, remote: Remote, cseq: String) {
-        let ms = (self.limits().resume_time + MARGIN).as_millis().to_string();
+    /// Hands a message to Redis. The one who sent it gets `next` when Redis has it, if it numbers its messages.
+    fn give(&mut self, remote: Remote) {
+        let ms = self.key_time();
+        let hand = self.in_hand.take();
+        let author = hand.and_then(|(id, _)| self.clients.get(id)).map(|client| client.uuid.to_string()).unwrap_or_default();
+        let cseq = hand.map(|(_, cseq)| cseq.to_string()).unwrap_or_default();
+        let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id) };
+        given.client.into_iter().for_each(|id| self.set_given(id, true));
         let Some(backplane) = &mut self.backplane else { return };
-        let (id, ask, rest) = (remote.id, remote.ask, remote.rest());
-        let given = match &remote.to {
+        let rest = remote.rest();
+        let taken = match &remote.to {
             Target::One { uuid, ident } => {
-                let arguments = [uuid, ident, rest.as_str(), &ms, &MAX_QUEUE.to_string(), &remote.sender, &cseq];
-                backplane.run(|scripts| &scripts.tell, &arguments, Pending::Tell(id, ask))
+                let arguments = [uuid, ident, rest.as_str(), &ms, &MAX_QUEUE.to_string(), &author, &cseq];
+                backplane.run(|scripts| &scripts.tell, &arguments, Pending::Tell(given))
             }
             many => {
-                let arguments = [&*many.channel(), &rest, &ms, &MAX_LOG.to_string(), &remote.sender, &cseq];
-                backplane.run(|scripts| &scripts.cast, &arguments, Pending::Cast(id, ask))
+                let arguments = [&*many.channel(), &rest, &ms, &MAX_LOG.to_string(), &author, &cseq];
+                backplane.run(|scripts| &scripts.cast, &arguments, Pending::Cast(given))
             }
         };
-        backplane.under_way.insert(id, remote);
+        backplane.under_way.insert(given.id, remote);
         backplane.counts.sent += 1;
-        if given.is_err() {
-            self.undelivered(id, ask);
+        if taken.is_err() {
+            self.undelivered(given);
+        }
+    }
+
+    /// The client whose message it was may send its next one.
+    fn release(&mut self, given: Given) {
+        if let Some(id) = given.client {
+            self.set_given(id, false);
+            if self.clients.contains_key(id) {
+                self.next(id);
+            }
         }
     }
 
@@ -94,7 +101,9 @@ impl Server {
     }
 
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
-    pub(super) fn undelivered(&mut self, id: u64, ask: Option<u64>) {
+    pub(super) fn undelivered(&mut self, given: Given) {
+        self.release(given);
+        let Given { id, ask, .. } = given;
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.undelivered += 1;
         let Some(remote) = backplane.under_way.remove(&id) else {
@@ -111,10 +120,12 @@ impl Server {
     /// The connection is lost: what was on its way back to the clients that are here reaches them now.
     pub(super) fn alone(&mut self) {
         let under_way: Vec<u64> = self.backplane.iter().flat_map(|backplane| backplane.under_way.keys().copied()).collect();
-        under_way.into_iter().for_each(|id| self.undelivered(id, None));
+        under_way.into_iter().for_each(|id| self.undelivered(Given { id, ask: None, client: None }));
     }
 
-    pub(super) fn was_cast(&mut self, id: u64, ask: Option<u64>, reply: &Reply) {
+    pub(super) fn was_cast(&mut self, given: Given, reply: &Reply) {
+        self.release(given);
+        let Given { id, ask, .. } = given;
         let processes = number(element(reply, 1)).unwrap_or_default();
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
@@ -128,7 +139,9 @@ impl Server {
         }
     }
 
-    pub(super) fn was_told(&mut self, id: u64, ask: Option<u64>, reply: &Reply) {
+    pub(super) fn was_told(&mut self, given: Given, reply: &Reply) {
+        self.release(given);
+        let Given { id, ask, .. } = given;
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
         self.backplane_well();

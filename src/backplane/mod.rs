@@ -23,6 +23,7 @@ use crate::log_file::Printable;
 use crate::rooms::Announcement;
 use crate::server::Server;
 use asks::Asks;
+use claims::{Claims, Fetch};
 use link::{Busy, Link, LinkEvent, Reply};
 use presence::Elsewhere;
 pub(crate) use presence::RoomQuestion;
@@ -33,6 +34,7 @@ use url::RedisUrl;
 use wire::{News, Remote};
 
 mod asks;
+mod claims;
 mod delivery;
 pub(crate) mod link;
 mod presence;
@@ -80,6 +82,7 @@ pub(crate) struct Backplane {
     /// The processes that live, once it is known.
     nodes: BTreeSet<String>,
     introduced: Vec<Introduced>,
+    claims: Claims,
     next_beat: Option<Instant>,
     renewals: Vec<SocketId>,
     /// Since when there is no connection, and whether that was said.
@@ -99,21 +102,30 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
 }
 
+/// A message that was given to Redis.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    /// Its number.
+    id: u64,
+    /// The number of the question what became of it.
+    ask: Option<u64>,
+    /// The client that gets its `next` for it now.
+    client: Option<SocketId>,
+}
+
 /// What a reply belongs to.
 enum Pending {
     /// Only an error is of interest; what was done.
     Done(&'static str),
-    /// The message of that number went to many, and perhaps somebody asks about it.
-    Cast(u64, Option<u64>),
+    /// A message went to many.
+    Cast(Given),
     /// It went to one.
-    Tell(u64, Option<u64>),
+    Tell(Given),
     /// A new client is told `ready` when it is known everywhere.
     Register(Introduction),
     /// A client comes back: its rooms, and then what it missed.
     RoomsOf(Introduction),
-    Claim(Introduction),
-    /// A client that is here gets what it missed while there was no connection.
-    Resync(SocketId),
+    Claim(Fetch),
     /// Members of a room in all processes.
     Room(Box<str>, Option<RoomQuestion>),
     /// The processes that live.
@@ -146,6 +158,7 @@ impl Backplane {
             untold: HashMap::new(),
             nodes: BTreeSet::new(),
             introduced: Vec::new(),
+            claims: Claims::default(),
             next_beat: None,
             renewals: Vec::new(),
             down: None,
@@ -194,11 +207,16 @@ impl Backplane {
     }
 
     fn run(&mut self, script: impl Fn(&Scripts) -> &Script, arguments: &[&str], pending: Pending) -> Result<(), Busy> {
-        let mut command = vec![b"EVALSHA".as_slice(), script(&self.scripts).digest.as_bytes(), b"0", self.prefix.as_bytes()];
-        command.extend(arguments.iter().map(|argument| argument.as_bytes()));
-        let tag = self.link.send(&command)?;
+        let tag = self.run_with(script, arguments)?;
         self.pending.insert(tag, pending);
         Ok(())
+    }
+
+    /// Runs a script; gives the tag of the reply.
+    fn run_with(&mut self, script: impl Fn(&Scripts) -> &Script, arguments: &[&str]) -> Result<u64, Busy> {
+        let mut command = vec![b"EVALSHA".as_slice(), script(&self.scripts).digest.as_bytes(), b"0", self.prefix.as_bytes()];
+        command.extend(arguments.iter().map(|argument| argument.as_bytes()));
+        self.link.send(&command)
     }
 
     /// One more client needs a channel.
@@ -230,7 +248,7 @@ impl Server {
         self.backplane.is_some()
     }
 
-    /// Reads, writes, and acts on what came. The loop calls it when the poll told of the connection, at its
+    /// Reads and writes. The loop calls it when the poll told of the connection, at its
     /// deadline, and before it writes to clients: what they are told of was given to Redis first.
     pub(crate) fn drive_backplane(&mut self, registry: &Registry, token: Token) {
         let now = self.now;
@@ -240,7 +258,13 @@ impl Server {
         }
         let Some(backplane) = &mut self.backplane else { return };
         backplane.link.drive(registry, token, now);
-        while let Some(event) = self.backplane.as_mut().and_then(|backplane| backplane.link.next_event()) {
+    }
+
+    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too.
+    pub(crate) fn hear_backplane(&mut self) {
+        while let Some(backplane) = self.backplane.as_mut().filter(|backplane| backplane.introduced.is_empty())
+            && let Some(event) = backplane.link.next_event()
+        {
             match event {
                 LinkEvent::Up => self.backplane_up(),
                 LinkEvent::Down(why) => self.backplane_down(&why),
@@ -287,6 +311,7 @@ impl Server {
         for pending in pending.into_values() {
             self.unanswered(pending, None);
         }
+        self.fetch_nothing();
         self.alone();
     }
 
@@ -297,12 +322,11 @@ impl Server {
         }
         match pending {
             Pending::Done(_) => {}
-            Pending::Cast(id, ask) => self.was_cast(id, ask, &reply),
-            Pending::Tell(id, ask) => self.was_told(id, ask, &reply),
+            Pending::Cast(given) => self.was_cast(given, &reply),
+            Pending::Tell(given) => self.was_told(given, &reply),
             Pending::Register(introduction) => self.registered(introduction, &reply),
             Pending::RoomsOf(introduction) => self.claim(introduction, &reply),
-            Pending::Claim(introduction) => self.claimed(introduction, &reply),
-            Pending::Resync(id) => self.resynced(id, &reply),
+            Pending::Claim(fetch) => self.fetched(fetch, &reply),
             Pending::Room(room, question) => self.room_elsewhere(&room, question, Some(&reply)),
             Pending::Beat => self.nodes_live(&reply),
             Pending::WhereIs { ask, uuid } => self.describe_at(ask, &uuid, &reply),
@@ -316,10 +340,10 @@ impl Server {
             self.backplane_refused(error);
         }
         match pending {
-            Pending::Cast(id, ask) | Pending::Tell(id, ask) => self.undelivered(id, ask),
+            Pending::Cast(given) | Pending::Tell(given) => self.undelivered(given),
             Pending::Register(introduction) => self.introduce_alone(introduction),
-            Pending::RoomsOf(introduction) | Pending::Claim(introduction) => self.come_again(introduction),
-            Pending::Resync(id) => self.synced(id),
+            Pending::RoomsOf(introduction) => self.come_again(introduction.id),
+            Pending::Claim(fetch) => self.not_fetched(&fetch),
             Pending::Room(room, question) => self.room_elsewhere(&room, question, None),
             Pending::WhereIs { ask, .. } | Pending::Describe(ask) => self.unknown(ask),
             Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),

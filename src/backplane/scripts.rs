@@ -100,22 +100,29 @@ return at
 "#;
 
 /// A client comes back: prefix, uuid, node, type, path, the last place it saw, milliseconds, and `1` where
-/// only the process that has it already may take it. Gives nil where it is not known, or another's; else
-/// the greatest `cseq`, its rooms, whether something is missing, and what it missed from each log.
+/// only the process that has it already may have it. Gives nil where it is not known, `moved` where it is
+/// another's; `more`, whether something is missing, a slice of what it missed, and the place up to which
+/// that is all; or `all`, the same two, the greatest `cseq` and its rooms: then it is this process's.
 const CLAIM: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
 local client = redis.call('HMGET', key, 'node', 'type', 'path', 'resume', 'cseq', 'rooms', 'born')
 if not client[1] or client[4] ~= '1' or client[2] ~= ARGV[4] or client[3] ~= ARGV[5] then return nil end
-if ARGV[8] == '1' and client[1] ~= ARGV[3] then return nil end
+if ARGV[8] == '1' and client[1] ~= ARGV[3] then return 'moved' end
+local MAX_COUNT, MAX_BYTES = 500, 262144
 local at = ARGV[6]
 if tonumber(at) < tonumber(client[7]) then at = client[7] end
-local gap, logs = 0, {}
+local gap, entries, cutoff = 0, {}, nil
 local function read(log, from)
   local cut = redis.call('HGET', P .. 'gaps', log)
   if cut and tonumber(cut) > tonumber(from) then gap = 1 end
-  local messages = {}
-  for _, entry in ipairs(redis.call('XRANGE', log, '(' .. from .. '-0', '+')) do table.insert(messages, entry[2][2]) end
-  table.insert(logs, messages)
+  local found, bytes = redis.call('XRANGE', log, '(' .. from .. '-0', '+', 'COUNT', MAX_COUNT), 0
+  for number, entry in ipairs(found) do
+    local place = tonumber(string.match(entry[1], '^%d+'))
+    table.insert(entries, {place, entry[2][2]})
+    bytes = bytes + #entry[2][2]
+    if (number == MAX_COUNT or bytes > MAX_BYTES) and (not cutoff or place < cutoff) then cutoff = place end
+    if bytes > MAX_BYTES then break end
+  end
 end
 read(P .. 'queue:' .. ARGV[2], at)
 if client[2] == 'websocket' then
@@ -123,10 +130,15 @@ if client[2] == 'websocket' then
   read(P .. 'log:path:' .. ARGV[5], at)
 end
 for _, room in ipairs(cjson.decode(client[6] or '[]')) do
-  local from = at
-  if tonumber(room[4]) > tonumber(at) then from = room[4] end
+  local from = string.format('%.0f', room[4])
+  if tonumber(at) > room[4] then from = at end
   read(P .. 'log:room:' .. room[1], from)
 end
+local slice = {}
+for _, entry in ipairs(entries) do
+  if not cutoff or entry[1] <= cutoff then table.insert(slice, entry[2]) end
+end
+if cutoff then return {'more', gap, slice, string.format('%.0f', cutoff)} end
 redis.call('HSET', key, 'node', ARGV[3])
 redis.call('PEXPIRE', key, ARGV[7])
 redis.call('PEXPIRE', P .. 'queue:' .. ARGV[2], ARGV[7])
@@ -134,7 +146,7 @@ redis.call('SET', P .. 'resumers', '1', 'PX', ARGV[7])
 if client[1] ~= ARGV[3] then
   redis.call('PUBLISH', P .. 'to:' .. client[1], '{"v":1,"at":0,"kind":"yield","uuid":"' .. ARGV[2] .. '"}\n')
 end
-return {client[5] or '0', client[6] or '[]', gap, logs}
+return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
 "#;
 
 /// A client is gone: prefix, uuid, node, ident. Nothing happens where another process has it by now.

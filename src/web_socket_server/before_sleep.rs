@@ -20,7 +20,10 @@ impl WebSocketServer {
             self.server.announce_presence();
             // Before the clients: what they are told of is known elsewhere by then.
             self.server.drive_backplane(self.poll.registry(), BACKPLANE);
-            self.start_introduced();
+            self.server.hear_backplane();
+            while self.start_introduced() {
+                self.server.hear_backplane();
+            }
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }

@@ -350,7 +350,18 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
-    server.next(id);
+    if server.defers_next(id) {
+        dispatch(server, all_apps, id, app, message);
+        server.next_if_done(id);
+    } else {
+        server.next(id);
+        dispatch(server, all_apps, id, app, message);
+    }
+    server.in_hand = None;
+}
+
+/// Lets the server take what is meant for it, and hands on the rest.
+fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppId, message: Message<'_>) {
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
     let chunks;
@@ -374,7 +385,6 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if server.permits(id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
-    server.in_hand = None;
 }
 
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {

@@ -39,8 +39,11 @@ impl WebSocketServer {
     }
 
     /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
-    pub(super) fn start_introduced(&mut self) {
-        for Introduced { id, uuid, claim, guessed } in self.server.take_introduced() {
+    /// Says whether there was one.
+    pub(super) fn start_introduced(&mut self) -> bool {
+        let introduced = self.server.take_introduced();
+        let any = !introduced.is_empty();
+        for Introduced { id, uuid, claim, guessed } in introduced {
             if !self.server.is_open(id) {
                 continue;
             }
@@ -55,6 +58,7 @@ impl WebSocketServer {
             self.go_on(id, 0);
             self.read_again(id);
         }
+        any
     }
 
     /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.
