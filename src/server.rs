@@ -46,6 +46,9 @@ pub struct Server {
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
     pub(crate) spares: Spares,
+    /// The message that an application is being given, where it has memory of its own: who is sent
+    /// just this shares it.
+    pub(crate) collected: Option<Rc<Vec<u8>>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
     /// The application that is being called.
@@ -76,6 +79,7 @@ impl Server {
             remembered: 0,
             congested: false,
             spares: Spares::default(),
+            collected: None,
             deadlines: Deadlines::default(),
             now,
             app: None,
@@ -164,9 +168,12 @@ impl Server {
 
     /// Sends the same text to many clients; the frame is made once and shared.
     pub fn write_all(&mut self, ids: &[SocketId], message: &str) {
+        if self.shared(message.as_bytes()).is_some() {
+            return ids.iter().for_each(|id| self.write(*id, message));
+        }
         let mut encoded = Vec::new();
         frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
-        let encoded: Rc<[u8]> = encoded.into();
+        let encoded = Rc::new(encoded);
         for id in ids {
             let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
             if client.client_type == ClientType::Websocket {
@@ -371,6 +378,7 @@ impl Server {
 
     /// Queues a frame for an open client.
     pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
+        let shared = self.shared(payload);
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
         log::trace!("#{id} > {}", Elided(opcode, payload));
         let alone = client.pace.is_some();
@@ -379,10 +387,21 @@ impl Server {
                 client.outbox.push_with(&mut self.spares, alone, |run| run.extend_from_slice(payload));
             }
             (ClientType::Tcp, _) => return,
-            _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            _ => match shared.filter(|_| !alone) {
+                Some(shared) => {
+                    client.outbox.push_with(&mut self.spares, false, |run| frame::encode_header(opcode, payload.len(), run));
+                    client.outbox.push_shared(&mut self.spares, &shared);
+                }
+                None => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            },
         }
         self.metrics.frame_out(opcode);
         self.mark_dirty(id);
+    }
+
+    /// The memory of the message that an application is being given, if `payload` is that very message.
+    fn shared(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
+        self.collected.clone().filter(|collected| std::ptr::eq(collected.as_slice(), payload))
     }
 
     /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.

@@ -92,6 +92,19 @@ impl Socket {
         }
     }
 
+    /// Reads once: the rest of a large message to its place in the inbox, and everything else to the
+    /// beginning of `buffer`.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Stage::Frames(inbox) = &mut self.stage
+            && let Some(room) = inbox.room(buffer.len())
+        {
+            let count = self.stream.read(room)?;
+            inbox.filled(count);
+            return Ok(count);
+        }
+        self.stream.read(buffer)
+    }
+
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
     pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
         if single || !outbox.has_many_runs() {

@@ -3,6 +3,8 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
+use std::rc::Rc;
+
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
@@ -249,7 +251,8 @@ impl WebSocketServer {
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Frames(inbox), peer, message_began, .. }) = sockets.get_mut(id) else { return };
-        let mut bytes = &mut buffer[..count];
+        // What was read to its place in the inbox is not in the buffer.
+        let mut bytes = &mut buffer[..count - inbox.arrived()];
         server.spend(id, 0, count);
         loop {
             let event = match inbox.next_event(&mut bytes) {
@@ -258,7 +261,7 @@ impl WebSocketServer {
                 Err(error) => return self.protocol_error(id, error),
             };
             log::trace!("#{id} < {}", elided(&event));
-            if matches!(event, Event::Text(_) | Event::Binary(_)) {
+            if matches!(event, Event::Text(_) | Event::Binary(_) | Event::Collected(..)) {
                 *message_began = None;
             }
             match event {
@@ -268,8 +271,9 @@ impl WebSocketServer {
                     closed_by_peer(server, id, code);
                 }
                 _ if !server.spend(id, 1, 0) => {}
-                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
-                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
+                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
+                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
+                Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
                 Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
                 Event::Pong(_) => pong(server, id),
             }
@@ -341,6 +345,15 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     }
 }
 
+/// The same for a message in memory of its own, which outboxes may then share.
+pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
+    let data = Rc::new(data);
+    let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
+    server.collected = Some(data.clone());
+    extract_message(server, all_apps, id, message);
+    server.collected = None;
+}
+
 fn pong(server: &mut Server, id: SocketId) {
     let client = &mut server.clients[id];
     if std::mem::take(&mut client.expect_pong) {
@@ -377,6 +390,7 @@ fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {
     match event {
         Event::Text(text) => Elided(Opcode::Text, text.as_bytes()),
         Event::Binary(data) => Elided(Opcode::Binary, data),
+        Event::Collected(opcode, data) => Elided(*opcode, data),
         Event::Ping(payload) => Elided(Opcode::Ping, payload),
         Event::Pong(payload) => Elided(Opcode::Pong, payload),
         Event::Close(_, reason) => Elided(Opcode::Close, reason.as_bytes()),
