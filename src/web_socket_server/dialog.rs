@@ -143,8 +143,7 @@ impl WebSocketServer {
     /// The checks that come before the 101: who, and from where.
     fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
         self.server.clients[id].ip = ip;
         let origin = request.header("origin").unwrap_or_default();
