@@ -6,12 +6,14 @@
 //! `specificChecks`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use slotmap::SecondaryMap;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
@@ -33,7 +35,7 @@ pub struct Server {
     pub(crate) clients: SecondaryMap<SocketId, Client>,
     #[doc(alias = "clientIPs")]
     client_ips: HashMap<IpAddr, usize>,
-    by_uuid: HashMap<Uuid, SocketId>,
+    by_uuid: HashMap<Uuid, SocketId, BuildHasherDefault<RandomKey>>,
     by_ident: HashMap<Box<str>, Vec<SocketId>>,
     pub(crate) rooms: Rooms,
     /// Clients that are open: past their handshake, not yet closing.
@@ -57,6 +59,21 @@ pub struct Server {
     pub(crate) notices: Option<Notices>,
 }
 
+/// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
+/// What clients ask for is only looked up.
+#[derive(Default)]
+struct RandomKey(u64);
+
+impl Hasher for RandomKey {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Why `specific_checks` shows a client the door.
 pub(crate) struct Dismissal {
     pub(crate) error: Option<String>,
@@ -69,7 +86,7 @@ impl Server {
             limits,
             clients: SecondaryMap::new(),
             client_ips: HashMap::new(),
-            by_uuid: HashMap::new(),
+            by_uuid: HashMap::default(),
             by_ident: HashMap::new(),
             rooms: Rooms::default(),
             open: 0,
@@ -105,10 +122,10 @@ impl Server {
 
     /// The open client of that uuid, lower case with hyphens.
     pub fn find_uuid(&self, uuid: &str) -> Option<SocketId> {
-        let parsed = Uuid::try_parse(uuid).ok()?;
-        // Strings are compared as strings: other spellings of the same number name nobody.
-        let same = parsed.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == uuid;
-        same.then(|| self.by_uuid.get(&parsed).copied()).flatten()
+        // Other spellings of the same number name nobody, as where strings are compared.
+        let canonical = uuid.len() == Hyphenated::LENGTH && !uuid.bytes().any(|byte| byte.is_ascii_uppercase());
+        let uuid = canonical.then(|| Uuid::try_parse(uuid).ok()).flatten()?;
+        self.by_uuid.get(&uuid).copied()
     }
 
     /// The open client of that name; the first, if several share it.
