@@ -213,12 +213,17 @@ fn word(raw: &str) -> Cow<'_, str> {
 
 /// Names a registered application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AppId(usize);
+pub struct AppId(u32);
 
 impl AppId {
+    /// That of a place in the order of registration.
+    fn of(index: usize) -> AppId {
+        AppId(index as u32)
+    }
+
     /// Its place in the order of registration.
     pub(crate) fn index(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
@@ -268,7 +273,7 @@ impl AllApps {
 
     /// Adds the application for every path that has none of its own.
     pub(crate) fn insert_fallback(&mut self, resource: Box<dyn Resource>) -> bool {
-        let id = AppId(self.apps.len());
+        let id = AppId::of(self.apps.len());
         let free = self.fallback.is_none() && self.insert("*", resource);
         self.fallback = self.fallback.or(free.then_some(id));
         free
@@ -277,11 +282,11 @@ impl AllApps {
     /// The application of a path.
     pub(crate) fn find(&self, path: &str) -> Option<AppId> {
         let own = self.apps.iter().position(|app| *app.path == *path && path != "*");
-        own.map(AppId).or(self.fallback)
+        own.map(AppId::of).or(self.fallback)
     }
 
     pub(crate) fn traits(&self, id: AppId) -> Traits {
-        self.apps[id.0].traits
+        self.apps[id.index()].traits
     }
 
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
@@ -293,7 +298,7 @@ impl AllApps {
         client: Option<SocketId>,
         callback: impl FnOnce(&mut dyn Resource, &mut Server),
     ) {
-        let App { path, resource, .. } = &mut self.apps[app.0];
+        let App { path, resource, .. } = &mut self.apps[app.index()];
         server.app = Some(app);
         let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
         server.app = None;
@@ -308,11 +313,11 @@ impl AllApps {
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
-        (0..self.apps.len()).map(AppId)
+        (0..self.apps.len()).map(AppId::of)
     }
 
     pub(crate) fn path(&self, id: AppId) -> &str {
-        &self.apps[id.0].path
+        &self.apps[id.index()].path
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {

@@ -232,7 +232,7 @@ impl Server {
     /// Sets what goes out with every `next` to this client.
     pub fn set_fyi(&mut self, id: SocketId, fyi: &str) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.fyi = fyi.into();
+            client.set_fyi(fyi);
         }
     }
 
@@ -299,7 +299,7 @@ impl Server {
     /// Keeps the request and what its headers say of the client.
     pub(crate) fn introduce(&mut self, id: SocketId, request: Request) {
         let client = &mut self.clients[id];
-        client.ident = request.header("ident").unwrap_or_default().into();
+        client.set_ident(request.header("ident").unwrap_or_default());
         client.request = Some(Box::new(request));
     }
 
@@ -339,8 +339,8 @@ impl Server {
         let client = &mut self.clients[id];
         client.uuid = uuid;
         self.by_uuid.insert(uuid, id);
-        if !client.ident.is_empty() {
-            self.by_ident.entry(client.ident.clone()).or_default().push(id);
+        if !client.ident().is_empty() {
+            self.by_ident.entry(client.ident().into()).or_default().push(id);
         }
         self.push_first(id, &format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#));
     }
@@ -372,10 +372,10 @@ impl Server {
         if let Some(pace) = &mut client.pace {
             pace.client_spoke();
         }
-        if client.fyi.is_empty() {
+        if client.fyi().is_empty() {
             return self.push(id, Opcode::Text, br#"{"opcode":"next","fyi":""}"#);
         }
-        let fyi = serde_json::Value::from(&*client.fyi);
+        let fyi = serde_json::Value::from(client.fyi());
         self.push(id, Opcode::Text, format!(r#"{{"opcode":"next","fyi":{fyi}}}"#).as_bytes());
     }
 
@@ -465,10 +465,10 @@ impl Server {
         self.rooms.forget(id);
         let client = &self.clients[id];
         self.by_uuid.remove(&client.uuid);
-        if let Some(ids) = self.by_ident.get_mut(&client.ident) {
+        if let Some(ids) = self.by_ident.get_mut(client.ident()) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_ident.remove(&client.ident);
+                self.by_ident.remove(client.ident());
             }
         }
         let address = counted_address(client.ip);

@@ -42,13 +42,12 @@ impl WebSocketServer {
         let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
-        let (from, timeout) = if awaits_rest {
-            (*socket.message_began.get_or_insert(now), limits.message_timeout)
-        } else {
-            socket.message_began = None;
-            (now, limits.idle_timeout)
-        };
-        socket.deadline = (!timeout.is_zero()).then(|| after(from, timeout));
+        // The deadline of a message stands from its first byte on.
+        if !awaits_rest || !socket.message_timed {
+            let timeout = if awaits_rest { limits.message_timeout } else { limits.idle_timeout };
+            socket.deadline = (!timeout.is_zero()).then(|| after(now, timeout));
+        }
+        socket.message_timed = awaits_rest;
         if socket.deadline.is_some() {
             self.remind(id);
         }
@@ -249,7 +248,7 @@ impl WebSocketServer {
     /// PHP's `foreach` over `readDecode`.
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Frames(inbox), peer, message_began, .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
         // What was read to its place in the inbox is not in the buffer.
         let mut bytes = &mut buffer[..count - inbox.arrived()];
         server.spend(id, 0, count);
@@ -261,7 +260,7 @@ impl WebSocketServer {
             };
             log::trace!("#{id} < {}", elided(&event));
             if matches!(event, Event::Text(_) | Event::Binary(_) | Event::Collected(..)) {
-                *message_began = None;
+                *message_timed = false;
             }
             match event {
                 // A closing client is only listened to for its close frame.
@@ -293,12 +292,12 @@ impl WebSocketServer {
 
     fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Raw(inbox), message_began, .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &buffer[..count];
         while server.is_open(id) {
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
-                    *message_began = None;
+                    *message_timed = false;
                     log::trace!("#{id} < {}", Elided(Opcode::Text, &message));
                     extract_message(server, all_apps, id, Message::from_bytes(&message));
                 }
