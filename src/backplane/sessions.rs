@@ -77,7 +77,7 @@ impl Server {
         let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get(id)) else { return false };
         let path = client.app.and_then(|app| self.metrics.path(app)).map(|path| path.to_string()).unwrap_or_default();
         let (uuid, node, resumes) = (uuid.to_string(), backplane.node.clone(), if client.kept.is_some() { "1" } else { "0" });
-        let arguments = [&*uuid, &node, &client.client_type.to_string(), &path, &client.ident, resumes, &ms];
+        let arguments = [&*uuid, &node, &client.client_type.to_string(), &path, client.ident(), resumes, &ms];
         backplane.run(|scripts| &scripts.register, &arguments, pending).is_ok()
     }
 
@@ -136,7 +136,7 @@ impl Server {
             let (uuid, node) = (client.uuid.to_string(), backplane.node.clone());
             // Where it does not get through, the key ends with its time.
             let _ =
-                backplane.run(|scripts| &scripts.release, &[&uuid, &node, &client.ident], Pending::Done("releasing a client"));
+                backplane.run(|scripts| &scripts.release, &[&uuid, &node, client.ident()], Pending::Done("releasing a client"));
         }
     }
 

@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use super::json::{self, Members};
 use super::{Answer, is_get, is_head};
 use crate::client::SocketId;
+use crate::json::too_deep_at;
 use crate::log_file::moment;
 use crate::outbox::keyed::MAX_KEY;
 use crate::publish::{Asker, Report, Sent, To};
-use crate::resource::{AllApps, too_deep_at};
+use crate::resource::AllApps;
 use crate::rfc6455::Request;
 use crate::server::Server;
 
