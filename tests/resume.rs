@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use util::page::Page;
-use util::{Client, NEXT, Phpws, masked, request, wait_for};
+use util::{Client, Phpws, masked, request, wait_for};
 
 /// A client past `ready`, and what that said.
 fn open(server: &Phpws, target: &str) -> (Client, Value) {
