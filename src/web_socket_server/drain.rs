@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{STOP_GRACE, Stopping, WebSocketServer};
-use crate::client::{SocketId, State};
+use crate::client::{Client, SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::rfc6455::CloseCode;
 use crate::socket::{Socket, Stage};
@@ -102,14 +102,14 @@ impl WebSocketServer {
     }
 
     fn clients_here(&self) -> usize {
-        self.server.clients().filter(|(_, client)| client.is_here()).count()
+        self.server.clients.values().filter(|client| may_go(client)).count()
     }
 
     /// Parts from so many clients: from those with a connection first, since they may go elsewhere.
     fn part_from(&mut self, count: usize) {
         let all = count == usize::MAX;
-        let ids: Vec<SocketId> =
-            self.server.clients().filter(|(_, client)| all || client.is_here()).map(|(id, _)| id).take(count).collect();
+        let open = self.server.clients.iter().filter(|(_, client)| client.state == State::Open);
+        let ids: Vec<SocketId> = open.filter(|(_, client)| all || may_go(client)).map(|(id, _)| id).take(count).collect();
         for id in ids {
             let code = self.goodbye_code(id);
             self.server.dismiss(id, None, code);
@@ -125,7 +125,7 @@ impl WebSocketServer {
     pub(super) fn is_finished(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => self.server.clients().next().is_none() && self.nobody_is_left(),
+            Stopping::Draining => self.nobody_is_left() && self.server.clients.values().all(|client| client.state != State::Open),
             Stopping::Now => true,
         }
     }
@@ -150,6 +150,11 @@ impl WebSocketServer {
     pub(super) fn turns_away(&self, id: SocketId) -> bool {
         self.server.metrics.draining && (self.drain.is_none() || self.sockets[id].kept_alive)
     }
+}
+
+/// Whether a client is there to be told.
+fn may_go(client: &Client) -> bool {
+    client.is_here()
 }
 
 /// Whether Linux hands the queue of a socket that closes to another one on the same port.
