@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run cluster run-tls demo test check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
+.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -22,6 +22,13 @@ run-tls: cert
 # Every test that needs only the Rust toolchain.
 test:
 	cargo test --locked
+
+# The connection to Redis against real ones (needs redis-server and kill).
+cluster-tests:
+	@command -v redis-server >/dev/null || { echo "redis-server is missing: apt-get install redis-server"; exit 1; }
+	@cargo test --locked --lib -- --ignored --list redis | grep -q ': test$$' || { echo "there is no test with redis in its name"; exit 1; }
+	cargo test --locked --lib -- --ignored redis
+	cargo test --release --locked --test cluster -- --nocapture
 
 # Formatting, lints, docs.
 check:

@@ -66,7 +66,8 @@ pub fn has_port(text: &str) -> bool {
     split_port(rest.strip_suffix('/').unwrap_or(rest)).is_ok_and(|(_, port)| port.is_some())
 }
 
-fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
+/// A host without brackets, and its port as it is written.
+pub(crate) fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(|| format!("'{text}' lacks its ]"))?;
         return match rest.strip_prefix(':') {

@@ -92,8 +92,8 @@ pub struct Client {
     pub(crate) counted_ip: bool,
     /// When its handshake was done.
     pub(crate) opened: Option<Instant>,
-    pub(crate) ident: Box<str>,
-    pub(crate) fyi: Box<str>,
+    /// For the few that have one.
+    names: Option<Box<Names>>,
     pub(crate) dialog: bool,
     pub(crate) buffer: Option<Box<ChunkBuffer>>,
     pub(crate) expect_pong: bool,
@@ -110,8 +110,17 @@ pub struct Client {
     pub(crate) dirty: bool,
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) rate: Option<Box<Rate>>,
+    /// Whether other processes find it.
+    pub(crate) shared: bool,
     /// What it has not certainly got, if it may come back after its connection broke.
     pub(crate) kept: Option<Box<Kept>>,
+}
+
+/// What a client is called and told, beside its uuid.
+#[derive(Debug, Default)]
+struct Names {
+    ident: Box<str>,
+    fyi: Box<str>,
 }
 
 /// The chunks between `bufferON` and `bufferOFF`.
@@ -143,8 +152,7 @@ impl Client {
             ip,
             counted_ip: false,
             opened: None,
-            ident: Box::default(),
-            fyi: Box::default(),
+            names: None,
             dialog: true,
             buffer: None,
             expect_pong: false,
@@ -157,6 +165,7 @@ impl Client {
             dirty: false,
             pace: None,
             rate: None,
+            shared: false,
             kept: None,
         }
     }
@@ -179,12 +188,24 @@ impl Client {
 
     /// The name the client gave itself with the header `Ident`; empty if it gave none.
     pub fn ident(&self) -> &str {
-        &self.ident
+        self.names.as_ref().map_or("", |names| &names.ident)
     }
 
     /// What goes out with every `next`.
     pub fn fyi(&self) -> &str {
-        &self.fyi
+        self.names.as_ref().map_or("", |names| &names.fyi)
+    }
+
+    pub(crate) fn set_ident(&mut self, ident: &str) {
+        if self.ident() != ident {
+            self.names.get_or_insert_default().ident = ident.into();
+        }
+    }
+
+    pub(crate) fn set_fyi(&mut self, fyi: &str) {
+        if self.fyi() != fyi {
+            self.names.get_or_insert_default().fyi = fyi.into();
+        }
     }
 
     /// The request that opened the connection: path, query, headers, cookies. `None` for raw clients,
@@ -217,6 +238,11 @@ impl Client {
     /// Keeps the code of a close frame's body; an empty one has none (1005, RFC 6455, section 7.1.5).
     pub(crate) fn set_close_code(&mut self, body: &[u8]) {
         self.close_code = Some(body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
+    }
+
+    /// Whether it waits for its `ready` until other processes know of it.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.state == State::Open && self.dialog && self.uuid.is_nil() && self.app.is_some()
     }
 
     /// Whether it was told `ready` and is still open.

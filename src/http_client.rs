@@ -50,10 +50,11 @@ fn tls(trust: &Trust) -> Result<TlsConfig, String> {
     Ok(config.build())
 }
 
-fn system_bundle() -> Result<PathBuf, String> {
+/// The file with the certificates that the system trusts.
+pub(crate) fn system_bundle() -> Result<PathBuf, String> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let known = || BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
-    named.or_else(known).ok_or_else(|| "https needs certificates to trust: install ca-certificates or set SSL_CERT_FILE".into())
+    named.or_else(known).ok_or_else(|| "TLS needs certificates to trust: install ca-certificates or set SSL_CERT_FILE".into())
 }
 
 fn roots(path: &Path) -> Result<RootCerts, String> {

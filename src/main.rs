@@ -58,6 +58,9 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.require_session(sessions);
     server.send_notices(receiver)?;
     server.publish_tokens(tokens);
+    if let Some(url) = &settings.backplane {
+        server.join_backplane(url, &settings.backplane_prefix)?;
+    }
 
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;

@@ -101,6 +101,11 @@ impl Metrics {
         self.resources.get(app.index()).map(|resource| &resource.path)
     }
 
+    /// The application of a path.
+    pub(crate) fn app(&self, path: &str) -> Option<AppId> {
+        self.resources.iter().position(|resource| &*resource.path == path).map(AppId::of)
+    }
+
     /// A client is past its handshake.
     pub(crate) fn opened(&mut self, client_type: ClientType) {
         self.opened[client_type as usize] += 1;

@@ -23,6 +23,8 @@ const RECEIPTS_PER_TURN: usize = 1024;
 /// Whom a message is for.
 #[derive(Clone, Copy)]
 pub(crate) enum To<'a> {
+    /// This client.
+    Client(SocketId),
     /// As in a packet of feedback: the browser of that uuid, else the client of that ident.
     Name { uuid: &'a str, ident: &'a str },
     /// All browsers of the dialog.
@@ -43,6 +45,10 @@ pub(crate) struct Sent {
     /// Whether it was for one client, and nobody else will do.
     single: bool,
     frame: Option<Rc<KeyedFrame>>,
+    /// The number of the question that other processes answer.
+    pub(crate) ask: Option<u64>,
+    /// Whether nobody knows what became of it in other processes.
+    unknown: bool,
 }
 
 /// Who wants to know.
@@ -51,6 +57,10 @@ pub(crate) enum Asker {
     Client(SocketId, Box<str>),
     /// An HTTP request with one message, or with a list of them.
     Http { id: SocketId, list: bool },
+    /// An HTTP request about a client of another process.
+    Description(SocketId),
+    /// Another process, with the number of its question.
+    Node { node: Box<str>, ask: u64 },
 }
 
 /// A question that is answered once the loop has written.
@@ -77,13 +87,39 @@ pub(crate) struct Report {
     delivered: usize,
     queued: usize,
     failed: usize,
-    error: Option<String>,
+    pub(crate) error: Option<String>,
+    /// Whether it was for one client.
+    single: bool,
+    /// Whether nobody knows what became of it in other processes; the counts are of those that are known.
+    unknown: bool,
+    /// What was asked for, where that is not the fate of a message.
+    pub(crate) text: Option<String>,
 }
 
 impl Sent {
     /// A message that goes nowhere, and why.
     pub(crate) fn nowhere(status: u16, error: impl Into<String>) -> Sent {
-        Sent { receivers: Vec::new(), uncounted: 0, error: Some((status, error.into())), single: true, frame: None }
+        Sent { error: Some((status, error.into())), ..Sent::to(Vec::new(), true, None) }
+    }
+
+    /// A message to these.
+    fn to(receivers: Vec<SocketId>, single: bool, frame: Option<Rc<KeyedFrame>>) -> Sent {
+        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false }
+    }
+
+    /// A message that other processes have to say about.
+    pub(crate) fn elsewhere(ask: Option<u64>) -> Sent {
+        Sent { ask, ..Sent::to(Vec::new(), false, None) }
+    }
+
+    /// A message for one client, of whom nobody knows whether it is there.
+    pub(crate) fn unknown() -> Sent {
+        Sent::to(Vec::new(), true, None).and_unknown()
+    }
+
+    /// The same, with nothing known of other processes.
+    pub(crate) fn and_unknown(self) -> Sent {
+        Sent { unknown: true, ..self }
     }
 
     /// Counts what `fate` says of each receiver.
@@ -91,7 +127,7 @@ impl Sent {
         if let Some((status, error)) = self.error {
             return Report { status, error: Some(error), ..Report::default() };
         }
-        let mut report = Report { queued: self.uncounted, ..Report::default() };
+        let mut report = Report { queued: self.uncounted, unknown: self.unknown, single: self.single, ..Report::default() };
         for id in self.receivers {
             let replaced = self.frame.as_ref().is_some_and(|frame| frame.replaced.borrow().contains(&id));
             match fate(id) {
@@ -104,19 +140,50 @@ impl Sent {
             frame.tracked.set(false);
             frame.replaced.take();
         }
-        report.judged(self.single)
+        report.judged()
     }
 }
 
 impl Report {
-    fn judged(mut self, single: bool) -> Report {
+    /// An answer that other processes will give.
+    pub(crate) fn about(single: bool) -> Report {
+        Report { single, ..Report::default() }
+    }
+
+    pub(crate) fn add(&mut self, delivered: usize, queued: usize, failed: usize) {
+        self.delivered += delivered;
+        self.queued += queued;
+        self.failed += failed;
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        (self.delivered, self.queued, self.failed)
+    }
+
+    pub(crate) fn set_error(&mut self, status: u16, why: &str) {
+        (self.status, self.error) = (status, Some(why.into()));
+    }
+
+    pub(crate) fn set_unknown(&mut self) {
+        self.unknown = true;
+    }
+
+    /// With the status that follows from the rest.
+    pub(crate) fn judged(mut self) -> Report {
+        if self.error.is_some() {
+            return self;
+        }
         self.status = match self.queued {
-            0 if single && self.failed > 0 => 404,
+            _ if self.unknown && self.single => 503,
+            _ if self.unknown => 202,
+            0 if self.single && self.failed > 0 => 404,
             0 => 200,
             _ => 202,
         };
-        if self.status == 404 {
-            self.error = Some("the client was closed before it had the message".into());
+        match self.status {
+            404 => self.error = Some("the client was closed before it had the message".into()),
+            503 => self.error = Some("other processes are not reached: nobody knows whether the client is there".into()),
+            _ => {}
         }
         self
     }
@@ -124,15 +191,25 @@ impl Report {
     /// The counts and the error as members of a JSON object.
     pub(crate) fn members(&self) -> String {
         let failed = if self.failed > 0 { format!(r#","failed":{}"#, self.failed) } else { String::new() };
+        let delivered =
+            if self.unknown { format!(r#""unknown","known":{}"#, self.delivered) } else { self.delivered.to_string() };
         let error = self.error.as_ref().map(|error| format!(r#","error":{}"#, serde_json::Value::from(&**error)));
-        format!(r#""delivered":{},"queued":{}{failed}{}"#, self.delivered, self.queued, error.unwrap_or_default())
+        format!(r#""delivered":{delivered},"queued":{}{failed}{}"#, self.queued, error.unwrap_or_default())
     }
 }
 
 impl Server {
-    /// Sends text, and remembers to whom if the answer is wanted.
+    /// Sends text to clients of all processes, and remembers to whom if the answer is wanted.
     pub(crate) fn publish(&mut self, sender: SocketId, to: To<'_>, text: &str, key: Option<&str>, asked: bool) -> Sent {
-        let single = matches!(to, To::Name { .. });
+        match self.publish_elsewhere(sender, to, text, key, asked) {
+            Some(sent) => sent,
+            None => self.publish_here(sender, to, text, key, asked),
+        }
+    }
+
+    /// The same for the clients of this process.
+    pub(crate) fn publish_here(&mut self, sender: SocketId, to: To<'_>, text: &str, key: Option<&str>, asked: bool) -> Sent {
+        let single = matches!(to, To::Name { .. } | To::Client(_));
         let receivers = match self.receivers(sender, to) {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
@@ -143,7 +220,7 @@ impl Server {
             (None, Some(id)) if single => self.write_unasked(*id, text),
             (None, _) => self.tell(&receivers, text),
         }
-        let mut sent = Sent { receivers, uncounted: 0, error: None, single, frame };
+        let mut sent = Sent::to(receivers, single, frame);
         if asked {
             self.remembered += sent.receivers.len();
             if self.remembered > MAX_RECEIVERS {
@@ -186,6 +263,7 @@ impl Server {
             To::Name { uuid, ident } => {
                 return self.receiver(uuid, ident).map(|id| vec![id]).ok_or_else(|| self.nobody(uuid, ident));
             }
+            To::Client(id) => return Ok(vec![id]),
             To::Room(room) => return Ok(self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect()),
             To::All => None,
             To::Resource(app) => Some(app),
@@ -231,7 +309,7 @@ mod tests {
 
     fn sent(count: u64, single: bool) -> Sent {
         let receivers = (1..=count).map(SocketId::from_u64).collect();
-        Sent { receivers, uncounted: 0, error: None, single, frame: None }
+        Sent::to(receivers, single, None)
     }
 
     #[test]

@@ -48,6 +48,17 @@ pub(crate) struct Kept {
     reminded: bool,
     /// The greatest `cseq` of the client.
     cseq: u64,
+    /// The place, in what several processes share, of the last message, and of the last one that has come.
+    pub(crate) place: u64,
+    come: u64,
+    /// Whether a message of it is on its way to other processes, and not acknowledged.
+    given: bool,
+    /// Whether messages of other processes are missing that were never queued.
+    pub(crate) missing: bool,
+    /// Whether it gets what it missed from other processes first.
+    pub(crate) syncing: bool,
+    /// The rooms it is in, with the place at which it joined each.
+    pub(crate) rooms: HashMap<Box<str>, u64>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -123,8 +134,24 @@ impl Kept {
             away: None,
             reminded: false,
             cseq: 0,
+            place: 0,
+            come: 0,
+            given: false,
+            missing: false,
+            syncing: false,
+            rooms: HashMap::new(),
             standing,
         }
+    }
+
+    /// A client that comes from another process, having seen the messages up to `seq` and `place`.
+    pub(crate) fn of(standing: Standing, seq: u64, cseq: u64, place: u64) -> Kept {
+        Kept { first: seq + 1, cseq, place, come: place, ..Kept::new(standing) }
+    }
+
+    /// The place of the last message that has come.
+    pub(crate) fn come_up_to(&self) -> u64 {
+        self.come
     }
 
     /// The number of the last message that was handed to the connection.
@@ -191,6 +218,7 @@ impl Kept {
     /// The messages up to this number have come.
     fn acknowledge(&mut self, seq: u64) {
         while self.sent > 0 && self.first <= seq {
+            self.come = self.items.front().map_or(0, |item| item.at).max(self.come);
             self.drop_first();
         }
     }
@@ -203,6 +231,7 @@ impl Kept {
         self.unasked = 0;
         self.away = None;
         self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
+            _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
             0 => Standing::Resumed,
             lost => Standing::Gap(Some(lost)),
         };
@@ -314,18 +343,22 @@ impl Server {
     }
 
     /// The open client with that uuid, if it may resume, has this application and is of this type.
-    pub(crate) fn find_resumable(&self, uuid: Uuid, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+    /// Who has seen more than was sent from here has been in another process since.
+    pub(crate) fn find_resumable(&self, uuid: Uuid, seq: u64, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
         let id = self.by_uuid(uuid)?;
         let client = &self.clients[id];
-        (client.kept.is_some() && client.app == app && client.client_type == client_type).then_some(id)
+        let elsewhere = self.has_backplane() && client.kept.as_ref().is_some_and(|kept| seq > kept.sent_up_to());
+        (client.kept.is_some() && !elsewhere && client.app == app && client.client_type == client_type).then_some(id)
     }
 
     /// Queues a message under its number, for a client that may resume.
     pub(crate) fn keep(&mut self, id: SocketId, text: &Rc<str>, frame: Option<&Rc<KeyedFrame>>) {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        let Some(kept) = &mut client.kept else { return };
-        let replaced = kept.push(Item { text: text.clone(), at: self.at, frame: frame.cloned() });
+        let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
+        kept.place = kept.place.max(self.at);
+        // With other processes every message says how far the client is in what they share.
+        let replaced = kept.push(Item { text: text.clone(), at: kept.place, frame: frame.cloned() });
         if let Some(old) = replaced.and_then(|item| item.frame).filter(|old| old.tracked.get()) {
             old.replaced.borrow_mut().insert(id);
         }
@@ -397,6 +430,27 @@ impl Server {
         }
     }
 
+    /// Whether this client's message is acknowledged only when other processes can have it: it may send it
+    /// again to another one, if this one dies in between.
+    pub(crate) fn defers_next(&self, id: SocketId) -> bool {
+        self.has_backplane() && self.clients.get(id).is_some_and(|client| client.kept.is_some())
+    }
+
+    /// Acknowledges a message that was acted on, unless that waits for other processes.
+    pub(crate) fn next_if_done(&mut self, id: SocketId) {
+        let waits = self.clients.get(id).and_then(|client| client.kept.as_ref()).is_some_and(|kept| kept.given);
+        if !waits && self.clients.contains_key(id) {
+            self.next(id);
+        }
+    }
+
+    /// The client's message was given to other processes, and waits to be acknowledged; or that is over.
+    pub(crate) fn set_given(&mut self, id: SocketId, given: bool) {
+        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
+            kept.given = given;
+        }
+    }
+
     /// The pong to a ping that asked how far the client has come.
     pub(crate) fn acknowledged(&mut self, id: SocketId, payload: &[u8]) {
         let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
@@ -413,6 +467,7 @@ impl Server {
         let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
         let seen = cseq <= kept.cseq;
         kept.cseq = kept.cseq.max(cseq);
+        self.in_hand = Some((id, cseq)).filter(|_| !seen);
         seen
     }
 

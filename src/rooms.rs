@@ -9,11 +9,12 @@ use std::fmt;
 
 use crate::client::{ClientType, SocketId};
 use crate::log_file::Printable;
+use crate::publish::To;
 use crate::server::Server;
 
 mod store;
 
-pub(crate) use store::Rooms;
+pub(crate) use store::{Announcement, Rooms};
 
 /// Bytes of a room's name.
 const MAX_ROOM: usize = 128;
@@ -68,24 +69,44 @@ impl Server {
         }
         let (max_rooms, max_own) = (self.limits().max_rooms, self.limits().max_rooms_per_client);
         self.rooms.admit(id, room, max_rooms, max_own)?;
-        Ok(self.rooms.join(id, room, name, announce))
+        let is_new = !self.rooms.has(id, room);
+        let count = self.rooms.join(id, room, name, announce);
+        if is_new {
+            self.joined_here(id, room, announce);
+        }
+        Ok(count + self.count_elsewhere(room))
     }
 
     /// Takes a client out of a room and gives the number of members that remain. A client leaves its
     /// rooms by itself when its connection ends.
     pub fn leave(&mut self, id: SocketId, room: &str) -> Result<usize, RoomError> {
-        self.rooms.leave(id, room).ok_or(RoomError::NotMember)
+        let remaining = self.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
+        self.left_here(id, room);
+        Ok(remaining + self.count_elsewhere(room))
+    }
+
+    /// A client that goes leaves all its rooms.
+    pub(crate) fn forget_rooms(&mut self, id: SocketId) {
+        if self.backplane.is_some() {
+            let rooms: Vec<Box<str>> = self.rooms.of_client(id).map(|(room, ..)| room.into()).collect();
+            rooms.iter().for_each(|room| self.unshare_room(room));
+        }
+        self.rooms.forget(id);
     }
 
     /// Sends text to the members of a room but `sender`, who need not be one of them, and gives their
     /// number; `SocketId::default()` is nobody.
     pub fn broadcast_room(&mut self, sender: SocketId, room: &str, message: &str) -> usize {
         let ids: Vec<SocketId> = self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect();
-        self.tell(&ids, message);
-        ids.len()
+        match self.backplane.is_some() {
+            true => drop(self.publish(sender, To::Room(room), message, None, false)),
+            false => self.tell(&ids, message),
+        }
+        ids.len() + self.count_elsewhere(room)
     }
 
-    /// The members of a room with their names, in no certain order; `len` is their number.
+    /// The members of a room that are in this process with their names, in no certain order; `len` is their
+    /// number.
     pub fn who(&self, room: &str) -> impl ExactSizeIterator<Item = (SocketId, &str)> {
         self.rooms.members(room).iter().map(|(id, name)| (*id, &**name))
     }
@@ -97,8 +118,18 @@ impl Server {
 
     /// Tells the members of each room that asked for it who came and went in this turn.
     pub(crate) fn announce_presence(&mut self) {
-        while let Some((text, ids)) = self.rooms.next_announcement() {
-            self.tell(&ids, &text);
+        while let Some(announcement) = self.rooms.next_announcement() {
+            self.tell_elsewhere(&announcement);
+            if let Some(announcement) = self.hold_back(announcement) {
+                self.announce(&announcement);
+            }
+        }
+    }
+
+    pub(crate) fn announce(&mut self, announcement: &Announcement) {
+        if announcement.announce {
+            let text = announcement.text(self.count_elsewhere(&announcement.room));
+            self.tell(&announcement.ids, &text);
         }
     }
 

@@ -6,13 +6,16 @@
 //! `specificChecks`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use slotmap::SlotMap;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
+use crate::backplane::Backplane;
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::limits::{Limits, counted_address};
@@ -20,7 +23,7 @@ use crate::log_file::Printable;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::outbox::Spares;
-use crate::publish::Receipt;
+use crate::publish::{Receipt, To};
 use crate::resource::{AppId, Packet};
 use crate::rfc6455::handshake::PHP_FIRST_READ;
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
@@ -33,7 +36,7 @@ pub struct Server {
     pub(crate) clients: SlotMap<SocketId, Client>,
     #[doc(alias = "clientIPs")]
     client_ips: HashMap<IpAddr, usize>,
-    by_uuid: HashMap<Uuid, SocketId>,
+    by_uuid: HashMap<Uuid, SocketId, BuildHasherDefault<RandomKey>>,
     by_ident: HashMap<Box<str>, Vec<SocketId>>,
     pub(crate) rooms: Rooms,
     /// Clients that are open: past their handshake, not yet closing.
@@ -50,12 +53,34 @@ pub struct Server {
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
     pub(crate) spares: Spares,
+    /// The message that an application is being given, where it has memory of its own: who is sent
+    /// just this shares it.
+    pub(crate) collected: Option<Rc<Vec<u8>>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
+    /// Whose numbered message is being acted on, and its `cseq`, until it is given to other processes.
+    pub(crate) in_hand: Option<(SocketId, u64)>,
+    /// The way to other processes.
+    pub(crate) backplane: Option<Box<Backplane>>,
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
     pub(crate) metrics: Metrics,
     pub(crate) notices: Option<Notices>,
+}
+
+/// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
+/// What clients ask for is only looked up.
+#[derive(Default)]
+struct RandomKey(u64);
+
+impl Hasher for RandomKey {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Why `specific_checks` shows a client the door.
@@ -70,7 +95,7 @@ impl Server {
             limits,
             clients: SlotMap::with_key(),
             client_ips: HashMap::new(),
-            by_uuid: HashMap::new(),
+            by_uuid: HashMap::default(),
             by_ident: HashMap::new(),
             rooms: Rooms::default(),
             open: 0,
@@ -82,8 +107,11 @@ impl Server {
             remembered: 0,
             congested: false,
             spares: Spares::default(),
+            collected: None,
             deadlines: Deadlines::default(),
             now,
+            in_hand: None,
+            backplane: None,
             app: None,
             metrics: Metrics::new(now),
             notices: None,
@@ -100,17 +128,17 @@ impl Server {
         self.clients.get(id).filter(|client| matches!(client.state, State::Open | State::Closing))
     }
 
-    /// All clients that are open, of all resources.
+    /// All clients that are open, of all resources; those that wait for their `ready` are not.
     pub fn clients(&self) -> impl Iterator<Item = (SocketId, &Client)> {
-        self.clients.iter().filter(|(_, client)| client.state == State::Open)
+        self.clients.iter().filter(|(_, client)| client.state == State::Open && !client.is_awaiting())
     }
 
     /// The open client of that uuid, lower case with hyphens.
     pub fn find_uuid(&self, uuid: &str) -> Option<SocketId> {
-        let parsed = Uuid::try_parse(uuid).ok()?;
-        // Strings are compared as strings: other spellings of the same number name nobody.
-        let same = parsed.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == uuid;
-        same.then(|| self.by_uuid.get(&parsed).copied()).flatten()
+        // Other spellings of the same number name nobody, as where strings are compared.
+        let canonical = uuid.len() == Hyphenated::LENGTH && !uuid.bytes().any(|byte| byte.is_ascii_uppercase());
+        let uuid = canonical.then(|| Uuid::try_parse(uuid).ok()).flatten()?;
+        self.by_uuid.get(&uuid).copied()
     }
 
     pub(crate) fn by_uuid(&self, uuid: Uuid) -> Option<SocketId> {
@@ -147,8 +175,13 @@ impl Server {
     }
 
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
-    /// its `ident` names; `false` where nobody of that name is there.
+    /// its `ident` names; `false` where nobody of that name is there. Whether other processes have it is
+    /// not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
+        if self.backplane.is_some() {
+            let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
+            return self.publish(SocketId::default(), to, packet.text(), None, false).error.is_none();
+        }
         let target = self.receiver(packet.uuid(), packet.ident());
         match target {
             Some(id) => self.write_unasked(id, packet.text()),
@@ -169,6 +202,10 @@ impl Server {
     /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
+        if self.backplane.is_some() {
+            self.publish(sender, To::All, message, None, false);
+            return;
+        }
         let receivers =
             |(id, client): &(SocketId, &Client)| client.dialog && client.client_type == ClientType::Websocket && *id != sender;
         let ids: Vec<SocketId> = self.clients().filter(receivers).map(|(id, _)| id).collect();
@@ -177,16 +214,19 @@ impl Server {
 
     /// Sends the same text to many clients; the frame is made once and shared.
     pub fn write_all(&mut self, ids: &[SocketId], message: &str) {
-        let mut encoded = Vec::new();
-        frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
-        let encoded: Rc<[u8]> = encoded.into();
+        let encoded = self.shared(message.as_bytes()).is_none().then(|| {
+            let mut encoded = Vec::new();
+            frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
+            Rc::new(encoded)
+        });
         let mut text = None;
         for id in ids {
             let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
+            let is_browser = client.client_type == ClientType::Websocket;
             if client.kept.is_some() {
                 self.keep(*id, text.get_or_insert_with(|| message.into()), None);
-            } else if client.client_type == ClientType::Websocket {
-                client.outbox.push_shared(&mut self.spares, &encoded);
+            } else if let Some(encoded) = encoded.as_ref().filter(|_| is_browser) {
+                client.outbox.push_shared(&mut self.spares, encoded);
                 self.metrics.frame_out(Opcode::Text);
                 self.mark_dirty(*id);
             } else {
@@ -205,9 +245,7 @@ impl Server {
     pub fn close_with(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         if self.is_open(id) {
             self.hand_over(id);
-            let mut body = code.0.to_be_bytes().to_vec();
-            body.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
-            self.push_close(id, &body);
+            self.push_close(id, &code.body(reason));
             self.end(id);
         }
     }
@@ -226,7 +264,7 @@ impl Server {
     /// Sets what goes out with every `next` to this client.
     pub fn set_fyi(&mut self, id: SocketId, fyi: &str) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.fyi = fyi.into();
+            client.set_fyi(fyi);
         }
     }
 
@@ -294,7 +332,7 @@ impl Server {
     /// Keeps the request and what its headers say of the client.
     pub(crate) fn introduce(&mut self, id: SocketId, request: Request) {
         let client = &mut self.clients[id];
-        client.ident = request.header("ident").unwrap_or_default().into();
+        client.set_ident(request.header("ident").unwrap_or_default());
         client.request = Some(Box::new(request));
     }
 
@@ -329,13 +367,17 @@ impl Server {
     /// Tells the client to start: gives it a uuid and sends `ready`.
     #[doc(alias = "guidv4")]
     pub(crate) fn ready(&mut self, id: SocketId) {
+        self.ready_as(id, Uuid::new_v4());
+    }
+
+    /// The same with a uuid that is known elsewhere already.
+    pub(crate) fn ready_as(&mut self, id: SocketId, uuid: Uuid) {
         log::info!("Telling Client to start on #{id}");
-        let uuid = Uuid::new_v4();
         let client = &mut self.clients[id];
         client.uuid = uuid;
         self.by_uuid.insert(uuid, id);
-        if !client.ident.is_empty() {
-            self.by_ident.entry(client.ident.clone()).or_default().push(id);
+        if !client.ident().is_empty() {
+            self.by_ident.entry(client.ident().into()).or_default().push(id);
         }
         self.push_ready(id);
     }
@@ -371,10 +413,10 @@ impl Server {
         if let Some(pace) = &mut client.pace {
             pace.client_spoke();
         }
-        if client.fyi.is_empty() {
+        if client.fyi().is_empty() {
             return self.push(id, Opcode::Text, br#"{"opcode":"next","fyi":""}"#);
         }
-        let fyi = serde_json::Value::from(&*client.fyi);
+        let fyi = serde_json::Value::from(client.fyi());
         self.push(id, Opcode::Text, format!(r#"{{"opcode":"next","fyi":{fyi}}}"#).as_bytes());
     }
 
@@ -394,6 +436,7 @@ impl Server {
 
     /// Queues a frame for an open client.
     pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
+        let shared = self.shared(payload);
         let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return };
         log::trace!("#{id} > {}", Elided(opcode, payload));
         let alone = client.pace.is_some();
@@ -402,10 +445,21 @@ impl Server {
                 client.outbox.push_with(&mut self.spares, alone, |run| run.extend_from_slice(payload));
             }
             (ClientType::Tcp, _) => return,
-            _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            _ => match shared.filter(|_| !alone) {
+                Some(shared) => {
+                    client.outbox.push_with(&mut self.spares, false, |run| frame::encode_header(opcode, payload.len(), run));
+                    client.outbox.push_shared(&mut self.spares, &shared);
+                }
+                None => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            },
         }
         self.metrics.frame_out(opcode);
         self.mark_dirty(id);
+    }
+
+    /// The memory of the message that an application is being given, if `payload` is that very message.
+    fn shared(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
+        self.collected.clone().filter(|collected| std::ptr::eq(collected.as_slice(), payload))
     }
 
     /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
@@ -439,6 +493,9 @@ impl Server {
         if self.is_kept(id) {
             return self.lose(id);
         }
+        // One that may come back to another process is left for that.
+        let leaves = self.metrics.draining && self.clients.get(id).is_some_and(|client| client.kept.is_some());
+        self.unshare(id, !leaves);
         self.forsake(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.state {
@@ -454,13 +511,13 @@ impl Server {
 
     /// Takes the client out of the indexes and counts: nobody finds it any more.
     fn forget(&mut self, id: SocketId) {
-        self.rooms.forget(id);
+        self.forget_rooms(id);
         let client = &self.clients[id];
         self.by_uuid.remove(&client.uuid);
-        if let Some(ids) = self.by_ident.get_mut(&client.ident) {
+        if let Some(ids) = self.by_ident.get_mut(client.ident()) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_ident.remove(&client.ident);
+                self.by_ident.remove(client.ident());
             }
         }
         if client.counted_ip {

@@ -61,6 +61,10 @@ pub struct Settings {
     pub publish_token: Option<String>,
     /// A file of such tokens.
     pub publish_token_file: Option<PathBuf>,
+    /// Redis or Valkey, through which several processes act as one.
+    pub backplane: Option<String>,
+    /// What all names there begin with.
+    pub backplane_prefix: String,
     /// The knobs of the server.
     pub limits: Limits,
     /// Validate everything, bind nothing.
@@ -243,6 +247,10 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.publish_token_file = Some(v.into()); Ok(()) }),
     setting!("max-publish-rate", "", "", "COUNT", "0", "requests a second for publishing from one address (twice as many in a burst); 0 = unlimited",
         |s, v| { s.limits.max_publish_rate = number(v)?; Ok(()) }),
+    setting!("backplane", "", "", "URL", "", "act with other processes as one server, through Redis or Valkey: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… or unix:///PATH",
+        |s, v| { s.backplane = Some(v.into()); Ok(()) }),
+    setting!("backplane-prefix", "", "", "PREFIX", "phpws", "what the names of all keys and channels there begin with: processes with the same one belong together",
+        |s, v| { s.backplane_prefix = v.into(); Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",
@@ -293,6 +301,8 @@ impl Default for Settings {
             notify_secret: None,
             publish_token: None,
             publish_token_file: None,
+            backplane: None,
+            backplane_prefix: "phpws".into(),
             limits: Limits::default(),
             check: false,
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ConnectionCommon, ServerConfig, ServerConnection};
 
 use crate::error::StartError;
 
@@ -167,20 +167,20 @@ impl Stream {
 }
 
 /// Takes records from the socket; `false` at its end.
-fn receive(tcp: &mut TcpStream, tls: &mut ServerConnection) -> io::Result<bool> {
-    if tls.read_tls(tcp)? == 0 {
+pub(crate) fn receive<D>(socket: &mut (impl Read + Write), tls: &mut ConnectionCommon<D>) -> io::Result<bool> {
+    if tls.read_tls(socket)? == 0 {
         return Ok(false);
     }
     let processed = tls.process_new_packets();
     // Handshake answers, and the alert that says what was wrong.
-    send(tcp, tls)?;
+    send(socket, tls)?;
     processed.map(|_| true).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Puts records into the socket; `false` where it took not all of them.
-fn send(tcp: &mut TcpStream, tls: &mut ServerConnection) -> io::Result<bool> {
+pub(crate) fn send<D>(socket: &mut impl Write, tls: &mut ConnectionCommon<D>) -> io::Result<bool> {
     while tls.wants_write() {
-        match tls.write_tls(tcp) {
+        match tls.write_tls(socket) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

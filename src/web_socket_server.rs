@@ -19,6 +19,7 @@ use slotmap::SecondaryMap;
 use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
+use crate::backplane::Backplane;
 use crate::client::{Client, SocketId};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
@@ -27,6 +28,7 @@ use crate::http::tokens::Tokens;
 use crate::limits::Limits;
 use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
+use crate::rfc6455::frame::MAX_HEADER;
 use crate::server::Server;
 use crate::sessions::Sessions;
 use crate::socket::{Peer, Socket, Stage};
@@ -41,7 +43,7 @@ mod proxy_header;
 mod resume;
 mod sweep;
 
-pub(crate) use dialog::extract_message;
+pub(crate) use dialog::{extract_collected, extract_message};
 use drain::Drain;
 
 // A token holds a whole id, with the generation that makes it unique.
@@ -50,9 +52,13 @@ const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STOPPER: Token = Token(usize::MAX - 2);
+const BACKPLANE: Token = Token(usize::MAX - 3);
 
-/// The one buffer that all connections are read into.
-const READ_BUFFER: usize = 256 * 1024;
+/// The one buffer that all connections are read into. With the header of a frame, so that the last bytes of
+/// a message of a round size need no read of their own.
+const READ_BUFFER: usize = 256 * 1024 + MAX_HEADER;
+/// The first read of so much tells of large messages: a server of small ones need not keep freed memory.
+const LARGE_READ: usize = 64 * 1024;
 /// New connections in one turn, for the same reason.
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
@@ -214,6 +220,14 @@ impl WebSocketServer {
         self.admission.tokens = tokens;
     }
 
+    /// Acts with other processes as one server, through Redis or Valkey at an address like
+    /// `redis://127.0.0.1`; `prefix` begins the name of everything there.
+    pub fn join_backplane(&mut self, url: &str, prefix: &str) -> Result<(), StartError> {
+        self.server.backplane = Some(Box::new(Backplane::new(url, prefix)?));
+        self.server.rooms.share();
+        Ok(())
+    }
+
     /// The address it listens on, with the port the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -261,6 +275,8 @@ impl WebSocketServer {
         }
         self.next_ping();
         self.next_sign_of_life();
+        // The backplane connects.
+        self.before_sleep();
         self.systemd.ready(self.local);
         let mut events = Events::with_capacity(1024);
         while !self.is_finished() {
@@ -277,7 +293,10 @@ impl WebSocketServer {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.accept_again || !self.again.is_empty();
         let now = Instant::now();
-        let sleep = if busy { Some(Duration::ZERO) } else { self.server.deadlines.sleep(now) };
+        let backplane = self.server.backplane.as_ref().and_then(|backplane| backplane.deadline());
+        let backplane = backplane.map(|deadline| deadline.saturating_duration_since(now));
+        let next = [self.server.deadlines.sleep(now), backplane].into_iter().flatten().min();
+        let sleep = if busy { Some(Duration::ZERO) } else { next };
         self.server.metrics.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -294,6 +313,7 @@ impl WebSocketServer {
                 LISTENER => self.accept_again = true,
                 SIGNALS => self.signalled(),
                 STOPPER => self.stop(),
+                BACKPLANE => self.server.backplane.iter_mut().for_each(|backplane| backplane.ready()),
                 token => self.socket_event(SocketId::from_u64(token.0 as u64), event),
             }
         }
@@ -383,7 +403,7 @@ impl WebSocketServer {
     /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
     /// sender does not starve the others.
     fn readable(&mut self, id: SocketId) {
-        if self.next_request(id) {
+        if self.next_request(id) || self.server.clients.get(id).is_some_and(Client::is_awaiting) {
             return;
         }
         if self.server.congested {
@@ -393,16 +413,17 @@ impl WebSocketServer {
         if matches!(socket.stage, Stage::ProxyHeader) {
             return self.proxy_header(id);
         }
-        match socket.stream.read(&mut self.buffer) {
+        match socket.read(&mut self.buffer) {
             Ok(0) => self.hang_up(id, Peer::Finished),
             Ok(count) => {
                 self.server.metrics.bytes_in += count as u64;
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.received(id, count);
                 self.answer_at_once(id);
-                if !drained {
-                    // The first time that a message fills the buffer: a server of small ones needs it not.
+                if count >= LARGE_READ {
                     self.keeps_memory.get_or_insert_with(keep_freed_memory);
+                }
+                if !drained {
                     self.read_again(id);
                 }
             }

@@ -10,6 +10,21 @@ export interface Packet {
 export interface ReadyPacket extends Packet {
   opcode: 'ready';
   uuid: string;
+  /** Of a server that resumes. */
+  resume?: 'new' | 'resumed' | 'gap' | 'lost';
+  /** Seconds that it keeps a client whose connection broke. */
+  keep?: number;
+}
+
+/** How coming back after a loss went, with the option `resume`. */
+export interface ResumeDetail {
+  /**
+   * `resumed`: nothing is missing. `gap`: messages are missing, what comes now is newer than those. `lost`: this is a
+   * new client, with a new uuid; `ready` is called too.
+   */
+  outcome: 'resumed' | 'gap' | 'lost';
+  /** How many messages are missing, where a `gap` tells. */
+  lost?: number;
 }
 
 /** Members came or went, in a room whose first member asked for that. */
@@ -70,8 +85,12 @@ export interface CloseDetail {
 
 export interface Callbacks {
   status(text: string, detail: StatusDetail): void;
+  /** With the option `resume` not where the client came back as the one it was. */
   ready(packet: ReadyPacket): void;
+  /** With the option `resume` it gets text of an application's own that is no packet too, as a string. */
   readmessage(packet: Packet): void;
+  /** Only with the option `resume`. */
+  resume(detail: ResumeDetail): void;
   /** Gives the packet to `readmessage` unless it is set. */
   presence(packet: PresencePacket): void;
   close(detail: CloseDetail): void;
@@ -82,10 +101,15 @@ export interface WebSocketLike {
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
   send(data: string): void;
-  close(): void;
+  close(code?: number): void;
 }
 
 export interface Options {
+  /**
+   * Come back after a loss as the client that it was, and get what was sent meanwhile. With `'reload'` also
+   * after a reload of the page. Default false.
+   */
+  resume?: boolean | 'reload';
   /** Reconnect when the connection is lost, but not after `quit()`. Default true. */
   reconnect?: boolean;
   /** Milliseconds before the first try; doubled for each further one. Default 500. */
@@ -112,6 +136,12 @@ export interface Options {
   WebSocket?: new (url: string, headers?: any) => WebSocketLike;
   /** Stands for the page's address. */
   location?: { protocol: string; host: string; hostname: string };
+  /** Stands for the page's window; the option `resume` hears from it that the page goes. */
+  window?: {
+    addEventListener?(type: string, listener: (event: any) => void): void;
+    removeEventListener?(type: string, listener: (event: any) => void): void;
+    sessionStorage?: { getItem(key: string): string | null; setItem(key: string, value: string): void; removeItem(key: string): void };
+  };
   random?: () => number;
   setTimeout?: (run: () => void, ms: number) => any;
   clearTimeout?: (timer: any) => void;
@@ -124,7 +154,7 @@ export interface SocketWebClient {
   sendMsg(message: unknown): boolean;
   /** Like `sendMsg`; resolves with the `fyi` of the `next` that acknowledges the message. */
   sendAsync(message: unknown): Promise<string>;
-  /** The uuid of this connection, null without one. */
+  /** The uuid of this connection, null without one; with the option `resume` also while it comes back. */
   uuid(): string | null;
   /** Sends what is queued, says `quit`, and stays disconnected until `init()`. */
   quit(event?: unknown): void;
@@ -132,18 +162,20 @@ export interface SocketWebClient {
   /** The type is taken in any case; these spellings are the usual ones. */
   setCallback(type: 'status' | 'Status', callback: Callbacks['status']): void;
   setCallback(type: 'ready' | 'Ready', callback: Callbacks['ready']): void;
+  setCallback(type: 'resume' | 'Resume', callback: Callbacks['resume']): void;
   setCallback(type: 'readmessage' | 'readMessage' | 'ReadMessage', callback: Callbacks['readmessage']): void;
   setCallback(type: 'presence' | 'Presence', callback: Callbacks['presence']): void;
   setCallback(type: 'close' | 'Close', callback: Callbacks['close']): void;
   setCallbackStatus(callback: Callbacks['status']): void;
   setCallbackReady(callback: Callbacks['ready']): void;
+  setCallbackResume(callback: Callbacks['resume']): void;
   setCallbackReadMessage(callback: Callbacks['readmessage']): void;
   setCallbackPresence(callback: Callbacks['presence']): void;
   setCallbackClose(callback: Callbacks['close']): void;
   callbacks: Callbacks;
   /** To all, or with `room` to the members of that room. Throws where `room` is there but empty. */
   broadcast(message: unknown, to?: { room: Room }): boolean;
-  /** Joins a room, and again after each reconnect; the server answers with `joined` or `refused`. */
+  /** Joins a room, and again after each reconnect as a new client; the server answers with `joined` or `refused`. */
   join(room: Room, options?: JoinOptions): boolean;
   /** Leaves a room; the server answers with `left` or `refused`. */
   leave(room: Room): boolean;

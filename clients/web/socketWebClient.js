@@ -8,11 +8,14 @@
  *                   │      │  "close" or connection lost
  *                   └── waiting ◀── closing
  *
+ * With the option `resume` the server keeps the client from one connection to the next: docs/resume.md.
+ *
  * State is changed before any callback runs, so a callback may call anything here, `init` and
  * `quit` included.
  */
 
 const DEFAULTS = {
+  resume: false,
   reconnect: true,
   reconnectDelay: 500,
   reconnectDelayMax: 30_000,
@@ -36,6 +39,12 @@ const SECURE = { ws: false, tcp: false, http: false, wss: true, ssl: true, tls: 
 // next connection as well: 1003 wrong data type, 1007 bad content, 1009 too big.
 const MESSAGE_IS_TO_BLAME = [1003, 1007, 1009];
 
+// Resuming: the server says that another connection has the client now; we say that we leave a
+// connection to come back on another one, which 1000 or no code would make impossible.
+const TAKEN_OVER = 4000;
+const COMING_BACK = 4001;
+const LONGEST_PLACE = 64;
+
 /**
  * Makes a client for one resource of one server; `init()` connects it.
  * Also takes the four arguments of 2021: `socketWebClient(server, port, app, options)`.
@@ -50,12 +59,15 @@ export function socketWebClient(server, ...rest) {
   const url = address(server ?? '', app, page);
   // The server wants an Origin header. Browsers write it, elsewhere it is for us to give.
   const headers = page ? [] : [{ headers: { Origin: options.origin } }];
+  const window = options.window ?? globalThis;
 
   const queue = []; // queue[0] is the message on its way, if inFlight
   let inFlight = false;
   let state = 'idle';
   let socket = null;
   let ownUuid = null;
+  let session = null; // what a server that resumes knows this client by: { uuid, seq, at, cseq }
+  let met = false; // whether there was a ready before, so that the next one is a return
   let attempts = 0;
   let busy = false;
   const rooms = new Map(); // the rooms this client is in, each with the packet that joins it
@@ -68,6 +80,7 @@ export function socketWebClient(server, ...rest) {
     status() {},
     ready() {},
     readmessage() {},
+    resume() {},
     presence(packet) { callbacks.readmessage(packet); },
     close() {},
   };
@@ -77,7 +90,7 @@ export function socketWebClient(server, ...rest) {
     if (Object.hasOwn(callbacks, name) && typeof callback === 'function') {
       callbacks[name] = callback;
     } else {
-      complain(`No callback "${type}" set: it takes status, ready, readMessage, presence or close, and a function`);
+      complain(`No callback "${type}" set: it takes status, ready, resume, readMessage, presence or close, and a function`);
     }
   }
 
@@ -85,6 +98,12 @@ export function socketWebClient(server, ...rest) {
 
   function init() {
     attempts = 0;
+    if (options.resume) {
+      window.addEventListener?.('pagehide', pageGoes);
+    }
+    if (options.resume === 'reload' && session === null) {
+      recall();
+    }
     connect();
   }
 
@@ -93,7 +112,7 @@ export function socketWebClient(server, ...rest) {
     state = 'connecting';
     try {
       const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-      socket = new WebSocket(url, ...headers);
+      socket = new WebSocket(requestUrl(), ...headers);
     } catch (error) {
       finish(`Cannot open ${url}: ${error.message}`);
       return;
@@ -114,6 +133,7 @@ export function socketWebClient(server, ...rest) {
     state = 'leaving';
     queue.push(entry);
     if (socket === null) {
+      session = null;
       letGo();
       finish('Disconnected');
     } else if (ownUuid === null && queue.length === 1) { // nothing worth waiting for
@@ -126,15 +146,17 @@ export function socketWebClient(server, ...rest) {
   }
 
   // Leaves the socket behind: what it still has to say is of no interest any more.
-  function letGo() {
+  function letGo(...code) {
     options.clearTimeout(deadline);
     options.clearTimeout(stable);
-    unanswered('The connection was lost');
+    if (session === null) { // else the answer may come with the next connection
+      unanswered('The connection was lost');
+    }
     if (socket !== null) {
       socket.onmessage = null;
       socket.onclose = null;
       socket.onerror = () => {}; // not null: the ws package throws errors that nobody takes
-      socket.close();
+      socket.close(...(session === null ? code : [COMING_BACK]));
     }
     socket = null;
     ownUuid = null;
@@ -144,10 +166,16 @@ export function socketWebClient(server, ...rest) {
   function lost({ code, reason, wasClean }) {
     const hopeless = inFlight && isHopeless(queue[0], code) ? queue.shift() : null;
     const what = ownUuid === null ? 'No connection' : 'Connection lost';
+    const takenOver = session !== null && code === TAKEN_OVER;
+    const final = state === 'leaving' || !options.reconnect || takenOver;
+    if (final || code === 1000) {
+      session = null; // the server has forgotten this client, or shall
+    }
     letGo();
     hopeless?.reject?.(new Error(`The server closed with ${code} instead of taking the message`));
-    if (state === 'leaving' || !options.reconnect) {
-      finish(state === 'leaving' ? 'Disconnected' : what);
+    if (final) {
+      const why = takenOver ? 'Resumed on another connection' : what;
+      finish(state === 'leaving' ? 'Disconnected' : why);
       callbacks.close({ code, reason, wasClean, reconnect: false });
       return;
     }
@@ -164,7 +192,10 @@ export function socketWebClient(server, ...rest) {
 
   function finish(why) {
     state = 'closed';
+    session = null;
+    met = false;
     rooms.clear();
+    window.removeEventListener?.('pagehide', pageGoes);
     for (const entry of queue.splice(0)) {
       entry.reject?.(new Error(`${why}; the message was not acknowledged`));
     }
@@ -192,12 +223,102 @@ export function socketWebClient(server, ...rest) {
     }, ms);
   }
 
+  // ---- resuming
+
+  function requestUrl() {
+    if (!options.resume) {
+      return url;
+    }
+    const { uuid = '', seq, at } = session ?? {};
+    const where = session === null ? '' : `&seq=${seq}`;
+    const global = at === undefined ? '' : `&at=${encodeURIComponent(at)}`;
+    return `${url}${url.includes('?') ? '&' : '?'}resume=${encodeURIComponent(uuid)}${where}${global}`;
+  }
+
+  // Whether `ready` says that this is still the client that it was. Else it begins anew, if the
+  // server resumes at all.
+  function isStill({ uuid, resume, seq, at }) {
+    const number = Number.isSafeInteger(seq) ? seq : 0;
+    if (session !== null && uuid === session.uuid && (resume === 'resumed' || resume === 'gap')) {
+      session.seq = Math.max(session.seq, number);
+      session.at = place(at) ?? session.at;
+      return true;
+    }
+    session = options.resume && resume !== undefined ? { uuid, seq: number, at: place(at), cseq: 0 } : null;
+    return false;
+  }
+
+  // Whether the page does not have this message yet. What has no number comes once only.
+  function isNew({ opcode, seq, at }) {
+    if (session === null || opcode === 'ready' || opcode === 'next' || !Number.isSafeInteger(seq)) {
+      return true;
+    }
+    if (seq <= session.seq) {
+      return false;
+    }
+    session.seq = seq;
+    session.at = place(at) ?? session.at;
+    return true;
+  }
+
+  // A message that is sent once more may have been answered before: that answer comes with what was
+  // missed, ahead of the `next`.
+  function sentBefore() {
+    return session !== null && queue[0]?.sends > 1 ? queue[0] : undefined;
+  }
+
+  // A page that stays in the browser's cache may come back. One that goes for good says so, unless it
+  // may be a reload, which cannot be told apart.
+  function pageGoes({ persisted }) {
+    if (persisted) {
+      return;
+    }
+    if (options.resume === 'reload') {
+      remember();
+      return;
+    }
+    session = null;
+    letGo(1000);
+    finish('Disconnected');
+  }
+
+  function remember() {
+    if (session === null || state === 'leaving') {
+      return;
+    }
+    try {
+      window.sessionStorage.setItem(storageKey(), JSON.stringify({ ...session, rooms: [...rooms] }));
+    } catch {
+      // No storage for this page: after a reload it is a new client.
+    }
+  }
+
+  // Takes out what the page stored as it went. As long as a page lives nothing is stored, so that a
+  // duplicate of its tab, which gets a copy of the storage, is a client of its own.
+  function recall() {
+    try {
+      const { rooms: joined, ...former } = JSON.parse(window.sessionStorage.getItem(storageKey()));
+      window.sessionStorage.removeItem(storageKey());
+      joined.forEach(([room, packet]) => rooms.set(room, packet));
+      session = former;
+    } catch {
+      // No storage, or nothing in it.
+    }
+  }
+
+  function storageKey() {
+    return `phpws resume ${url}`;
+  }
+
   // ---- what the server says
 
   function receive(data) {
     const packet = parse(data);
     if (packet === null) {
       return complain(`Not a packet of the server: ${String(data).slice(0, 80)}`);
+    }
+    if (!isNew(packet)) {
+      return undefined;
     }
     switch (packet.opcode) {
       case 'ready': return welcomed(packet);
@@ -206,14 +327,22 @@ export function socketWebClient(server, ...rest) {
       case 'presence': return callbacks.presence(packet);
       case 'who': return answered(packet);
       case 'refused': return refused(packet);
+      case 'text': return callbacks.readmessage(session === null ? packet : unwrapped(packet));
       default: return callbacks.readmessage(packet);
     }
   }
 
   function welcomed(packet) {
     options.clearTimeout(deadline);
+    const returns = met || session !== null;
+    const first = !met;
+    const still = isStill(packet);
+    met = true;
     ownUuid = packet.uuid;
-    rejoin();
+    if (!still) {
+      unanswered('The connection was lost');
+      rejoin();
+    }
     if (state === 'leaving') {
       return flush();
     }
@@ -221,7 +350,13 @@ export function socketWebClient(server, ...rest) {
     stable = options.setTimeout(() => { attempts = 0; }, options.stableAfter);
     flush();
     status('Connected');
-    callbacks.ready(packet);
+    if (options.resume && returns) {
+      callbacks.resume(still ? { outcome: packet.resume, lost: packet.lost } : { outcome: 'lost' });
+    }
+    if (first || !still) {
+      callbacks.ready(packet);
+    }
+    return undefined;
   }
 
   function acknowledged(packet) {
@@ -241,7 +376,9 @@ export function socketWebClient(server, ...rest) {
     if (entry.joins !== undefined) {
       entry.joins ? rooms.set(entry.room, entry.packet) : rooms.delete(entry.room);
     }
-    if (entry.asks) {
+    if (entry.asks && entry.answer !== undefined) {
+      entry.answer();
+    } else if (entry.asks) {
       asked = entry;
       patience = options.setTimeout(() => unanswered('The server does not answer'), options.replyTimeout);
     } else {
@@ -249,27 +386,41 @@ export function socketWebClient(server, ...rest) {
     }
   }
 
-  // A new connection is in no room. What waits in the queue may be for the members of one, so joining
-  // comes first; what an earlier connection did not get done of it is replaced.
+  // A new client is in no room. What waits in the queue may be for the members of one, so joining
+  // comes first; what an earlier connection did not get done of it is replaced. All get new numbers.
   function rejoin() {
     const joins = [...rooms].map(([room, packet]) => ({ packet, sends: 0, room, joins: true, again: true }));
     queue.splice(0, Infinity, ...joins, ...queue.filter((entry) => !entry.again));
+    queue.forEach((entry) => { entry.cseq = undefined; });
   }
 
   function answered(packet) {
-    if (asked === null) {
-      return callbacks.readmessage(packet);
+    const early = sentBefore();
+    if (asked !== null) {
+      return forgetQuestion().resolve(packet);
     }
-    const { resolve } = forgetQuestion();
-    return resolve(packet);
+    if (early?.asks) {
+      early.answer = () => early.resolve(packet);
+      return undefined;
+    }
+    return callbacks.readmessage(packet);
   }
 
   function refused(packet) {
-    if (packet.refused === 'who' && asked !== null) {
-      return unanswered(packet.error ?? 'The server does not permit who');
+    const early = sentBefore();
+    if (packet.refused === 'who' && (asked !== null || early?.asks)) {
+      const why = packet.error ?? 'The server does not permit who';
+      if (asked !== null) {
+        return unanswered(why);
+      }
+      early.answer = () => early.reject(new Error(why));
+      return undefined;
     }
     if (packet.refused === 'join') {
       rooms.delete(packet.room);
+      if (early?.joins && early.room === packet.room) {
+        early.joins = undefined;
+      }
     }
     return callbacks.readmessage(packet);
   }
@@ -307,12 +458,17 @@ export function socketWebClient(server, ...rest) {
     entry.sends += 1;
     inFlight = true;
     expectWithin(state === 'leaving' ? options.closeTimeout : options.replyTimeout);
-    socket.send(entry.signed ? sign(entry.packet) : entry.packet);
+    if (session !== null && entry.packet.startsWith('{')) { // what is no object can bear no number
+      entry.cseq ??= session.cseq += 1;
+    }
+    socket.send(written(entry));
   }
 
-  // Signed as late as possible: a message that waited for a connection carries that one's uuid.
-  function sign(packet) {
-    return JSON.stringify({ ...JSON.parse(packet), fromUUID: ownUuid, from: ownUuid });
+  // Signed and numbered as late as possible: a message that waited for a connection carries that one's
+  // uuid, and one that joins a room ahead of it the lower number.
+  function written({ packet, signed, cseq }) {
+    const more = { ...(signed && { fromUUID: ownUuid, from: ownUuid }), ...(cseq && { cseq }) };
+    return Object.keys(more).length === 0 ? packet : JSON.stringify({ ...JSON.parse(packet), ...more });
   }
 
   function isHopeless(entry, code) {
@@ -391,12 +547,13 @@ export function socketWebClient(server, ...rest) {
     init,
     sendMsg: (message) => sendMsg(message),
     sendAsync: (message) => sendAsync(message),
-    uuid: () => ownUuid,
+    uuid: () => ownUuid ?? session?.uuid ?? null,
     quit: () => quit(),
     isOpen: () => state === 'ready',
     setCallback,
     setCallbackStatus: (callback) => setCallback('status', callback),
     setCallbackReady: (callback) => setCallback('ready', callback),
+    setCallbackResume: (callback) => setCallback('resume', callback),
     setCallbackReadMessage: (callback) => setCallback('readMessage', callback),
     setCallbackPresence: (callback) => setCallback('presence', callback),
     setCallbackClose: (callback) => setCallback('close', callback),
@@ -417,6 +574,16 @@ function parse(data) {
   } catch {
     return null;
   }
+}
+
+/** `at` as far as it can stand in a URL; a message of a page may have something else of that name. */
+function place(at) {
+  return ['string', 'number'].includes(typeof at) && String(at).length <= LONGEST_PLACE ? at : undefined;
+}
+
+/** What an application sent that is no packet, as it would have come without a number. */
+function unwrapped(packet) {
+  return typeof packet.text === 'string' ? parse(packet.text) ?? packet.text : packet;
 }
 
 /** The name of a room as the server takes it. */

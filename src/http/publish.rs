@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use super::json::{self, Members};
 use super::{Answer, is_get, is_head};
 use crate::client::SocketId;
+use crate::json::too_deep_at;
 use crate::log_file::moment;
 use crate::outbox::keyed::MAX_KEY;
 use crate::publish::{Asker, Report, Sent, To};
-use crate::resource::{AllApps, too_deep_at};
+use crate::resource::AllApps;
 use crate::rfc6455::Request;
 use crate::server::Server;
 
@@ -95,7 +96,7 @@ impl Endpoint {
     /// Does what the request asks for: an answer, or `None` where the loop will give one.
     pub(crate) fn act(&self, server: &mut Server, all_apps: &AllApps, id: SocketId, body: &[u8]) -> Option<Answer> {
         let sent = match &self.kind {
-            Kind::Client(uuid) => return Some(client(server, all_apps, uuid)),
+            Kind::Client(uuid) => return client(server, id, uuid),
             kind => match (json::check(body), kind) {
                 (Err(fault), _) => return Some(Answer::error(BAD_REQUEST, &format!("Not JSON: {fault}"))),
                 (Ok(text), Kind::List) => send_list(server, all_apps, text),
@@ -240,21 +241,43 @@ fn accept_content(request: &Request) -> Result<(), Answer> {
     }
 }
 
-/// What is known of a client.
-fn client(server: &Server, all_apps: &AllApps, uuid: &str) -> Answer {
-    let client = server.find_uuid(uuid).and_then(|id| server.client(id));
-    let Some(client) = client else { return Answer::error("404 Not Found", "nobody has that uuid") };
-    let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
-    let seconds = elapsed.as_secs();
-    let since = moment(elapsed);
-    let resource = serde_json::Value::from(client.app.map_or("", |app| all_apps.path(app)));
-    let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
-    Answer::json(
-        "200 OK",
-        format!(
+/// What is known of a client; `None` where another process will say.
+fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
+    let known = server.find_uuid(uuid).and_then(|id| server.description(id));
+    if let Some(known) = known {
+        return Some(Answer::json("200 OK", known));
+    }
+    match server.ask_about(uuid) {
+        Some(ask) => {
+            server.ask(Asker::Description(asker), vec![Sent::elsewhere(Some(ask))]);
+            None
+        }
+        None => Some(Answer::error("404 Not Found", "nobody has that uuid")),
+    }
+}
+
+/// What another process said of a client.
+pub(crate) fn description(reports: &[Report]) -> Answer {
+    match reports {
+        [Report { text: Some(text), .. }] => Answer::json("200 OK", text.clone()),
+        [Report { status: 404, error: Some(error), .. }] => Answer::error("404 Not Found", error),
+        _ => Answer::error("503 Service Unavailable", "other processes do not answer: nobody knows whether the client is there"),
+    }
+}
+
+impl Server {
+    /// What is known of a client, as a JSON object.
+    pub(crate) fn description(&self, id: SocketId) -> Option<String> {
+        let client = self.client(id)?;
+        let elapsed = client.opened.map(|opened| self.now().saturating_duration_since(opened)).unwrap_or_default();
+        let (since, seconds) = (moment(elapsed), elapsed.as_secs());
+        let path = client.app.and_then(|app| self.metrics.path(app));
+        let resource = serde_json::Value::from(path.map_or("", |path| &**path));
+        let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
+        Some(format!(
             r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
-        ),
-    )
+        ))
+    }
 }
 
 /// The answer of a request whose messages have gone where they could.
@@ -262,6 +285,7 @@ pub(crate) fn answer(reports: &[Report], list: bool) -> Answer {
     let failed = |report: &Report| report.status >= 400;
     let status = match reports {
         _ if list && reports.iter().any(failed) => "207 Multi-Status",
+        [Report { status: 503, .. }] if !list => "503 Service Unavailable",
         [one] if !list && failed(one) => "404 Not Found",
         _ if reports.iter().any(|report| report.status == 202) => "202 Accepted",
         _ => "200 OK",

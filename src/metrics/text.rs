@@ -27,6 +27,7 @@ pub(crate) fn text(server: &Server) -> String {
     let help = "Time from accepting a connection to its 101, of those that got one.";
     page.histogram("phpws_handshake_seconds", help, &metrics.handshakes);
     page.notices(server);
+    page.backplane(server);
     page.process(metrics);
     page.0
 }
@@ -124,6 +125,22 @@ impl Page {
             "Requests with notices that failed, and were or will be repeated.",
             counts.failures,
         );
+    }
+
+    fn backplane(&mut self, server: &Server) {
+        let Some(backplane) = &server.backplane else { return };
+        let counts = backplane.counts;
+        self.one("phpws_backplane_up", "1 while Redis is connected.", u8::from(backplane.is_up()));
+        self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", backplane.unanswered());
+        self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", backplane.queued_bytes());
+        self.one("phpws_backplane_sent_total", "Messages given to other processes.", counts.sent);
+        self.one("phpws_backplane_received_total", "Messages from Redis, this process's own among them.", counts.received);
+        self.one(
+            "phpws_backplane_undelivered_total",
+            "Messages that did not, or may not have, reached other processes.",
+            counts.undelivered,
+        );
+        self.one("phpws_backplane_lost_total", "How often Redis was lost, or not reached.", counts.lost);
     }
 
     fn process(&mut self, metrics: &Metrics) {

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::backplane::RoomQuestion;
 use crate::client::{Client, ClientType, SocketId};
 use crate::resource::Packet;
 use crate::rooms::RoomError;
@@ -29,9 +30,10 @@ pub(super) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
 /// A name is kept only where the members may hear it.
 fn join(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     let name = if server.limits().room_names { packet.name() } else { "" };
-    let count = server.join(id, packet.room(), name, packet.announce())?;
-    let room = Value::from(packet.room());
-    server.write(id, &format!(r#"{{"opcode":"joined","room":{room},"count":{count}}}"#));
+    server.join(id, packet.room(), name, packet.announce())?;
+    if !server.ask_room(packet.room(), RoomQuestion::Joined(id)) {
+        server.answer_joined(id, packet.room());
+    }
     Ok(())
 }
 
@@ -44,21 +46,31 @@ fn leave(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), R
 
 fn who(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     check_member(server, id, packet)?;
-    let listing = listing(server, packet.room());
-    server.write(id, &listing);
+    if !server.ask_room(packet.room(), RoomQuestion::Who(id)) {
+        server.answer_who(id, packet.room(), 0, &[]);
+    }
     Ok(())
 }
 
-/// How many are in a room, and where it is allowed their names, as far as they gave any.
-fn listing(server: &Server, room: &str) -> String {
-    let members = server.who(room);
-    let (room, count) = (Value::from(room), members.len());
-    let mut names = String::new();
-    if server.limits().room_names {
-        let named: Vec<&str> = members.map(|(_, name)| name).filter(|name| !name.is_empty()).take(LISTED_NAMES).collect();
-        names = format!(r#","names":{}"#, Value::from(named));
+impl Server {
+    /// Tells a client how many are in the room that it joined.
+    pub(crate) fn answer_joined(&mut self, id: SocketId, room: &str) {
+        let count = self.who(room).len() + self.count_elsewhere(room);
+        self.write(id, &format!(r#"{{"opcode":"joined","room":{},"count":{count}}}"#, Value::from(room)));
     }
-    format!(r#"{{"opcode":"who","room":{room},"count":{count}{names}}}"#)
+
+    /// Tells a client how many are in a room, and where it is allowed their names, as far as they gave any;
+    /// `elsewhere` and `others` are of other processes.
+    pub(crate) fn answer_who(&mut self, id: SocketId, room: &str, elsewhere: usize, others: &[String]) {
+        let count = self.who(room).len() + elsewhere;
+        let mut names = String::new();
+        if self.limits().room_names {
+            let named = self.who(room).map(|(_, name)| name).filter(|name| !name.is_empty());
+            let named: Vec<&str> = named.chain(others.iter().map(String::as_str)).take(LISTED_NAMES).collect();
+            names = format!(r#","names":{}"#, Value::from(named));
+        }
+        self.write(id, &format!(r#"{{"opcode":"who","room":{},"count":{count}{names}}}"#, Value::from(room)));
+    }
 }
 
 fn broadcast(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {

@@ -76,6 +76,13 @@ impl CloseCode {
     /// The client came back on another connection.
     pub const RESUMED_ELSEWHERE: CloseCode = CloseCode(4000);
 
+    /// The body of a close frame: the code, and a reason of at most 123 bytes.
+    pub(crate) fn body(self, reason: &str) -> Vec<u8> {
+        let mut body = self.0.to_be_bytes().to_vec();
+        body.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
+        body
+    }
+
     /// Whether a peer may send this code (RFC 6455, section 7.4 and the IANA registry).
     pub fn may_be_received(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)

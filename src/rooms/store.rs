@@ -28,6 +28,19 @@ pub(crate) struct Rooms {
     of_client: HashMap<SocketId, Vec<RoomId>>,
     /// Rooms with changes to announce, each once.
     changed: Vec<RoomId>,
+    /// Whether other processes have members too.
+    shared: bool,
+    /// Rooms that lost their last member here, where they are shared.
+    gone: Vec<Announcement>,
+}
+
+/// Who came to a room and who went, and who is in it.
+pub(crate) struct Announcement {
+    pub(crate) room: Rc<str>,
+    /// Whether the members are told.
+    pub(crate) announce: bool,
+    pub(crate) ids: Vec<SocketId>,
+    changes: Changes,
 }
 
 struct Room {
@@ -45,13 +58,13 @@ struct Members {
 }
 
 /// Who came and went since the last announcement.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Changes {
     joined: Movement,
     left: Movement,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Movement {
     count: usize,
     names: Vec<Box<str>>,
@@ -125,7 +138,12 @@ impl Rooms {
         let remaining = room.members.list.len();
         if remaining == 0 {
             self.by_name.remove(&room.name);
-            self.rooms.remove(key);
+            let room = self.rooms.remove(key)?;
+            if self.shared {
+                let mut changes = room.changes.as_deref().cloned().unwrap_or_default();
+                changes.left.add(&own_name);
+                self.gone.push(room.announcement(changes));
+            }
         } else {
             self.note(key, |changes| &mut changes.left, &own_name);
         }
@@ -133,28 +151,56 @@ impl Rooms {
     }
 
     fn note(&mut self, key: RoomId, movement: impl FnOnce(&mut Changes) -> &mut Movement, name: &str) {
-        let Some(room) = self.rooms.get_mut(key).filter(|room| room.announce) else { return };
+        let shared = self.shared;
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.announce || shared) else { return };
         if room.changes.is_none() {
             self.changed.push(key);
         }
-        let movement = movement(room.changes.get_or_insert_default());
-        movement.count += 1;
-        if !name.is_empty() && movement.names.len() < ANNOUNCED_NAMES {
-            movement.names.push(name.into());
-        }
+        movement(room.changes.get_or_insert_default()).add(name);
     }
 
-    /// The next announcement that is due, and to whom; a room that is gone has none.
-    pub(super) fn next_announcement(&mut self) -> Option<(String, Vec<SocketId>)> {
+    /// The next announcement that is due. A room that is gone has one only where it is shared: nobody here
+    /// hears of it.
+    pub(super) fn next_announcement(&mut self) -> Option<Announcement> {
+        if let Some(gone) = self.gone.pop() {
+            return Some(gone);
+        }
         while let Some(key) = self.changed.pop() {
             if let Some(room) = self.rooms.get_mut(key)
                 && let Some(changes) = room.changes.take()
             {
-                let ids = room.members.list.iter().map(|(id, _)| *id).collect();
-                return Some((room.announcement(&changes), ids));
+                return Some(room.announcement(*changes));
             }
         }
         None
+    }
+
+    /// Every room, with nobody who came or went.
+    pub(crate) fn all_as_they_are(&self) -> Vec<Announcement> {
+        self.rooms.values().map(|room| room.announcement(Changes::default())).collect()
+    }
+
+    /// The rooms of a client: name, its own name there, whether joins and leaves are announced.
+    pub(crate) fn of_client(&self, id: SocketId) -> impl Iterator<Item = (&str, &str, bool)> {
+        let rooms = self.of_client.get(&id).into_iter().flatten().map(|key| &self.rooms[*key]);
+        rooms.map(move |room| (&*room.name, room.members.name(id), room.announce))
+    }
+
+    /// Whether joins and leaves are announced in a room, and its members; `None` where there is no such room.
+    pub(crate) fn audience(&self, name: &str) -> Option<(bool, Vec<SocketId>)> {
+        self.find(name).map(|room| (room.announce, room.members.ids()))
+    }
+
+    /// What the first member in another process decided.
+    pub(crate) fn set_announce(&mut self, name: &str, announce: bool) {
+        if let Some(key) = self.by_name.get(name) {
+            self.rooms[*key].announce = announce;
+        }
+    }
+
+    /// Every change is of interest from here on, since other processes have members too.
+    pub(crate) fn share(&mut self) {
+        self.shared = true;
     }
 
     fn find(&self, name: &str) -> Option<&Room> {
@@ -163,14 +209,36 @@ impl Rooms {
 }
 
 impl Room {
-    fn announcement(&self, changes: &Changes) -> String {
-        let (joined, left) = (changes.joined.json("joined"), changes.left.json("left"));
-        let (name, count) = (Value::from(&*self.name), self.members.list.len());
-        format!(r#"{{"opcode":"presence","room":{name},"count":{count}{joined}{left}}}"#)
+    fn announcement(&self, changes: Changes) -> Announcement {
+        Announcement { room: self.name.clone(), announce: self.announce, ids: self.members.ids(), changes }
+    }
+}
+
+impl Announcement {
+    /// What the members are told; `elsewhere` are further ones in other processes.
+    pub(super) fn text(&self, elsewhere: usize) -> String {
+        let (room, count) = (Value::from(&*self.room), self.ids.len() + elsewhere);
+        format!(r#"{{"opcode":"presence","room":{room},"count":{count}{}}}"#, self.members())
+    }
+
+    /// Who came and went, as a JSON object.
+    pub(crate) fn moved(&self) -> String {
+        format!("{{{}}}", self.members().trim_start_matches(','))
+    }
+
+    fn members(&self) -> String {
+        self.changes.joined.json("joined") + &self.changes.left.json("left")
     }
 }
 
 impl Movement {
+    fn add(&mut self, name: &str) {
+        self.count += 1;
+        if !name.is_empty() && self.names.len() < ANNOUNCED_NAMES {
+            self.names.push(name.into());
+        }
+    }
+
     /// The keys that tell of it; nothing where nobody moved.
     fn json(&self, word: &str) -> String {
         let mut json = String::new();
@@ -186,6 +254,14 @@ impl Movement {
 }
 
 impl Members {
+    fn ids(&self) -> Vec<SocketId> {
+        self.list.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn name(&self, id: SocketId) -> &str {
+        self.places.get(&id).map_or("", |place| &*self.list[*place].1)
+    }
+
     /// Adds a member, or changes its name; `true` where it is new.
     fn insert(&mut self, id: SocketId, name: &str) -> bool {
         if let Some(place) = self.places.get(&id) {
@@ -251,11 +327,13 @@ mod tests {
     fn a_thousand_that_vanish_in_one_turn_are_one_announcement_of_bounded_length() {
         let (mut rooms, ids) = (Rooms::default(), ids(1001));
         ids.iter().for_each(|id| _ = rooms.join(*id, "r", "Ann", true));
-        let (text, told) = rooms.next_announcement().unwrap();
+        let announcement = rooms.next_announcement().unwrap();
+        let (text, told) = (announcement.text(0), announcement.ids);
         assert!(text.starts_with(r#"{"opcode":"presence","room":"r","count":1001,"joined":1001,"joinedNames":["Ann","#));
         assert_eq!(told.len(), 1001);
         ids[1..].iter().for_each(|id| rooms.forget(*id));
-        let (text, told) = rooms.next_announcement().unwrap();
+        let announcement = rooms.next_announcement().unwrap();
+        let (text, told) = (announcement.text(0), announcement.ids);
         assert!(text.starts_with(r#"{"opcode":"presence","room":"r","count":1,"left":1000,"leftNames":["Ann","#));
         assert_eq!(text.matches("Ann").count(), ANNOUNCED_NAMES);
         assert_eq!(told, ids[..1]);

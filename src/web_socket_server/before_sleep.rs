@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::WebSocketServer;
+use super::{BACKPLANE, WebSocketServer};
 use crate::client::{SocketId, State};
 use crate::deadlines::{Deadline, after};
 use crate::rfc6455::frame;
@@ -18,6 +18,12 @@ impl WebSocketServer {
         self.server.congested = false;
         loop {
             self.server.announce_presence();
+            // Before the clients: what they are told of is known elsewhere by then.
+            self.server.drive_backplane(self.poll.registry(), BACKPLANE);
+            self.server.hear_backplane();
+            while self.start_introduced() {
+                self.server.hear_backplane();
+            }
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
@@ -32,9 +38,10 @@ impl WebSocketServer {
     }
 
     /// An answer to the one who spoke alone goes out while its socket is at hand. What is for others
-    /// waits for the end of the turn, so that the messages of one turn leave together.
+    /// waits for the end of the turn, so that the messages of one turn leave together; and with other
+    /// processes everything, lest a client be told that they have what they have not.
     pub(super) fn answer_at_once(&mut self, id: SocketId) {
-        if self.server.dirty == [id] {
+        if self.server.dirty == [id] && !self.server.has_backplane() {
             self.server.dirty.clear();
             self.flush(id);
         }
@@ -107,7 +114,8 @@ impl WebSocketServer {
             }
             return;
         }
-        let opened = client.app;
+        // The application of one that still waited for its `ready` has not heard of it.
+        let opened = client.app.filter(|_| !client.dialog || !client.uuid.is_nil());
         log::info!("Connection closed to socket #{id}");
         self.server.metrics.closed(client);
         self.server.left(id);

@@ -3,6 +3,10 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
+use std::rc::Rc;
+
+use uuid::Uuid;
+
 use super::WebSocketServer;
 use crate::client::{Client, ClientType, Command, SocketId, State};
 use crate::deadlines::after;
@@ -41,13 +45,12 @@ impl WebSocketServer {
         let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
-        let (from, timeout) = if awaits_rest {
-            (*socket.message_began.get_or_insert(now), limits.message_timeout)
-        } else {
-            socket.message_began = None;
-            (now, limits.idle_timeout)
-        };
-        socket.deadline = (!timeout.is_zero()).then(|| after(from, timeout));
+        // The deadline of a message stands from its first byte on.
+        if !awaits_rest || !socket.message_timed {
+            let timeout = if awaits_rest { limits.message_timeout } else { limits.idle_timeout };
+            socket.deadline = (!timeout.is_zero()).then(|| after(now, timeout));
+        }
+        socket.message_timed = awaits_rest;
         if socket.deadline.is_some() {
             self.remind(id);
         }
@@ -92,7 +95,7 @@ impl WebSocketServer {
     }
 
     /// Feeds what came behind the head, in the same segments, to the stage that follows it.
-    fn go_on(&mut self, id: SocketId, end: usize) {
+    pub(super) fn go_on(&mut self, id: SocketId, end: usize) {
         let max_message = self.server.limits().max_message;
         let stage = match self.server.client(id).map(Client::client_type).filter(|_| self.server.is_open(id)) {
             Some(ClientType::Websocket) => Stage::Frames(Inbox::new(max_message)),
@@ -100,8 +103,15 @@ impl WebSocketServer {
             Some(ClientType::Tcp) => Stage::Raw(RawInbox::new(max_message)),
             None => Stage::Ignored,
         };
-        let socket = &mut self.sockets[id];
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.deadline = None;
+        // It waits until other processes know of it, and so does what it sent meanwhile.
+        if self.server.clients[id].is_awaiting() {
+            if let Stage::Head(head) = &mut socket.stage {
+                head.drain(..end);
+            }
+            return;
+        }
         let Stage::Head(head) = std::mem::replace(&mut socket.stage, stage) else { return };
         // The head is at most one read longer than its limit, so the rest fits into the buffer.
         let rest = &head[end..];
@@ -128,7 +138,7 @@ impl WebSocketServer {
         let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
         let wish = Wish::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
         if let Some(Wish::Resume { uuid, seq, .. }) = wish
-            && let Some(known) = self.find_resumed(id, uuid, app, client_type)?
+            && let Some(known) = self.find_resumed(id, uuid, seq, app, client_type)?
         {
             self.take_over(id, known, seq);
             self.server.push_bytes(known, &handshake::switching_protocols(&accept));
@@ -147,15 +157,14 @@ impl WebSocketServer {
             self.server.push_bytes(id, &handshake::switching_protocols(&accept));
         }
         self.server.introduce(id, request);
-        self.welcome(id);
+        self.welcome(id, wish);
         Ok(id)
     }
 
     /// The checks that come before the 101: who, and from where.
     fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
         self.server.clients[id].ip = ip;
         let origin = request.header("origin").unwrap_or_default();
@@ -192,7 +201,7 @@ impl WebSocketServer {
     }
 
     /// Checks an open client and tells it to start, or to go.
-    fn welcome(&mut self, id: SocketId) {
+    fn welcome(&mut self, id: SocketId, wish: Option<Wish>) {
         if let Err(dismissal) = self.server.specific_checks(id) {
             // The application never hears of a client that it was not given.
             self.server.clients[id].app = None;
@@ -201,8 +210,18 @@ impl WebSocketServer {
             }
             return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
         }
+        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, wish) {
+            self.tell_to_start(id, None);
+        }
+    }
+
+    /// Tells a client to start, under a uuid that it may have already.
+    pub(super) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
         if self.server.clients[id].dialog {
-            self.server.ready(id);
+            match uuid {
+                Some(uuid) => self.server.ready_as(id, uuid),
+                None => self.server.ready(id),
+            }
             self.server.came(id);
         }
         let Some(app) = self.server.clients[id].app else { return };
@@ -219,7 +238,7 @@ impl WebSocketServer {
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
-            self.welcome(id);
+            self.welcome(id, None);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
             self.server.metrics.refused("address");
@@ -261,8 +280,9 @@ impl WebSocketServer {
     /// PHP's `foreach` over `readDecode`.
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Frames(inbox), peer, message_began, .. }) = sockets.get_mut(id) else { return };
-        let mut bytes = &mut buffer[..count];
+        let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
+        // What was read to its place in the inbox is not in the buffer.
+        let mut bytes = &mut buffer[..count - inbox.arrived()];
         server.spend(id, 0, count);
         loop {
             let event = match inbox.next_event(&mut bytes) {
@@ -271,8 +291,8 @@ impl WebSocketServer {
                 Err(error) => return self.protocol_error(id, error),
             };
             log::trace!("#{id} < {}", elided(&event));
-            if matches!(event, Event::Text(_) | Event::Binary(_)) {
-                *message_began = None;
+            if matches!(event, Event::Text(_) | Event::Binary(_) | Event::Collected(..)) {
+                *message_timed = false;
             }
             match event {
                 // A closing client is only listened to for its close frame.
@@ -281,8 +301,9 @@ impl WebSocketServer {
                     closed_by_peer(server, id, code);
                 }
                 _ if !server.spend(id, 1, 0) => {}
-                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
-                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
+                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
+                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
+                Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
                 Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
                 Event::Pong(payload) => pong(server, id, &payload),
             }
@@ -303,12 +324,12 @@ impl WebSocketServer {
 
     fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Raw(inbox), message_began, .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &buffer[..count];
         while server.is_open(id) {
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
-                    *message_began = None;
+                    *message_timed = false;
                     log::trace!("#{id} < {}", Elided(Opcode::Text, &message));
                     extract_message(server, all_apps, id, Message::from_bytes(&message));
                 }
@@ -331,7 +352,18 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
-    server.next(id);
+    if server.defers_next(id) {
+        dispatch(server, all_apps, id, app, message);
+        server.next_if_done(id);
+    } else {
+        server.next(id);
+        dispatch(server, all_apps, id, app, message);
+    }
+    server.in_hand = None;
+}
+
+/// Lets the server take what is meant for it, and hands on the rest.
+fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppId, message: Message<'_>) {
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
     let chunks;
@@ -357,6 +389,15 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     }
 }
 
+/// The same for a message in memory of its own, which outboxes may then share.
+pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
+    let data = Rc::new(data);
+    let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
+    server.collected = Some(data.clone());
+    extract_message(server, all_apps, id, message);
+    server.collected = None;
+}
+
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
     server.acknowledged(id, payload);
     let client = &mut server.clients[id];
@@ -373,6 +414,10 @@ fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
         log::info!("Connection Close frame received from socket #{id}");
         let body = code.map(|code| code.0.to_be_bytes());
         server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
+        // Whoever gives up on a connection with a code of its own may come back; a plain goodbye is one.
+        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].kept.is_some() {
+            server.clients[id].close_code = Some(CloseCode::GOING_AWAY.0);
+        }
         server.end(id);
     }
 }
@@ -394,6 +439,7 @@ fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {
     match event {
         Event::Text(text) => Elided(Opcode::Text, text.as_bytes()),
         Event::Binary(data) => Elided(Opcode::Binary, data),
+        Event::Collected(opcode, data) => Elided(*opcode, data),
         Event::Ping(payload) => Elided(Opcode::Ping, payload),
         Event::Pong(payload) => Elided(Opcode::Pong, payload),
         Event::Close(_, reason) => Elided(Opcode::Close, reason.as_bytes()),

@@ -16,7 +16,7 @@ use crate::http::admission::Origin;
 use crate::http::body::{Body, BodyError, Framing};
 use crate::http::publish::{self, Endpoint};
 use crate::http::{self, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
-use crate::publish::{Asker, Fate, Receipt, Report};
+use crate::publish::{Asker, Fate, Receipt, Report, Sent};
 use crate::rfc6455::{Refusal, Request};
 use crate::socket::{Peer, Stage};
 
@@ -85,8 +85,7 @@ impl WebSocketServer {
     fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
         let peer = self.server.clients[id].ip;
         let limits = self.server.limits();
-        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
         let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
         let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };
@@ -176,17 +175,25 @@ impl WebSocketServer {
     /// Answers those who asked what became of their messages, now that the loop has written; says
     /// whether there was anything to do.
     pub(super) fn settle(&mut self) -> bool {
-        if self.server.receipts.is_empty() && self.answered.is_empty() {
+        let receipts = std::mem::take(&mut self.server.receipts);
+        let server = &self.server;
+        let is_due = |receipt: &Receipt| receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| server.is_answered(ask));
+        // Those that other processes have to say about wait for them.
+        let (due, waiting): (Vec<Receipt>, _) = receipts.into_iter().partition(is_due);
+        self.server.receipts = waiting;
+        if due.is_empty() && self.answered.is_empty() {
             return false;
         }
         for id in std::mem::take(&mut self.answered) {
             self.wake(id);
         }
         self.server.remembered = 0;
-        for Receipt { asker, sent } in std::mem::take(&mut self.server.receipts) {
-            let reports: Vec<Report> = sent.into_iter().map(|sent| sent.report(|id| self.fate(id))).collect();
+        for Receipt { asker, sent } in due {
+            let reports: Vec<Report> = sent.into_iter().map(|sent| self.report(sent)).collect();
             match asker {
                 Asker::Http { id, list } => self.answer_asked(id, &publish::answer(&reports, list)),
+                Asker::Description(id) => self.answer_asked(id, &publish::description(&reports)),
+                Asker::Node { node, ask } => reports.iter().for_each(|report| self.server.answer_node(&node, ask, report)),
                 Asker::Client(id, receipt) => {
                     let members = |report: &Report| format!(r#""status":{},{}"#, report.status, report.members());
                     let members: String = reports.iter().map(members).collect();
@@ -195,6 +202,13 @@ impl WebSocketServer {
             }
         }
         true
+    }
+
+    fn report(&mut self, sent: Sent) -> Report {
+        match sent.ask {
+            Some(ask) => self.server.take_answer(ask),
+            None => sent.report(|id| self.fate(id)),
+        }
     }
 
     /// What became of all that was queued for a client before the loop wrote.

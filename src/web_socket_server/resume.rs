@@ -8,6 +8,7 @@ use mio::{Interest, Token};
 use uuid::Uuid;
 
 use super::WebSocketServer;
+use crate::backplane::Introduced;
 use crate::client::{ClientType, SocketId};
 use crate::resource::AppId;
 use crate::rfc6455::{CloseCode, Refusal};
@@ -19,6 +20,7 @@ impl WebSocketServer {
         &mut self,
         id: SocketId,
         uuid: Option<Uuid>,
+        seq: u64,
         app: Option<AppId>,
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
@@ -27,19 +29,42 @@ impl WebSocketServer {
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = uuid.and_then(|uuid| self.server.find_resumable(uuid, app, client_type));
-        if found.is_none() {
+        let found = uuid.and_then(|uuid| self.server.find_resumable(uuid, seq, app, client_type));
+        // Another process may know it.
+        if found.is_none() && !self.server.has_backplane() {
             self.admission.guessed_wrong(ip, now);
         }
         Ok(found)
+    }
+
+    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
+    /// Says whether there was one.
+    pub(super) fn start_introduced(&mut self) -> bool {
+        let introduced = self.server.take_introduced();
+        let any = !introduced.is_empty();
+        for Introduced { id, uuid, claim, guessed } in introduced {
+            if !self.server.is_open(id) {
+                continue;
+            }
+            if guessed {
+                self.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
+            }
+            self.server.clients[id].uuid = uuid;
+            if let Some(claim) = claim {
+                self.server.restore(id, uuid, claim);
+            }
+            self.tell_to_start(id, Some(uuid));
+            self.go_on(id, 0);
+            self.read_again(id);
+        }
+        any
     }
 
     /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.
     pub(super) fn take_over(&mut self, new: SocketId, id: SocketId, seq: u64) {
         if self.server.clients[id].is_here() {
             log::info!("Client of socket #{id} comes back on #{new}, its old connection is closed");
-            let reason = [&CloseCode::RESUMED_ELSEWHERE.0.to_be_bytes()[..], b"Resumed on another connection"].concat();
-            self.server.push_close(id, &reason);
+            self.server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
         }
         self.detach(id);
         let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };

@@ -7,6 +7,8 @@ socketWebClient();
 socketWebClient('');
 socketWebClient('ssl://host', 8096, '/web', { maxSends: 0 });
 socketWebClient(undefined, '8096');
+socketWebClient('', '/web', { resume: true, window });
+socketWebClient('', '/web', { resume: 'reload' });
 client('', '/php', { WebSocket, location, random: () => 0, setTimeout: window.setTimeout });
 
 sock.setCallback('ready', (packet) => packet.uuid.length);
@@ -17,6 +19,8 @@ sock.setCallback('Status', (text, detail) => {
   return text + state + (detail.delay ?? 0);
 });
 sock.setCallback('close', ({ code, reconnect }) => reconnect ? code : 0);
+sock.setCallback('resume', ({ outcome, lost = 0 }) => outcome === 'resumed' ? 0 : lost);
+sock.setCallbackResume(({ outcome }) => outcome.length);
 sock.setCallbackStatus((text) => text.length);
 sock.setCallbackReady(() => sock.broadcast({ any: ['json'] }));
 sock.setCallbackReadMessage(({ message }) => message);
@@ -45,6 +49,8 @@ sock.join();
 sock.uuid().length;
 // @ts-expect-error there is no such option
 socketWebClient('', '/web', { reconect: false });
+// @ts-expect-error a reload is all that it can be
+socketWebClient('', '/web', { resume: 'always' });
 
 const dialog: ProgressDialog = progressDialog({ title: 'Reserving', steps: ['one'], hideable: false, words: { abort: 'Stop' } });
 progressDialog().open();

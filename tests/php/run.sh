@@ -80,6 +80,7 @@ echo "== syntax"
 syntax || failures=$((failures + 1))
 run "unit" "$php" "$here/unit.php"
 run "dialog" "$php" "$here/dialog.php"
+run "resume" "$php" "$here/resume.php"
 
 cert=$work/cert.pem
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
@@ -96,6 +97,7 @@ for test in live publish one_frame_per_read raw_dialect scripts; do
     run "$test over wss" "$php" "$here/$test.php" "$wss" "$cert"
 done
 run "restart" "$php" "$here/restart.php" "$bin"
+run "resume, live" "$php" "$here/resume_live.php" "$bin"
 run "notices" "$php" "$here/notices.php" "$bin"
 
 for pid in $pids; do

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 pub mod embedded;
+pub mod http;
 pub mod page;
+pub mod redis;
 pub mod tls;
 pub mod visitors;
 

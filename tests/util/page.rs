@@ -193,7 +193,7 @@ impl Page {
                 assert_eq!(seq, Some(self.seq + 1), "not the next message: {text}");
                 assert!(text.ends_with(&format!(r#""seq":{}}}"#, self.seq + 1)), "the number is not last: {text}");
                 self.seq += 1;
-                self.at = value["at"].as_u64().inspect(|at| assert!(*at > self.at, "{at} after {}", self.at)).unwrap_or(self.at);
+                self.at = value["at"].as_u64().inspect(|at| assert!(*at >= self.at, "{at} after {}", self.at)).unwrap_or(self.at);
                 let members = value.as_object_mut().unwrap();
                 members.remove("seq");
                 members.remove("at");

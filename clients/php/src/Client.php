@@ -12,6 +12,9 @@ namespace Phpws;
  * sending, the client comes back (option `reconnect`) and sends again what was not acknowledged: so
  * a packet whose acknowledgement was lost may arrive twice, none that was acknowledged is ever sent
  * again, and none is lost without an exception.
+ *
+ * With the option `resume` the client comes back while reading too, as the one that it was, if the
+ * server has kept it: then packets arrive once, and what was sent to it meanwhile is read.
  */
 final class Client
 {
@@ -29,6 +32,15 @@ final class Client
     private array $received = [];
     /** @var array<array-key, array<array-key, mixed>> the rooms this client is in, each with the packet that joins it */
     private array $rooms = [];
+    /** Null where the server does not resume. */
+    private ?Numbering $numbering = null;
+    /** Null unless a connection was lost, and nothing has come since. */
+    private ?Absence $absence = null;
+    /** Whether there was a connection before. */
+    private bool $returns = false;
+    private string $resumed = 'new';
+    private ?int $missed = 0;
+    private int $resumes = 0;
 
     /**
      * Connects, shakes hands and waits for `ready`.
@@ -51,10 +63,37 @@ final class Client
         }
     }
 
-    /** The name the server gave this connection; a new connection has a new one. */
+    /** The name the server gave this connection; a new connection has a new one, unless it resumed. */
     public function uuid(): string
     {
         return $this->uuid;
+    }
+
+    /** The number of the last message that came, 0 where the server does not resume. */
+    public function lastSeq(): int
+    {
+        return $this->numbering === null ? 0 : $this->numbering->seq();
+    }
+
+    /**
+     * How this connection began: `new`; `resumed`, nothing is missing; `gap`, messages are missing;
+     * `lost`, the client came back as a new one, with a new uuid.
+     */
+    public function lastResume(): string
+    {
+        return $this->resumed;
+    }
+
+    /** How many messages a `gap` left out; null if that is not known, as after `lost`. */
+    public function missed(): ?int
+    {
+        return $this->missed;
+    }
+
+    /** How often the client came back: who reads in a loop sees by it that lastResume() is news. */
+    public function resumes(): int
+    {
+        return $this->resumes;
     }
 
     /**
@@ -154,8 +193,8 @@ final class Client
         $this->send($packet);
 
         return $this->await('echo', static function (array $packet) use ($expected): bool {
-            // Loosely, since a server may have turned 1.0 into 1.
-            return $packet == $expected;
+            // Loosely, since a server may have turned 1.0 into 1. It may bear numbers.
+            return array_diff_key($packet, ['seq' => 0, 'at' => 0, 'cseq' => 0]) == $expected;
         });
     }
 
@@ -166,11 +205,12 @@ final class Client
      * @throws ArgumentException if it cannot be written as JSON
      * @throws TimeoutException if there was no acknowledgement in time; the packet stays in
      *                          unacknowledged() and must not be sent again
+     * @throws ResumeException if the client could not come back in time; then nothing stays
      * @throws Exception if the connection is closed and could not be made again; then nothing stays
      */
     public function send(array $packet): void
     {
-        $text = Json::encode($packet);
+        $text = $this->text($packet, count($this->unacknowledged));
         $this->unacknowledged[] = $packet;
         $attempts = $this->options->reconnect;
         try {
@@ -185,7 +225,7 @@ final class Client
         } catch (TimeoutException $e) {
             throw $e;
         } catch (Exception $e) {
-            $this->unacknowledged = [];
+            $this->giveUp();
             throw $e;
         }
     }
@@ -193,14 +233,17 @@ final class Client
     /**
      * The next packet from others, null if none came within so many seconds (null: wait for ever).
      *
+     * With the option `resume` a try to come back that has begun may take longer, by `timeout` at most.
+     *
      * @return ?array<array-key, mixed>
      * @throws ClosedException when all that came has been read and the connection is closed
+     * @throws ResumeException if the client could not come back in time; a later call tries again
      */
     public function read(?float $timeout = null): ?array
     {
         $deadline = $timeout === null ? INF : Connection::now() + $timeout;
         while ($this->received === []) {
-            if (!$this->step($deadline)) {
+            if (!$this->advance($deadline)) {
                 return null;
             }
         }
@@ -226,13 +269,17 @@ final class Client
         return $this->session !== null;
     }
 
-    /** Makes a closed connection anew, in as many attempts as the option `reconnect` says, at least one. */
+    /**
+     * Makes a closed connection anew, in as many attempts as the option `reconnect` says, at least one;
+     * with `resume` in as many as there is time for.
+     */
     public function connect(): void
     {
         $attempts = max(1, $this->options->reconnect);
-        if (!$this->isOpen()) {
-            $this->tryToOpen($attempts);
+        if ($this->isOpen()) {
+            return;
         }
+        $this->options->resume ? $this->tryToReturn(INF) : $this->tryToOpen($attempts);
     }
 
     /** Says goodbye to the server; what it still sent can be read afterwards. */
@@ -246,6 +293,9 @@ final class Client
         }
         $this->unacknowledged = [];
         $this->rooms = [];
+        $this->numbering = null;
+        $this->absence = null;
+        $this->returns = false;
     }
 
     private static function named(string $room): string
@@ -271,6 +321,10 @@ final class Client
             return $refused || ($opcode === $answer && ($packet['room'] ?? null) === $question['room']);
         });
         if ($packet['opcode'] === 'refused') {
+            // Of a join that was sent twice the refusal comes before the acknowledgement.
+            if ($question['opcode'] === 'join') {
+                unset($this->rooms[$question['room']]);
+            }
             throw RefusedException::by($packet);
         }
         return $packet;
@@ -292,7 +346,7 @@ final class Client
                     return array_splice($this->received, $seen, 1)[0];
                 }
             }
-        } while ($this->step($deadline));
+        } while ($this->advance($deadline));
         throw new TimeoutException("no $what within {$this->options->timeout} seconds");
     }
 
@@ -327,6 +381,23 @@ final class Client
         }
     }
 
+    /** As step(); with the option `resume` the client comes back after a loss, as far as the deadline permits. */
+    private function advance(float $deadline): bool
+    {
+        while (true) {
+            try {
+                return $this->step($deadline);
+            } catch (ClosedException $e) {
+                if (!$this->options->resume) {
+                    throw $e;
+                }
+            }
+            if (!$this->comeBack($deadline)) {
+                return false;
+            }
+        }
+    }
+
     /** Takes one packet from the server and puts it where it belongs; false when the deadline has passed. */
     private function step(float $deadline): bool
     {
@@ -338,9 +409,13 @@ final class Client
         } catch (Exception $e) {
             $this->session = null;
             $this->closed = $e;
+            if ($e instanceof ClosedException && $e->endsSession()) {
+                $this->numbering = null;
+            }
             throw $e;
         }
         if ($packet !== null) {
+            $this->absence = null;
             $this->place($packet);
         }
         return $packet !== null;
@@ -349,19 +424,47 @@ final class Client
     /** @param array<array-key, mixed> $packet */
     private function place(array $packet): void
     {
+        if ($this->numbering !== null && !$this->numbering->isNew($packet)) {
+            return;
+        }
         if (($packet['opcode'] ?? null) === 'next') {
-            $this->acknowledged(array_shift($this->unacknowledged) ?? []);
+            $this->acknowledged(array_shift($this->unacknowledged));
             return;
         }
         if (($packet['opcode'] ?? null) === 'refused' && ($packet['refused'] ?? null) === 'join') {
             unset($this->rooms[(string) ($packet['room'] ?? '')]);
         }
-        $this->received[] = $packet;
+        $this->received[] = $this->numbering === null ? $packet : self::unwrapped($packet);
     }
 
-    /** @param array<array-key, mixed> $packet */
-    private function acknowledged(array $packet): void
+    /**
+     * A list, which only applications of one's own send, as it would have come without a number. Text
+     * that is no JSON stays in its packet.
+     *
+     * @param array<array-key, mixed> $packet
+     * @return array<array-key, mixed>
+     */
+    private static function unwrapped(array $packet): array
     {
+        if (($packet['opcode'] ?? null) === 'text' && is_string($packet['text'] ?? null)) {
+            try {
+                return Json::decode($packet['text']);
+            } catch (ProtocolException $e) {
+                return $packet;
+            }
+        }
+        return $packet;
+    }
+
+    /** @param ?array<array-key, mixed> $packet null if the server acknowledges what was not sent */
+    private function acknowledged(?array $packet): void
+    {
+        if ($packet === null) {
+            return;
+        }
+        if ($this->numbering !== null) {
+            $this->numbering->acknowledged();
+        }
         $room = $packet['room'] ?? null;
         if (is_string($room) && ($packet['opcode'] ?? null) === 'join') {
             $this->rooms[$room] = $packet;
@@ -370,7 +473,24 @@ final class Client
         }
     }
 
-    /** A new connection is in no room: what joins them goes out first. */
+    private function giveUp(): void
+    {
+        if ($this->numbering !== null) {
+            $this->numbering->acknowledged(count($this->unacknowledged));
+        }
+        $this->unacknowledged = [];
+    }
+
+    /**
+     * @param array<array-key, mixed> $packet
+     * @param int $ahead how many are sent but not acknowledged before it
+     */
+    private function text(array $packet, int $ahead): string
+    {
+        return Json::encode($this->numbering === null ? $packet : $this->numbering->numbered($packet, $ahead));
+    }
+
+    /** A new client is in no room: what joins them goes out first. */
     private function rejoin(): void
     {
         foreach ($this->rooms as $packet) {
@@ -380,28 +500,92 @@ final class Client
         }
     }
 
-    private function open(): void
+    private function open(float $latest = INF): void
     {
         $former = $this->uuid;
-        $this->session = Session::open($this->address, $this->options);
+        $known = $this->numbering === null ? 'resume=' : $this->numbering->query();
+        $this->session = Session::open($this->address, $this->options, $this->options->resume ? $known : '', $latest);
         $this->uuid = $this->session->uuid();
-        $this->rejoin();
+        if (!$this->isStill($this->session->ready())) {
+            $this->rejoin();
+        }
         foreach ($this->unacknowledged as $i => $packet) {
             if ($former !== '' && ($packet['fromUUID'] ?? null) === $former) {
                 $this->unacknowledged[$i]['fromUUID'] = $this->uuid;
             }
-            $this->session->write(Json::encode($this->unacknowledged[$i]));
+            $this->session->write($this->text($this->unacknowledged[$i], $i));
         }
+    }
+
+    /**
+     * Whether the server has kept this client; else it is a new one.
+     *
+     * @param array<array-key, mixed> $ready
+     */
+    private function isStill(array $ready): bool
+    {
+        $still = $this->numbering !== null && $this->numbering->goesOn($ready);
+        if (!$still) {
+            $this->numbering = $this->options->resume ? Numbering::begun($ready) : null;
+        }
+        $this->resumed = $still ? $ready['resume'] : ($this->returns ? 'lost' : 'new');
+        $this->missed = in_array($this->resumed, ['new', 'resumed'], true) ? 0 : null;
+        if ($this->resumed === 'gap' && is_int($ready['lost'] ?? null)) {
+            $this->missed = $ready['lost'];
+        }
+        $this->resumes += $this->returns ? 1 : 0;
+        $this->returns = true;
+        return $still;
     }
 
     /** After a loss: opens again, unless the server has made clear that this is of no use. */
     private function reopen(int &$attempts): void
     {
+        if ($this->options->resume) {
+            $this->comeBack(INF);
+            return;
+        }
         $temporary = $this->closed instanceof ClosedException && $this->closed->isTemporary();
         if (!$temporary || $attempts < 1) {
             throw $this->closed;
         }
         $this->tryToOpen($attempts);
+    }
+
+    /** After a loss, with the option `resume`: false if the deadline comes first, and a later call goes on. */
+    private function comeBack(float $deadline): bool
+    {
+        if (!self::mayPass($this->closed)) {
+            throw $this->closed;
+        }
+        return $this->tryToReturn($deadline);
+    }
+
+    private function tryToReturn(float $deadline): bool
+    {
+        if ($this->absence === null || $this->absence->isPast()) {
+            $this->absence = new Absence($this->options->resume_within, $this->options->backoff);
+        }
+        $why = $this->closed;
+        while (!$this->absence->isOver()) {
+            if (!$this->absence->awaitTry($deadline)) {
+                return false;
+            }
+            try {
+                $this->open($this->absence->until());
+                $this->absence->back();
+                return true;
+            } catch (Exception $e) {
+                if (!self::mayPass($e)) {
+                    $this->absence = null;
+                    throw $e;
+                }
+                $why = $e;
+            }
+        }
+        $this->absence = null;
+        $within = $this->options->resume_within;
+        throw new ResumeException("the connection was lost, and not back within $within seconds: {$why->getMessage()}", 0, $why);
     }
 
     /** @param int $attempts how many are left, counted down; there is a pause before all but the first */

@@ -10,6 +10,8 @@ final class ClosedException extends Exception
     /** RFC 6455, section 7.4.1: no close frame came, the connection just ended. */
     public const LOST = 1006;
     public const NORMAL = 1000;
+    /** Another connection has taken this client over. */
+    public const RESUMED_ELSEWHERE = 4000;
 
     /** Codes after which the same packet has a fair chance on a new connection. */
     private const TEMPORARY = [1001, self::LOST, 1012, 1013, 1014];
@@ -58,6 +60,12 @@ final class ClosedException extends Exception
             return false;
         }
         return in_array($this->closeCode(), self::TEMPORARY, true);
+    }
+
+    /** Whether there is nothing to resume: coming back would be as another client, or take it from another connection. */
+    public function endsSession(): bool
+    {
+        return in_array($this->closeCode(), [self::NORMAL, self::RESUMED_ELSEWHERE], true);
     }
 
     private static function sentence(int $code, string $reason, ?string $error): string

@@ -23,9 +23,10 @@ final class Handshake
 
     /**
      * @param array<string, string> $headers additional ones; they may replace Host, Origin, Client-Type and Ident
+     * @param string $query further parameters of the resource
      * @throws ArgumentException for a header that could smuggle in another one
      */
-    public function __construct(Address $address, string $ident = '', array $headers = [])
+    public function __construct(Address $address, string $ident = '', array $headers = [], string $query = '')
     {
         $this->key = base64_encode(random_bytes(16));
         $lines = [
@@ -45,7 +46,8 @@ final class Handshake
         foreach ($headers as $name => $value) {
             $lines = self::with($lines, (string) $name, $value);
         }
-        $this->request = "GET {$address->resource} HTTP/1.1\r\n";
+        $mark = $query === '' ? '' : (strpos($address->resource, '?') === false ? '?' : '&');
+        $this->request = "GET {$address->resource}$mark$query HTTP/1.1\r\n";
         foreach ($lines as $name => $value) {
             self::checkHeader((string) $name, $value);
             $this->request .= "$name: $value\r\n";

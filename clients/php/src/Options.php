@@ -28,6 +28,12 @@ final class Options
     /** Seconds between the first of them, which is made at once, and the second; then doubled, up to 10. */
     public float $backoff = 0.5;
 
+    /** Whether the server shall keep this client when its connection breaks, and what is sent to it meanwhile. */
+    public bool $resume = false;
+
+    /** Seconds in which a client that resumes comes back, in place of `reconnect` attempts. */
+    public float $resume_within = 30.0;
+
     /**
      * @param array<string, mixed> $options
      * @throws ArgumentException
@@ -44,7 +50,7 @@ final class Options
         if (!is_finite($this->timeout) || $this->timeout <= 0.0) {
             throw new ArgumentException('the option "timeout" must be more than 0 seconds');
         }
-        foreach (['max_message', 'reconnect', 'backoff'] as $name) {
+        foreach (['max_message', 'reconnect', 'backoff', 'resume_within'] as $name) {
             if (is_nan((float) $this->$name) || $this->$name < 0) {
                 throw new ArgumentException("the option \"$name\" must not be negative");
             }

@@ -18,7 +18,8 @@ final class Session
 
     private Connection $connection;
     private Inbox $inbox;
-    private string $uuid = '';
+    /** @var array<array-key, mixed> */
+    private array $ready = [];
     /** What a `{"opcode":"close"}` said, null as long as none came. */
     private ?string $error = null;
     /** An endpoint sends one close frame; what answers it is not answered. */
@@ -32,11 +33,15 @@ final class Session
         $this->inbox = new Inbox($options->max_message);
     }
 
-    /** @throws ConnectException|HandshakeException|TimeoutException|ClosedException|ProtocolException */
-    public static function open(Address $address, Options $options): self
+    /**
+     * @param string $query further parameters of the resource
+     * @param float $latest a deadline before that of the option `timeout`
+     * @throws ConnectException|HandshakeException|TimeoutException|ClosedException|ProtocolException
+     */
+    public static function open(Address $address, Options $options, string $query = '', float $latest = INF): self
     {
-        $handshake = new Handshake($address, $options->ident, $options->headers);
-        $deadline = Connection::now() + $options->timeout;
+        $handshake = new Handshake($address, $options->ident, $options->headers, $query);
+        $deadline = min(Connection::now() + $options->timeout, $latest);
         $session = new self(Connection::open($address, $deadline, $options->ssl), $options);
         $session->shakeHands($handshake, $deadline);
         $session->awaitReady($deadline);
@@ -45,7 +50,13 @@ final class Session
 
     public function uuid(): string
     {
-        return $this->uuid;
+        return $this->ready['uuid'];
+    }
+
+    /** @return array<array-key, mixed> what the server said first */
+    public function ready(): array
+    {
+        return $this->ready;
     }
 
     public function write(string $text): void
@@ -140,7 +151,7 @@ final class Session
         $early = [];
         while (($packet = $this->next($deadline)) !== null) {
             if (($packet['opcode'] ?? null) === 'ready' && is_string($packet['uuid'] ?? null)) {
-                $this->uuid = $packet['uuid'];
+                $this->ready = $packet;
                 $this->early = $early;
                 return;
             }

@@ -55,8 +55,9 @@ export class FakeSocket {
     this.sent.push(JSON.parse(text));
   }
 
-  close() {
+  close(...code) {
     this.closed = true;
+    this.closeCode ??= code;
   }
 
   say(packet) {
@@ -98,7 +99,7 @@ export function world(options = {}, server = 'ws://host:8095', app = '/web') {
     ...options,
   });
   const events = [];
-  for (const type of ['status', 'ready', 'readMessage', 'close']) {
+  for (const type of ['status', 'ready', 'resume', 'readMessage', 'close']) {
     client.setCallback(type, (...args) => events.push([type, ...args]));
   }
   return {
@@ -115,6 +116,35 @@ export function world(options = {}, server = 'ws://host:8095', app = '/web') {
       return sockets.at(-1);
     },
   };
+}
+
+/** What resuming needs of a page's window: its storage, and a way to leave. */
+export class FakeWindow {
+  #listeners = new Map();
+  #stored = new Map();
+
+  /** A duplicate of the tab starts with a copy of what is stored. */
+  constructor(stored = []) {
+    this.#stored = new Map(stored);
+  }
+
+  get stored() {
+    return [...this.#stored];
+  }
+
+  sessionStorage = {
+    getItem: (key) => this.#stored.get(key) ?? null,
+    setItem: (key, value) => this.#stored.set(key, String(value)),
+    removeItem: (key) => this.#stored.delete(key),
+  };
+
+  addEventListener = (type, listener) => this.#listeners.set(type, listener);
+
+  removeEventListener = (type) => this.#listeners.delete(type);
+
+  leave(persisted = false) {
+    this.#listeners.get('pagehide')?.({ persisted });
+  }
 }
 
 export const text = (message) => ({ opcode: 'echo', message });

@@ -1,0 +1,203 @@
+//! What runs inside Redis, so that it happens at once: the scripts.
+//!
+//! Each begins with the same helpers and gets the prefix of all keys first. `tick` gives a place that
+//! grows: the time of Redis in microseconds, or one more than the last. `keep` adds a message to a log
+//! and remembers up to where a log was cut for its length. docs/cluster.md describes keys and channels.
+
+use sha1::{Digest, Sha1};
+
+const HELPERS: &str = r#"
+local P = ARGV[1]
+local function tick()
+  local t = redis.call('TIME')
+  local at = tonumber(t[1]) * 1000000 + tonumber(t[2])
+  local last = tonumber(redis.call('GET', P .. 'clock') or '0')
+  if at <= last then at = last + 1 end
+  local text = string.format('%.0f', at)
+  redis.call('SET', P .. 'clock', text)
+  return text
+end
+local function keep(log, at, message, ms, max)
+  local from = string.format('%.0f', tonumber(at) - ms * 1000)
+  redis.call('XADD', log, 'MINID', '~', from, at .. '-0', 'm', message)
+  redis.call('PEXPIRE', log, ms)
+  local over = redis.call('XLEN', log) - max
+  if over > 0 then
+    local cut = redis.call('XRANGE', log, '-', '+', 'COUNT', over)
+    redis.call('HSET', P .. 'gaps', log, string.match(cut[#cut][1], '^%d+'))
+    redis.call('PEXPIRE', P .. 'gaps', ms)
+    redis.call('XTRIM', log, 'MAXLEN', max)
+  end
+end
+local function seen(uuid, cseq)
+  if cseq == '' then return false end
+  local client = P .. 'client:' .. uuid
+  local last = redis.call('HGET', client, 'cseq')
+  if not last then return false end
+  if tonumber(cseq) <= tonumber(last) then return true end
+  redis.call('HSET', client, 'cseq', cseq)
+  return false
+end
+"#;
+
+/// A message for many: prefix, channel, rest of the message, milliseconds and number of kept ones,
+/// sender's uuid and `cseq`. Gives the place and how many processes got it, 0 if it was sent before.
+const CAST: &str = r#"
+if seen(ARGV[6], ARGV[7]) then return {'0', -1} end
+local at = tick()
+local message = '{"v":1,"at":' .. at .. ',' .. ARGV[3]
+if redis.call('EXISTS', P .. 'resumers') == 1 then
+  keep(P .. 'log:' .. ARGV[2], at, message, tonumber(ARGV[4]), tonumber(ARGV[5]))
+end
+return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
+"#;
+
+/// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
+/// place, how many processes got it, and whether it is kept for a client that may resume.
+const TELL: &str = r#"
+local function of(uuid) return redis.call('HMGET', P .. 'client:' .. uuid, 'node', 'resume', 'type') end
+local uuid, client = ARGV[2], nil
+if uuid ~= '' then
+  client = of(uuid)
+  if client[3] ~= 'websocket' then client = nil end
+end
+if not client and ARGV[3] ~= '' then
+  local holders = P .. 'ident:' .. ARGV[3]
+  for _, holder in ipairs(redis.call('ZRANGE', holders, 0, -1)) do
+    uuid, client = holder, of(holder)
+    if client[1] then break end
+    redis.call('ZREM', holders, holder)
+    client = nil
+  end
+end
+if not client or not client[1] then return {'0', 0, 0} end
+if seen(ARGV[7], ARGV[8]) then return {'0', -1, 0} end
+local at = tick()
+local message = '{"v":1,"at":' .. at .. ',"to":{"uuid":"' .. uuid .. '"},' .. ARGV[4]
+local resumes = client[2] == '1'
+if resumes then keep(P .. 'queue:' .. uuid, at, message, tonumber(ARGV[5]), tonumber(ARGV[6])) end
+return {at, redis.call('PUBLISH', P .. 'to:' .. client[1], message), resumes and 1 or 0}
+"#;
+
+/// A client is here: prefix, uuid, node, type, path, ident, whether it may resume, milliseconds. One that
+/// another process has by now stays that one's.
+const REGISTER: &str = r#"
+local client, at = P .. 'client:' .. ARGV[2], tick()
+local holder = redis.call('HGET', client, 'node')
+if holder and holder ~= ARGV[3] then return at end
+redis.call('HSET', client, 'node', ARGV[3], 'type', ARGV[4], 'path', ARGV[5], 'ident', ARGV[6], 'resume', ARGV[7])
+redis.call('HSETNX', client, 'born', at)
+if ARGV[7] == '1' then
+  redis.call('HSETNX', client, 'cseq', '0')
+  redis.call('SET', P .. 'resumers', '1', 'PX', ARGV[8])
+end
+redis.call('PEXPIRE', client, ARGV[8])
+if ARGV[6] ~= '' then
+  redis.call('ZADD', P .. 'ident:' .. ARGV[6], 'NX', at, ARGV[2])
+  redis.call('PEXPIRE', P .. 'ident:' .. ARGV[6], ARGV[8])
+end
+return at
+"#;
+
+/// A client comes back: prefix, uuid, node, type, path, the last place it saw, milliseconds, and `1` where
+/// only the process that has it already may have it. Gives nil where it is not known, `moved` where it is
+/// another's; `more`, whether something is missing, a slice of what it missed, and the place up to which
+/// that is all; or `all`, the same two, the greatest `cseq` and its rooms: then it is this process's.
+const CLAIM: &str = r#"
+local key = P .. 'client:' .. ARGV[2]
+local client = redis.call('HMGET', key, 'node', 'type', 'path', 'resume', 'cseq', 'rooms', 'born')
+if not client[1] or client[4] ~= '1' or client[2] ~= ARGV[4] or client[3] ~= ARGV[5] then return nil end
+if ARGV[8] == '1' and client[1] ~= ARGV[3] then return 'moved' end
+local MAX_COUNT, MAX_BYTES = 500, 262144
+local at = ARGV[6]
+if tonumber(at) < tonumber(client[7]) then at = client[7] end
+local gap, entries, cutoff = 0, {}, nil
+local function read(log, from)
+  local cut = redis.call('HGET', P .. 'gaps', log)
+  if cut and tonumber(cut) > tonumber(from) then gap = 1 end
+  local found, bytes = redis.call('XRANGE', log, '(' .. from .. '-0', '+', 'COUNT', MAX_COUNT), 0
+  for number, entry in ipairs(found) do
+    local place = tonumber(string.match(entry[1], '^%d+'))
+    table.insert(entries, {place, entry[2][2]})
+    bytes = bytes + #entry[2][2]
+    if (number == MAX_COUNT or bytes > MAX_BYTES) and (not cutoff or place < cutoff) then cutoff = place end
+    if bytes > MAX_BYTES then break end
+  end
+end
+read(P .. 'queue:' .. ARGV[2], at)
+if client[2] == 'websocket' then
+  read(P .. 'log:all', at)
+  read(P .. 'log:path:' .. ARGV[5], at)
+end
+for _, room in ipairs(cjson.decode(client[6] or '[]')) do
+  local from = string.format('%.0f', room[4])
+  if tonumber(at) > room[4] then from = at end
+  read(P .. 'log:room:' .. room[1], from)
+end
+local slice = {}
+for _, entry in ipairs(entries) do
+  if not cutoff or entry[1] <= cutoff then table.insert(slice, entry[2]) end
+end
+if cutoff then return {'more', gap, slice, string.format('%.0f', cutoff)} end
+redis.call('HSET', key, 'node', ARGV[3])
+redis.call('PEXPIRE', key, ARGV[7])
+redis.call('PEXPIRE', P .. 'queue:' .. ARGV[2], ARGV[7])
+redis.call('SET', P .. 'resumers', '1', 'PX', ARGV[7])
+if client[1] ~= ARGV[3] then
+  redis.call('PUBLISH', P .. 'to:' .. client[1], '{"v":1,"at":0,"kind":"yield","uuid":"' .. ARGV[2] .. '"}\n')
+end
+return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
+"#;
+
+/// A client is gone: prefix, uuid, node, ident. Nothing happens where another process has it by now.
+const RELEASE: &str = r#"
+local client = P .. 'client:' .. ARGV[2]
+if redis.call('HGET', client, 'node') ~= ARGV[3] then return 0 end
+redis.call('DEL', client, P .. 'queue:' .. ARGV[2])
+if ARGV[4] ~= '' then redis.call('ZREM', P .. 'ident:' .. ARGV[4], ARGV[2]) end
+return 1
+"#;
+
+/// A process lives: prefix, node, milliseconds after which one is taken for dead. Gives those that live.
+const BEAT: &str = r#"
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+redis.call('ZADD', P .. 'nodes', now, ARGV[2])
+redis.call('ZREMRANGEBYSCORE', P .. 'nodes', '-inf', now - tonumber(ARGV[3]))
+return redis.call('ZRANGE', P .. 'nodes', 0, -1)
+"#;
+
+/// A script and the digest by which Redis knows it.
+pub(crate) struct Script {
+    pub(crate) text: String,
+    pub(crate) digest: String,
+}
+
+/// All of them.
+pub(crate) struct Scripts {
+    pub(crate) cast: Script,
+    pub(crate) tell: Script,
+    pub(crate) register: Script,
+    pub(crate) claim: Script,
+    pub(crate) release: Script,
+    pub(crate) beat: Script,
+}
+
+impl Scripts {
+    pub(crate) fn new() -> Scripts {
+        let [cast, tell, register, claim, release, beat] = [CAST, TELL, REGISTER, CLAIM, RELEASE, BEAT].map(Script::new);
+        Scripts { cast, tell, register, claim, release, beat }
+    }
+
+    pub(crate) fn all(&self) -> [&Script; 6] {
+        [&self.cast, &self.tell, &self.register, &self.claim, &self.release, &self.beat]
+    }
+}
+
+impl Script {
+    fn new(body: &str) -> Script {
+        let text = HELPERS.to_owned() + body;
+        let digest = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Script { text, digest }
+    }
+}

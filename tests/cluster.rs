@@ -1,0 +1,474 @@
+//! Several processes on one Redis: they act as one server, and survive each other and Redis.
+//!
+//! Needs redis-server (Debian: `apt-get install redis-server`): `make cluster-tests`.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod util;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use util::http::{feedback, get, post};
+use util::page::Page;
+use util::redis::Redis;
+use util::{Client, NEXT, Phpws, wait_for};
+
+/// So many processes on one Redis, each connected.
+fn processes(redis: &Redis, count: usize, args: &[&str]) -> Vec<Phpws> {
+    (0..count).map(|_| process(redis, args)).collect()
+}
+
+fn process(redis: &Redis, args: &[&str]) -> Phpws {
+    let url = redis.url();
+    let server = Phpws::start(&[&["--backplane", &url], args].concat());
+    server.log_line("Backplane is up");
+    server
+}
+
+/// Sends a message, and gives what came before its `next`.
+fn say(client: &mut Client, text: &str) -> Vec<String> {
+    client.send_text(text);
+    std::iter::repeat_with(|| client.text()).take_while(|text| text != NEXT).collect()
+}
+
+/// The next message that has this in it.
+fn next_with(client: &mut Client, part: &str) -> String {
+    std::iter::repeat_with(|| client.text()).find(|text| text.contains(part)).unwrap()
+}
+
+#[test]
+fn feedback_finds_a_browser_in_another_process() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut browser, uuid) = servers[0].browser();
+    let (mut backend, _) = servers[1].ready_on("/php", "");
+    let packet = format!(r#"{{"opcode":"feedback","uuid":"{uuid}","message":1.0}}"#);
+    backend.say(&packet);
+    assert_eq!(browser.text(), packet);
+    assert_eq!(feedback(&servers[1], &uuid, r#"{"message":2}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(browser.text().contains(r#""message":2"#));
+    assert_eq!(feedback(&servers[1], "e7369655-7143-43dd-a710-75937c023233", "1").0, 404);
+    drop(browser);
+    wait_for("the browser to be gone", || (feedback(&servers[1], &uuid, "1").0 == 404).then_some(()));
+}
+
+#[test]
+fn feedback_finds_a_backend_by_its_ident_in_another_process() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut worker, _) = servers[0].ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n");
+    assert_eq!(post(&servers[1], "/feedback?ident=worker", r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(worker.text().contains(r#""message":1"#));
+    assert_eq!(post(&servers[1], "/feedback?ident=nobody", r#"{"message":1}"#).0, 404);
+}
+
+#[test]
+fn a_broadcast_reaches_all_but_its_sender_once() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 3, &[]);
+    let mut browsers: Vec<_> = servers.iter().flat_map(|server| [server.browser().0, server.ready_on("/", "").0]).collect();
+    for number in 0..20 {
+        let packet = format!(r#"{{"opcode":"broadcast","message":{number}}}"#);
+        browsers[0].say(&packet);
+        for browser in &mut browsers[1..] {
+            assert_eq!(browser.text(), packet);
+        }
+    }
+    assert_eq!(post(&servers[2], "/broadcast", r#"{"message":1}"#), (200, json!({"delivered": 6, "queued": 0})));
+    for browser in &mut browsers {
+        assert!(browser.text().contains(r#""message":1"#));
+    }
+    assert_eq!(post(&servers[1], "/broadcast?resource=/web", "1"), (200, json!({"delivered": 3, "queued": 0})));
+}
+
+#[test]
+fn rooms_span_processes() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &["--room-names"]);
+    let (mut ann, _) = servers[0].browser();
+    let (mut bob, _) = servers[1].browser();
+    let (mut eve, _) = servers[1].browser();
+    ann.say(r#"{"opcode":"join","room":"r","name":"Ann","announce":true}"#);
+    assert_eq!(ann.text(), r#"{"opcode":"joined","room":"r","count":1}"#);
+    assert_eq!(ann.text(), r#"{"opcode":"presence","room":"r","count":1,"joined":1,"joinedNames":["Ann"]}"#);
+    bob.say(r#"{"opcode":"join","room":"r","name":"Bob"}"#);
+    let said = r#"{"opcode":"presence","room":"r","count":2,"joined":1,"joinedNames":["Bob"]}"#;
+    assert_eq!(ann.text(), said);
+    assert_eq!([bob.text(), bob.text()], [r#"{"opcode":"joined","room":"r","count":2}"#, said]);
+    let packet = r#"{"opcode":"broadcast","room":"r","message":1}"#;
+    ann.say(packet);
+    assert_eq!(bob.text(), packet);
+    bob.say(r#"{"opcode":"who","room":"r"}"#);
+    let who: Value = serde_json::from_str(&bob.text()).unwrap();
+    assert_eq!((&who["count"], who["names"].as_array().unwrap().len()), (&json!(2), 2));
+    // Nobody in the room, a backend all the same.
+    let third = process(&redis, &[]);
+    let (mut backend, _) = third.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n");
+    backend.say(r#"{"opcode":"who","room":"r"}"#);
+    assert_eq!(backend.text(), r#"{"opcode":"who","room":"r","count":2}"#);
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":2}"#), (200, json!({"delivered": 2, "queued": 0})));
+    assert!(ann.text().contains(r#""message":2"#));
+    drop(bob);
+    assert_eq!(ann.text(), r#"{"opcode":"presence","room":"r","count":1,"left":1,"leftNames":["Bob"]}"#);
+    eve.say(r#"{"opcode":"echo"}"#);
+    assert_eq!(eve.text(), r#"{"opcode":"echo"}"#, "who is in no room hears nothing of it");
+}
+
+#[test]
+fn another_process_knows_a_client() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, uuid) = servers[0].browser();
+    let (status, known) = get(&servers[1], &format!("/clients/{uuid}"));
+    assert_eq!((status, &known["connected"], &known["resource"]), (200, &json!(true), &json!("/web")));
+    assert_eq!(get(&servers[1], "/clients/e7369655-7143-43dd-a710-75937c023233").0, 404);
+}
+
+#[test]
+fn a_page_resumes_in_another_process() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut other, _) = servers[1].browser();
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    page.say(r#"{"opcode":"join","room":"r"}"#);
+    page.until("joined", |page| page.got.len() == 1);
+    assert_eq!(feedback(&servers[1], &page.uuid, r#"{"message":1}"#).0, 200);
+    page.until("feedback", |page| page.got.len() == 2);
+    page.break_off();
+    wait_for("the page to be away", || {
+        (get(&servers[1], &format!("/clients/{}", page.uuid)).1["connected"] == json!(false)).then_some(())
+    });
+    assert_eq!(feedback(&servers[1], &page.uuid, r#"{"message":2}"#), (202, json!({"delivered": 0, "queued": 1})));
+    other.say(r#"{"opcode":"broadcast","message":3}"#);
+    post(&servers[0], "/broadcast?room=r", r#"{"message":4}"#);
+    page.addrs = vec![servers[1].addr];
+    page.until("what was missed", |page| page.got.len() == 5);
+    let numbers: Vec<_> = page.got[1..].iter().map(|text| text["message"].as_u64().unwrap()).collect();
+    assert_eq!((numbers, page.standings.last().unwrap().as_str()), (vec![1, 2, 3, 4], "resumed"));
+    servers[0].log_line("goes on in another process");
+    // It is a member there, and goes on in order.
+    post(&servers[0], "/broadcast?room=r", r#"{"message":5}"#);
+    feedback(&servers[0], &page.uuid, r#"{"message":6}"#);
+    page.until("what follows", |page| page.got.len() == 7);
+}
+
+#[test]
+fn a_page_resumes_when_its_process_was_killed() {
+    let redis = Redis::start();
+    let mut servers = processes(&redis, 2, &[]);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    feedback(&servers[1], &page.uuid, r#"{"message":1}"#);
+    page.until("feedback", |page| page.got.len() == 1);
+    drop(servers.remove(0));
+    assert_eq!(feedback(&servers[0], &page.uuid, r#"{"message":2}"#), (202, json!({"delivered": 0, "queued": 1})));
+    page.addrs = vec![servers[0].addr];
+    page.until("what was missed", |page| page.got.len() == 2);
+    assert_eq!(page.standings.last().unwrap(), "resumed");
+}
+
+// ---- faults of Redis
+
+/// Local clients go on, what can't be said of others is `unknown`, and once Redis is back all is as before.
+fn survives(servers: &[Phpws], fault: impl FnOnce(), away: &str, repair: impl FnOnce(), back: &str) {
+    let (mut ann, ann_uuid) = servers[0].browser();
+    let (mut bob, bob_uuid) = servers[0].browser();
+    let (mut eve, eve_uuid) = servers[1].browser();
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    for client in [&mut ann, &mut eve] {
+        client.say(r#"{"opcode":"join","room":"r"}"#);
+        next_with(client, "joined");
+    }
+    fault();
+    // Whoever asks in the first moment gets an answer too.
+    let (status, answer) = post(&servers[0], "/broadcast", r#"{"message":1}"#);
+    assert_eq!((status, &answer["delivered"]), (202, &json!("unknown")), "{answer}");
+    servers[0].log_line(away);
+    servers[1].log_line(away);
+    assert_eq!(
+        post(&servers[0], "/broadcast", r#"{"message":2}"#),
+        (202, json!({"delivered": "unknown", "known": 3, "queued": 0}))
+    );
+    assert_eq!(feedback(&servers[0], &ann_uuid, r#"{"message":3}"#), (200, json!({"delivered": 1, "queued": 0})));
+    let (status, answer) = feedback(&servers[0], &eve_uuid, r#"{"message":4}"#);
+    assert_eq!((status, &answer["delivered"], &answer["known"]), (503, &json!("unknown"), &json!(0)), "{answer}");
+    let told = say(&mut bob, r#"{"opcode":"broadcast","message":5}"#);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for number in [1, 2, 3, 5] {
+        assert!(ann.text().contains(&format!(r#""message":{number}"#)));
+    }
+    let (mut new, _) = servers[0].browser();
+    new.say(r#"{"opcode":"join","room":"r"}"#);
+    next_with(&mut new, r#"{"opcode":"joined","room":"r","count":"#);
+    page.until("what was sent here", |page| page.got.len() == 3);
+    let said = servers[0].log().iter().filter(|line| line.contains(away)).count();
+    assert_eq!(said, 1, "it is said once");
+    repair();
+    servers[0].log_line(back);
+    wait_for("feedback to another process", || (feedback(&servers[1], &bob_uuid, r#"{"message":6}"#).0 == 200).then_some(()));
+    next_with(&mut bob, r#""message":6"#);
+    wait_for("presence to be right", || {
+        say(&mut eve, r#"{"opcode":"who","room":"r"}"#);
+        next_with(&mut eve, r#""opcode":"who""#).contains(r#""count":3"#).then_some(())
+    });
+    assert_eq!(post(&servers[1], "/broadcast", r#"{"message":7}"#), (200, json!({"delivered": 5, "queued": 0})));
+    page.until("what is sent elsewhere", |page| page.got.len() == 4);
+    let metrics = String::from_utf8(metrics(&servers[0])).unwrap();
+    let undelivered = metrics.lines().find_map(|line| line.strip_prefix("phpws_backplane_undelivered_total ")).unwrap();
+    assert!(undelivered.parse::<u64>().unwrap() >= 4, "{undelivered}");
+}
+
+fn metrics(server: &Phpws) -> Vec<u8> {
+    let mut client = server.connect();
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    client.rest()
+}
+
+#[test]
+fn redis_may_go_and_come_back_empty() {
+    let redis = std::cell::RefCell::new(Redis::start());
+    let servers = processes(&redis.borrow(), 2, &[]);
+    survives(&servers, || redis.borrow_mut().kill(), "Backplane is away", || redis.borrow_mut().start_again(), "Backplane is up");
+}
+
+#[test]
+fn redis_may_freeze() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    survives(&servers, || redis.signal("STOP"), "Backplane is away", || redis.signal("CONT"), "Backplane is up");
+}
+
+#[test]
+fn redis_may_be_full() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let fault = || drop(redis.cli(&["config", "set", "maxmemory", "1"]));
+    survives(&servers, fault, "Backplane refuses", || drop(redis.cli(&["config", "set", "maxmemory", "0"])), "works again");
+}
+
+#[test]
+fn redis_may_forget_the_scripts() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut browser, uuid) = servers[0].browser();
+    redis.cli(&["script", "flush"]);
+    wait_for("feedback", || (feedback(&servers[1], &uuid, r#"{"message":1}"#).0 == 200).then_some(()));
+    assert!(browser.text().contains(r#""message":1"#));
+}
+
+#[test]
+fn a_wrong_password_is_said_and_the_clients_here_are_served() {
+    let redis = Redis::start_with(&["--requirepass", "right-one"]);
+    let url = format!("redis://:wr0ng-one@127.0.0.1:{}", redis.port);
+    let server = Phpws::start(&["--backplane", &url]);
+    let line = server.log_line("Backplane is away");
+    assert!(line.contains("password") && !line.contains("wr0ng-one"), "{line}");
+    let (mut browser, uuid) = server.browser();
+    assert_eq!(feedback(&server, &uuid, r#"{"message":1}"#).0, 200);
+    assert!(browser.text().contains(r#""message":1"#));
+    let good = process_at(&format!("redis://:right-one@127.0.0.1:{}", redis.port));
+    good.log_line("Backplane is up");
+    assert!(good.log().iter().all(|line| !line.contains("right-one")));
+}
+
+fn process_at(url: &str) -> Phpws {
+    Phpws::start(&["--backplane", url])
+}
+
+#[test]
+fn prefixes_keep_servers_apart() {
+    let redis = Redis::start();
+    let (ours, theirs) = (process(&redis, &[]), process(&redis, &["--backplane-prefix", "other"]));
+    let (_browser, uuid) = ours.browser();
+    assert_eq!(feedback(&theirs, &uuid, "1").0, 404);
+    assert_eq!(post(&theirs, "/broadcast", "1"), (200, json!({"delivered": 0, "queued": 0})));
+    let keys = redis.cli(&["--scan"]);
+    assert!(keys.lines().all(|key| key.starts_with("phpws:1:") || key.starts_with("other:1:")), "{keys}");
+}
+
+#[test]
+fn a_process_that_dies_is_counted_out_of_rooms() {
+    let redis = Redis::start();
+    let mut servers = processes(&redis, 2, &[]);
+    let (mut ann, _) = servers[0].browser();
+    let (mut bob, _) = servers[1].browser();
+    for client in [&mut ann, &mut bob] {
+        client.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+        next_with(client, "joined");
+    }
+    drop(servers.pop());
+    next_with(&mut ann, r#""count":1,"left":1"#);
+    say(&mut ann, r#"{"opcode":"who","room":"r"}"#);
+    assert_eq!(next_with(&mut ann, r#""opcode":"who""#), r#"{"opcode":"who","room":"r","count":1}"#);
+}
+
+#[test]
+fn what_ends_leaves_nothing_in_redis() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut browser, _) = server.browser();
+    browser.say(r#"{"opcode":"join","room":"r"}"#);
+    next_with(&mut browser, "joined");
+    let (mut worker, _) = server.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: w\r\n");
+    assert_eq!(redis.cli(&["exists", "phpws:1:room:r"]), "1");
+    browser.say(r#"{"opcode":"quit"}"#);
+    worker.say(r#"{"opcode":"quit"}"#);
+    wait_for("the keys to go", || {
+        let keys = redis.cli(&["--scan"]);
+        keys.lines().all(|key| ["phpws:1:clock", "phpws:1:nodes", "phpws:1:room:r"].contains(&key)).then_some(())
+    });
+    // What may be left has an end.
+    assert_ne!(redis.cli(&["ttl", "phpws:1:room:r"]), "-1");
+    assert_eq!(redis.cli(&["pubsub", "channels", "phpws:1:a*"]), "", "a process without clients needs no broadcasts");
+}
+
+// ---- killing
+
+/// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Dice {
+        let seed =
+            std::env::var("PHPWS_KILL_SEED").ok().map_or(42, |seed| seed.parse::<u64>().expect("PHPWS_KILL_SEED is a number"));
+        println!("seed {seed}");
+        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+const PAGES: usize = 20;
+const SENDERS: usize = 3;
+
+/// Pages that come back wherever they can, senders that do the same and repeat what was not acknowledged, and
+/// processes that are killed and started again: every message reaches each page once, in the order of its sender.
+#[test]
+fn killed_processes_lose_nothing_and_double_nothing() {
+    let seconds =
+        std::env::var("PHPWS_KILL_SECONDS").ok().map_or(10, |text| text.parse().expect("PHPWS_KILL_SECONDS is a number"));
+    let (mut dice, redis) = (Dice::new(), Redis::start());
+    let args = ["--resume-bytes", "16000000"];
+    let mut servers = processes(&redis, 3, &args);
+    let addrs: Vec<_> = servers.iter().map(|server| server.addr).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let pages: Vec<(String, JoinHandle<Page>)> = (0..PAGES)
+        .map(|number| {
+            let mut page = Page::ready(&[&addrs[number % 3..], &addrs[..number % 3]].concat(), "/web");
+            page.say(r#"{"opcode":"join","room":"r"}"#);
+            let (uuid, stop) = (page.uuid.clone(), stop.clone());
+            let thread = std::thread::spawn(move || {
+                let mut quiet = 0;
+                // Until nothing more has come for a while, once the senders are done.
+                while quiet < 30 {
+                    let before = page.got.len() + page.tries;
+                    page.step(Duration::from_millis(100));
+                    let stopped = stop.load(Ordering::SeqCst);
+                    quiet = if stopped && before == page.got.len() + page.tries { quiet + 1 } else { 0 };
+                }
+                page
+            });
+            (uuid, thread)
+        })
+        .collect();
+    let uuids: Arc<Vec<String>> = Arc::new(pages.iter().map(|(uuid, _)| uuid.clone()).collect());
+
+    let done = Arc::new(AtomicBool::new(false));
+    let senders: Vec<JoinHandle<(usize, usize)>> = (0..SENDERS)
+        .map(|sender| {
+            let (addrs, uuids, done) = ([&addrs[sender..], &addrs[..sender]].concat(), uuids.clone(), done.clone());
+            std::thread::spawn(move || send_numbered(sender, &addrs, &uuids, &done))
+        })
+        .collect();
+
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut kills = 0;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(300 + dice.below(900) as u64));
+        let victim = dice.below(3);
+        let address = format!("ws://{}", servers[victim].addr);
+        servers[victim].child.kill().unwrap();
+        servers[victim].child.wait().unwrap();
+        kills += 1;
+        std::thread::sleep(Duration::from_millis(dice.below(500) as u64));
+        servers[victim] = Phpws::start_on(&address, &[&["--backplane", &redis.url()], &args[..]].concat());
+        servers[victim].log_line("Backplane is up");
+    }
+    done.store(true, Ordering::SeqCst);
+    for server in &servers {
+        for line in server.log() {
+            if line.contains("ackplane") {
+                println!("{line}");
+            }
+        }
+    }
+    let sent: Vec<(usize, usize)> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
+    stop.store(true, Ordering::SeqCst);
+    let pages: Vec<Page> = pages.into_iter().map(|(_, page)| page.join().unwrap()).collect();
+    judge(&pages, &sent, kills);
+}
+
+/// Feedback to each page in turn, broadcasts, and messages to the room, numbered; how many of the first and
+/// of the other two together. The sender is a client that resumes, so it may repeat what it is not sure of.
+fn send_numbered(sender: usize, addrs: &[SocketAddr], uuids: &[String], done: &AtomicBool) -> (usize, usize) {
+    let mut client = Page::ready(addrs, "/web");
+    client.say(r#"{"opcode":"join","room":"r"}"#);
+    let (mut single, mut many) = (0, 0);
+    while !done.load(Ordering::SeqCst) {
+        for _ in 0..5 {
+            let uuid = &uuids[single % uuids.len()];
+            client.say(&format!(r#"{{"opcode":"feedback","uuid":"{uuid}","s":{sender},"one":{single}}}"#));
+            single += 1;
+        }
+        client.say(&format!(r#"{{"opcode":"broadcast","s":{sender},"all":{many}}}"#));
+        client.say(&format!(r#"{{"opcode":"broadcast","room":"r","s":{sender},"all":{}}}"#, many + 1));
+        many += 2;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(client.standings[1..].iter().all(|standing| standing == "resumed"), "{:?}", client.standings);
+    (single, many)
+}
+
+fn judge(pages: &[Page], sent: &[(usize, usize)], kills: usize) {
+    let (mut received, mut lost, mut doubled, mut disorder) = (0, 0, 0, 0);
+    for (at, page) in pages.iter().enumerate() {
+        assert!(page.standings[1..].iter().all(|standing| standing == "resumed"), "{:?}", page.standings);
+        for (sender, (single, many)) in sent.iter().enumerate() {
+            for (key, expected) in [("one", (at..*single).step_by(PAGES).collect::<Vec<_>>()), ("all", (0..*many).collect())] {
+                let of_sender = page.got.iter().filter(|text| text["s"] == json!(sender));
+                let got: Vec<usize> = of_sender.filter_map(|text| text[key].as_u64()).map(|number| number as usize).collect();
+                let mut sorted = got.clone();
+                sorted.sort_unstable();
+                disorder += usize::from(sorted != got);
+                sorted.dedup();
+                doubled += got.len() - sorted.len();
+                let missing: Vec<_> = expected.iter().filter(|number| sorted.binary_search(number).is_err()).collect();
+                if !missing.is_empty() {
+                    println!(
+                        "page {at} lacks {} of sender {sender}, {key}: {:?} ...",
+                        missing.len(),
+                        &missing[..missing.len().min(5)]
+                    );
+                }
+                lost += missing.len();
+                received += got.len();
+            }
+        }
+    }
+    let resumed: usize = pages.iter().map(|page| page.standings.len() - 1).sum();
+    let given: usize = sent.iter().map(|(single, many)| single + many).sum();
+    println!(
+        "{kills} kills, {resumed} resumes of {PAGES} pages; sent {given}, received {received}, lost {lost}, doubled {doubled}, out of order {disorder}"
+    );
+    assert_eq!((lost, doubled, disorder), (0, 0, 0));
+    assert!(kills > 3 && resumed > PAGES / 2, "{kills} kills, {resumed} resumes");
+}

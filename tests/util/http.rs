@@ -1,0 +1,26 @@
+//! Plain HTTP requests, each on a connection of its own: status and JSON of the answer.
+
+use serde_json::Value;
+
+use super::Phpws;
+
+pub fn feedback(server: &Phpws, uuid: &str, body: &str) -> (u16, Value) {
+    post(server, &format!("/feedback/{uuid}"), body)
+}
+
+pub fn post(server: &Phpws, path: &str, body: &str) -> (u16, Value) {
+    let length = body.len();
+    ask(server, &format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"))
+}
+
+pub fn get(server: &Phpws, path: &str) -> (u16, Value) {
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+fn ask(server: &Phpws, request: &str) -> (u16, Value) {
+    let mut client = server.connect();
+    client.send(request.as_bytes());
+    let answer = String::from_utf8(client.rest()).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+}
