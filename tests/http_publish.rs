@@ -116,7 +116,7 @@ fn a_broadcast_reaches_the_members_of_a_room() {
     for request in [post("/broadcast?room=r", "", "1"), post("/publish", "", r#"[{"room":"r","message":1,"key":"k"}]"#)] {
         let answer = ask(&server, request);
         assert!(answer.status == 200 && answer.body.contains("\"delivered\":1,\"queued\":0"), "{}", answer.body);
-        assert_eq!(member.text(), r#"{"opcode":"broadcast","message":1}"#);
+        assert_eq!(member.text(), r#"{"opcode":"broadcast","room":"r","message":1}"#);
     }
     let both = ask(&server, post("/broadcast?room=r&resource=/web", "", "1"));
     assert_eq!(both.status, 400, "{}", both.body);

@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// A packet made of any JSON value: an object with an opcode is one as it is; one without gets the opcode
-/// and the receiver's name in front, unless it has that name; all else becomes the packet's message.
+/// and the receiver in front (uuid, ident or room), unless it names one; all else becomes the packet's message.
 pub fn packet<'a>(text: &'a str, opcode: &str, receiver: Option<(&str, &str)>) -> Cow<'a, str> {
     let members = Members::of(text);
     if members.opcode.is_some() {
@@ -183,6 +183,7 @@ pub fn packet<'a>(text: &'a str, opcode: &str, receiver: Option<(&str, &str)>) -
     }
     let named = |(name, _): &(&str, &str)| match *name {
         "uuid" => members.uuid.is_some(),
+        "room" => members.room.is_some(),
         _ => members.ident.is_some(),
     };
     let receiver = receiver.filter(|receiver| !named(receiver)).map(|(name, value)| {
@@ -242,6 +243,8 @@ mod tests {
             assert!(check(packet(text, "feedback", uuid).as_bytes()).is_ok());
         }
         assert_eq!(packet("5", "broadcast", None), r#"{"opcode":"broadcast","message":5}"#);
+        assert_eq!(packet("5", "broadcast", Some(("room", "r"))), r#"{"opcode":"broadcast","room":"r","message":5}"#);
+        assert_eq!(packet(r#"{"room":"q"}"#, "broadcast", Some(("room", "r"))), r#"{"opcode":"broadcast","room":"q"}"#);
         assert_eq!(packet("5", "feedback", Some(("ident", "a\"b"))), r#"{"opcode":"feedback","ident":"a\"b","message":5}"#);
     }
 

@@ -175,7 +175,7 @@ impl Message<'_> {
             return Sent::nowhere(400, format!("The key is over {MAX_KEY} bytes"));
         }
         let (opcode, receiver) = match (self.all, self.uuid) {
-            (true, _) => ("broadcast", None),
+            (true, _) => ("broadcast", self.room.map(|room| ("room", room))),
             (false, "") => ("feedback", Some(("ident", self.ident))),
             (false, uuid) => ("feedback", Some(("uuid", uuid))),
         };

@@ -119,3 +119,40 @@ test('who comes too late is told so', async () => {
   assert.equal(told.filter((text) => text === 'Nothing was reserved. No workspace is free then.').length, 1);
   await until('nothing free', async () => await cell(tabs[0].page).getAttribute('data-free') === '0');
 });
+
+test('a screen reader finds the dialog, its bar and its step, nothing behind it, and is told each step', async () => {
+  const { page, dialog } = await tab();
+  const { cell } = await timeWith(page, 1);
+  await page.evaluate(() => {
+    globalThis.told = [];
+    new MutationObserver(() => {
+      const text = document.querySelector('.progress-dialog [role=status]')?.textContent;
+      if (text && text !== globalThis.told.at(-1)) {
+        globalThis.told.push(text);
+      }
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  await cell(page).click();
+  await dialog.locator('[aria-current=step]').filter({ hasText: 'Looking' }).waitFor();
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send('Accessibility.getFullAXTree');
+  const heard = nodes.filter(({ ignored }) => !ignored);
+  const of = (role) => heard.filter((node) => node.role?.value === role);
+  const property = (node, name) => node.properties?.find((each) => each.name === name)?.value.value;
+
+  const [found] = of('dialog');
+  assert.equal(found.name.value, 'Reserving a workspace');
+  assert.equal(property(found, 'modal'), true);
+  const [bar] = of('progressbar');
+  assert.equal(bar.name.value, 'Reserving a workspace');
+  assert.ok(bar.value.value > 0 && bar.value.value < 100, `the bar is at ${bar.value.value}`);
+  assert.equal(of('listitem').length, 3);
+  const status = of('status').map((node) => property(node, 'live'));
+  assert.ok(status.includes('polite'), 'what is told does not interrupt');
+  assert.deepEqual(of('button').map((node) => node.name.value), ['Hide'], 'the calendar behind is out of reach');
+
+  await textOf(page, '#news', /is yours/);
+  const told = await page.evaluate(() => globalThis.told);
+  const steps = ['Reading the calendar', 'Looking for a free workspace', 'Booking it'];
+  assert.deepEqual(steps.filter((step) => told.some((text) => text.includes(step))), steps, told.join(' | '));
+});

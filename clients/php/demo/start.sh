@@ -37,7 +37,8 @@ data=$(mktemp -d) || fail "no temporary folder"
 set -m
 pids=()
 finish() {
-  trap - EXIT INT TERM
+  trap - EXIT
+  trap '' INT TERM # make hands on a signal that has come already
   exec 2> /dev/null # job control has a word to say about each
   for pid in "${pids[@]}"; do
     kill -TERM -- "-$pid"

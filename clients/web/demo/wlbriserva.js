@@ -50,8 +50,8 @@ function mark(day, slot, free) {
   button.dataset.free = free;
   button.toggleAttribute('data-mine', own !== undefined);
   button.textContent = own !== undefined ? `No. ${own}` : free > 0 ? `${free} free` : 'taken';
-  const what = own !== undefined ? `workspace ${own} is yours` : `${free} free`;
-  button.setAttribute('aria-label', `${dayName(day)}, ${slot}: ${what}`);
+  // The name holds what is to be seen, so that who says it aloud presses this button.
+  button.setAttribute('aria-label', `${dayName(day)}, ${slot}: ${button.textContent}${own !== undefined ? ', yours' : ''}`);
   // Disabled in name only, so that it keeps the focus and can be read.
   button.setAttribute('aria-disabled', String(free === 0 || own !== undefined));
 }
