@@ -157,6 +157,27 @@ fn a_page_resumes_in_another_process() {
 }
 
 #[test]
+fn a_connection_elsewhere_is_closed_when_its_client_resumes() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let mut old = servers[0].upgrade("/web?resume=", "");
+    let ready: Value = serde_json::from_str(&old.text()).unwrap();
+    let uuid = ready["uuid"].as_str().unwrap();
+    let mut new = servers[1].upgrade(&format!("/web?resume={uuid}&seq=0"), "");
+    assert!(new.text().contains(r#""resume":"resumed""#));
+    old.closed_with(4000);
+    assert_eq!(feedback(&servers[0], uuid, r#"{"message":1}"#).0, 200);
+    let first: Value = serde_json::from_str(&new.text()).unwrap();
+    assert_eq!(first["message"], 1);
+    // And back again, to a process that had it before.
+    let mut again = servers[0].upgrade(&format!("/web?resume={uuid}&seq=1&at={}", first["at"]), "");
+    assert!(again.text().contains(r#""resume":"resumed""#));
+    new.closed_with(4000);
+    assert_eq!(feedback(&servers[1], uuid, r#"{"message":2}"#).0, 200);
+    assert!(again.text().contains(r#""message":2"#));
+}
+
+#[test]
 fn a_page_resumes_when_its_process_was_killed() {
     let redis = Redis::start();
     let mut servers = processes(&redis, 2, &[]);
@@ -239,6 +260,27 @@ fn redis_may_freeze() {
     let redis = Redis::start();
     let servers = processes(&redis, 2, &[]);
     survives(&servers, || redis.signal("STOP"), "Backplane is away", || redis.signal("CONT"), "Backplane is up");
+}
+
+/// Redis answers late: who needs it waits, and nobody else.
+#[test]
+fn redis_may_be_slow() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut ann, ann_uuid) = servers[0].browser();
+    let (mut eve, eve_uuid) = servers[1].browser();
+    redis.cli(&["client", "pause", "1000", "all"]);
+    let began = Instant::now();
+    for _ in 0..100 {
+        ann.say(r#"{"opcode":"echo"}"#);
+        ann.text();
+    }
+    assert_eq!(feedback(&servers[0], &ann_uuid, r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(feedback(&servers[0], &eve_uuid, r#"{"message":2}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(eve.text().contains(r#""message":2"#));
+    assert!(servers[0].log().iter().all(|line| !line.contains("Backplane is away")));
 }
 
 #[test]
