@@ -3,13 +3,19 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
+.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
 	cargo run --release --locked -- $(ADDRESS)
 
-# The same over TLS with a self-signed pair.
+# Several processes on one port; with BACKPLANE=redis://127.0.0.1:6379 they are one server.
+PROCESSES ?= 2
+BACKPLANE ?=
+cluster:
+	BACKPLANE=$(BACKPLANE) packaging/cluster $(PROCESSES) $(ADDRESS)
+
+# Over TLS with a self-signed pair.
 run-tls: cert
 	cargo run --release --locked -- --cert $(TLS)/cert.pem --key $(TLS)/key.pem wss://127.0.0.1:8095
 
@@ -95,6 +101,10 @@ hostile:
 # Two thousand clients that come, talk and vanish at random; PHPWS_SOAK_SECONDS says how long.
 soak:
 	cargo test --release --locked --test soak -- --nocapture --test-threads=1
+
+# New processes take the place of old ones, while visitors come and pages stay.
+restart:
+	cargo test --release --locked --test restart -- --nocapture --test-threads=1
 
 # A short run of every fuzz target; SECONDS_EACH says how long (needs cargo-fuzz).
 SECONDS_EACH ?= 10

@@ -29,6 +29,10 @@ pub enum Deadline {
     Accept,
     /// Notices were lost; the receiver is to be told who is there.
     Resync,
+    /// A stopping server has waited long enough for the last connects.
+    Unlisten,
+    /// A stopping server parts from some more of its clients.
+    Goodbyes,
     /// The time that a stopping server gives its clients is over.
     Stop,
 }

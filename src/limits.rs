@@ -68,6 +68,8 @@ pub struct Limits {
     /// Whether connections from trusted proxies begin with a PROXY protocol header, version 1 or 2.
     /// Default no.
     pub proxy_protocol: bool,
+    /// Whether other processes of the same user that say so too may listen on the same address. Default no.
+    pub reuse_port: bool,
     /// Time between two rounds of pings to browsers; one that has not answered by the next round is
     /// closed. Default 30 s (PHP: off).
     #[doc(alias = "pingInterval")]
@@ -80,6 +82,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Time for the last bytes and the peer's close after the server's; never off. Default 2 s.
     pub close_timeout: Duration,
+    /// Time over which a stopping server says goodbye to its clients, one after the other. Default 0: to all
+    /// at once.
+    pub drain_time: Duration,
     /// Pause between two frames for a PHP client that has not spoken between them. Default 10 ms.
     pub php_pause: Duration,
     /// Whether the raw dialect (`php process`) is served. Default yes, as in the document.
@@ -130,11 +135,13 @@ impl Default for Limits {
             allow_missing_origin: false,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            reuse_port: false,
             ping_interval: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(3),
             message_timeout: Duration::from_secs(60),
             idle_timeout: Duration::ZERO,
             close_timeout: Duration::from_secs(2),
+            drain_time: Duration::ZERO,
             php_pause: Duration::from_millis(10),
             raw_dialect: true,
             exit_on_panic: false,

@@ -78,7 +78,7 @@ impl Metrics {
             messages_out: 0,
             resources: Vec::new(),
             refusals: ["address", "max_clients", "max_per_ip", "origin", "resource", "session"].map(|reason| (reason, 0)).into(),
-            closes: ["1000", "1001", "1006", "1008", "1013"].map(|code| (code, 0)).into(),
+            closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
             resumed: 0,
             given_up: 0,

@@ -12,16 +12,17 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::client::{Client, ClientType, SocketId, State};
+use crate::deadlines::{Deadline, after};
 use crate::limits::Limits;
 use crate::outbox::Spares;
-use crate::outbox::keyed::KeyedFrame;
+use crate::outbox::keyed::{KeyedFrame, MAX_KEY};
 use crate::resource::{AppId, Message, Packet};
 use crate::rfc6455::{CloseCode, Opcode, Request, frame};
 use crate::server::Server;
 
 /// Bytes of messages that are handed to a connection at a time.
 const FILL: usize = 64 * 1024;
-/// What an item costs beside its text.
+/// What an item costs beside its text, and a frame with a key beside its bytes.
 const ITEM: usize = 64;
 /// So much of what may be kept is sent before a ping asks how far the client has come.
 const ASK_AFTER: usize = 4;
@@ -43,6 +44,8 @@ pub(crate) struct Kept {
     keys: HashMap<Rc<str>, u64>,
     /// Since when the client has no connection.
     away: Option<Instant>,
+    /// Whether somebody will look whether its time is over.
+    reminded: bool,
     /// The greatest `cseq` of the client.
     cseq: u64,
     /// The place, in what several processes share, of the last message, and of the last one that has come.
@@ -129,6 +132,7 @@ impl Kept {
             unasked: 0,
             keys: HashMap::new(),
             away: None,
+            reminded: false,
             cseq: 0,
             place: 0,
             come: 0,
@@ -194,6 +198,12 @@ impl Kept {
 
     fn drop_first(&mut self) {
         let Some(item) = self.items.pop_front() else { return };
+        // A key that is never used again must not stay behind.
+        if let Some(frame) = &item.frame
+            && self.keys.get(&frame.key) == Some(&self.first)
+        {
+            self.keys.remove(&frame.key);
+        }
         self.first += 1;
         self.cost -= item.cost();
         match self.sent {
@@ -253,7 +263,8 @@ impl Kept {
 
 impl Item {
     fn cost(&self) -> usize {
-        self.text.len() + ITEM
+        let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len() + MAX_KEY + ITEM);
+        self.text.len() + ITEM + frame
     }
 }
 
@@ -387,15 +398,28 @@ impl Server {
         self.metrics.resumed += 1;
     }
 
+    /// Has the loop look, once the time of a client that is away may be over. There is one reminder for
+    /// each client, however often it comes and goes.
+    pub(crate) fn remind_of(&mut self, id: SocketId) {
+        let keep = self.limits().resume_time;
+        let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
+        let Some(away) = kept.away.filter(|_| !kept.reminded) else { return };
+        kept.reminded = true;
+        self.deadlines.set(after(away, keep), Deadline::Away(id));
+    }
+
     /// The time of a client that is away may be over.
     pub(crate) fn give_up(&mut self, id: SocketId) {
         let keep = self.limits().resume_time;
-        let away = self.clients.get(id).and_then(|client| client.kept.as_ref()).and_then(|kept| kept.away);
-        if away.is_some_and(|away| self.now.saturating_duration_since(away) >= keep) {
+        let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
+        kept.reminded = false;
+        if kept.away.is_some_and(|away| self.now.saturating_duration_since(away) >= keep) {
             log::info!("Client of socket #{id} did not come back");
             self.metrics.given_up += 1;
             self.forsake(id);
             self.end(id);
+        } else {
+            self.remind_of(id);
         }
     }
 
@@ -473,6 +497,9 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

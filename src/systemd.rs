@@ -66,9 +66,10 @@ impl Systemd {
         }
     }
 
-    /// The server lets its clients finish.
-    pub(crate) fn stopping(&self) {
-        self.tell(&[NotifyState::Stopping, NotifyState::Status("Waiting for the clients to close")]);
+    /// The server lets its clients finish, and needs so much time at most.
+    pub(crate) fn stopping(&self, longest: Duration) {
+        let longest = NotifyState::ExtendTimeoutUsec(longest.as_micros().try_into().unwrap_or(u32::MAX));
+        self.tell(&[NotifyState::Stopping, NotifyState::Status("Waiting for the clients to close"), longest]);
     }
 
     /// The loop turns. Gives the time after which the watchdog wants to hear it again, half of what it

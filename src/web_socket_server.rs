@@ -20,7 +20,7 @@ use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use crate::address::Address;
 use crate::backplane::Backplane;
-use crate::client::{Client, SocketId, State};
+use crate::client::{Client, SocketId};
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
 use crate::http::admission::Admission;
@@ -28,7 +28,6 @@ use crate::http::tokens::Tokens;
 use crate::limits::Limits;
 use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
-use crate::rfc6455::CloseCode;
 use crate::server::Server;
 use crate::sessions::Sessions;
 use crate::socket::{Peer, Socket, Stage};
@@ -37,12 +36,14 @@ use crate::tls::{Stream, Tls};
 
 mod before_sleep;
 mod dialog;
+mod drain;
 mod http;
 mod proxy_header;
 mod resume;
 mod sweep;
 
 pub(crate) use dialog::extract_message;
+use drain::Drain;
 
 // A token holds a whole id, with the generation that makes it unique.
 const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
@@ -93,6 +94,10 @@ pub struct WebSocketServer {
     accept_resting: bool,
     accept_failure_logged: Option<Instant>,
     stopping: Stopping,
+    /// Whether other processes may listen on the same port, and whether the socket was given to this one.
+    shares_port: bool,
+    was_passed: bool,
+    drain: Option<Drain>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +124,9 @@ impl WebSocketServer {
     pub fn bind(address: &Address, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
         let failed = |error: io::Error| {
             let way_out = match error.kind() {
+                io::ErrorKind::AddrInUse if limits.reuse_port => {
+                    "; the other program must have --reuse-port too, and the same user"
+                }
                 io::ErrorKind::AddrInUse => "; stop the other program or choose another port",
                 io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege, choose another port",
                 io::ErrorKind::AddrNotAvailable => "; choose an address of this machine",
@@ -126,8 +134,10 @@ impl WebSocketServer {
             };
             StartError::new(format_args!("address {address}"), format_args!("{error}{way_out}"))
         };
-        let listener = address.resolve().and_then(listen).map_err(failed)?;
-        WebSocketServer::listen_on(listener, tls, limits)
+        let shares_port = limits.reuse_port;
+        let listener = address.resolve().and_then(|address| listen(address, shares_port)).map_err(failed)?;
+        let server = WebSocketServer::listen_on(listener, tls, limits)?;
+        Ok(WebSocketServer { shares_port, was_passed: false, ..server })
     }
 
     /// The same on a socket that listens already, for instance one that [systemd](crate::systemd::listener)
@@ -164,6 +174,9 @@ impl WebSocketServer {
             accept_resting: false,
             accept_failure_logged: None,
             stopping: Stopping::No,
+            shares_port: false,
+            was_passed: true,
+            drain: None,
         })
     }
 
@@ -270,18 +283,6 @@ impl WebSocketServer {
         }
         log::info!("Server stopped");
         Ok(())
-    }
-
-    fn is_finished(&self) -> bool {
-        match self.stopping {
-            Stopping::No => false,
-            // Connections without a request hold up nothing, but may ask how the server is until then.
-            Stopping::Draining => self
-                .sockets
-                .iter()
-                .all(|(id, socket)| self.server.clients[id].state == State::Handshake && !matches!(socket.stage, Stage::Http(_))),
-            Stopping::Now => true,
-        }
     }
 
     /// One round of PHP's `while` in `Start`.
@@ -473,27 +474,6 @@ impl WebSocketServer {
         }
         self.systemd.ready(self.local);
     }
-
-    /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once. New clients are
-    /// refused from here on.
-    fn stop(&mut self) {
-        if self.stopping > Stopping::No {
-            self.stopping = Stopping::Now;
-            return;
-        }
-        self.stopping = Stopping::Draining;
-        self.server.metrics.draining = true;
-        self.listener = None;
-        log::info!("Shutting down server gracefully...");
-        self.systemd.stopping();
-        let open = self.server.clients.iter().filter(|(_, client)| client.state == State::Open);
-        let ids: Vec<SocketId> = open.map(|(id, _)| id).collect();
-        for id in ids {
-            self.server.dismiss(id, None, CloseCode::GOING_AWAY);
-        }
-        let grace = self.server.limits().close_timeout.saturating_add(STOP_GRACE);
-        self.server.deadlines.set(after(self.server.now, grace), Deadline::Stop);
-    }
 }
 
 /// Lets glibc keep up to 8 MiB of freed memory, so that large messages do not pay for their pages each
@@ -514,10 +494,11 @@ fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
 
 /// A listening socket that keeps many connects waiting: a burst of clients after a restart must not be
 /// told to try again by their own system, a second later.
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {
     const BACKLOG: i32 = 4096;
     let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -796,6 +796,41 @@ fn ten_thousand_idle_connections_are_cheap_and_keep_no_buffers() {
 }
 
 #[test]
+fn clients_that_come_and_break_hold_no_more_than_those_that_may_be_away() {
+    const AWAY: usize = 5_000;
+    let lab = Lab::start(&["--ping-interval", "0", "--max-away", "5000", "--resume-bytes", "4096"]);
+    let before = lab.rss();
+    let mut honest = Honest(lab.browser());
+    let flood = |count: usize| (0..count).for_each(|_| drop(lab.ready_on("/web?resume=", "")));
+    flood(AWAY);
+    lab.wait_for_log("goes on as", AWAY);
+    let full = lab.rss() - before;
+    println!("away: {} bytes of memory for each of {AWAY} clients that are away", full / AWAY);
+    let mut with = Times::default();
+    std::thread::scope(|scope| {
+        let attack = scope.spawn(|| flood(4 * AWAY));
+        with.extend(honest.until(MS, || attack.is_finished()));
+    });
+    let after = lab.rss() - before;
+    println!(
+        "away: {} KiB after {AWAY}, {} KiB after four times as many more; p99 of an echo meanwhile {:.1?}",
+        full / KIB,
+        after / KIB,
+        with.p99()
+    );
+    assert!(full / AWAY < 2 * KIB && after < full + 2 * MIB, "{full} {after}");
+    // What they miss is bounded too: a broadcast for all of them is in memory once.
+    let mut loud = lab.browser();
+    let text = "x".repeat(1000);
+    for number in 0..20 {
+        loud.say(&format!(r#"{{"opcode":"broadcast","message":{number},"filling":"{text}"}}"#));
+    }
+    let kept = lab.rss() - before;
+    println!("away: {} KiB with 4 KiB of broadcasts kept for each", kept / KIB);
+    assert!(kept < after + AWAY * 1000, "{after} {kept}");
+}
+
+#[test]
 fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
     const SENDERS: usize = 50;
     const RECEIVERS: usize = 50;

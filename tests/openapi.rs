@@ -220,6 +220,18 @@ fn check_answer(api: &Api, answer: &Answer, response: &Value, place: &str) {
 }
 
 #[test]
+fn a_client_that_is_away_is_described_as_the_file_says() {
+    let (api, server) = (Api::load(), Phpws::start(&[]));
+    let (client, uuid) = server.ready_on("/web?resume=", "");
+    drop(client);
+    let away = || Some(request(&server, "GET", &format!("/clients/{uuid}"), "", "")).filter(|it| it.json()["connected"] == false);
+    let answer = wait_for("the client to be away", away);
+    check_answer(&api, &answer, &api.0["paths"]["/clients/{uuid}"]["get"]["responses"]["200"], "away");
+    let queued = request(&server, "POST", &format!("/feedback/{uuid}"), "", "1");
+    check_answer(&api, &queued, &api.0["paths"]["/feedback/{uuid}"]["post"]["responses"]["202"], "queued");
+}
+
+#[test]
 fn every_example_of_an_answer_has_the_form_it_stands_beside() {
     let api = Api::load();
     let mut count = 0;

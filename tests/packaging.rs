@@ -78,6 +78,20 @@ fn systemd_understands_the_units() {
 }
 
 #[test]
+fn systemd_understands_several_processes_on_one_port_or_one_socket() {
+    let folder = Folder::new("several");
+    let template = read("packaging/phpws@.service").replace("/usr/bin/phpws", PHPWS);
+    folder.file("phpws@.service", &template);
+    let one = folder.0.join("phpws@1.service").to_str().unwrap().to_owned();
+    clean("systemd", &["systemd-analyze", "verify", "--man=no", &one]);
+    std::fs::create_dir(folder.0.join("phpws@.service.d")).unwrap();
+    folder.file("phpws@.service.d/socket.conf", "[Service]\nSockets=phpws.socket\n");
+    let socket = read("packaging/phpws.socket").replace("[Socket]\n", "[Socket]\nService=phpws@1.service\n");
+    let socket = folder.file("phpws.socket", &socket);
+    clean("systemd", &["systemd-analyze", "verify", "--man=no", &one, &socket]);
+}
+
+#[test]
 fn the_service_is_exposed_little() {
     let folder = Folder::new("security");
     let [service, _] = units(&folder);

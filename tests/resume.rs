@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use util::page::Page;
+use util::tls::Pair;
 use util::{Client, NEXT, Phpws, masked, request, wait_for};
 
 /// A client past `ready`, and what that said.
@@ -361,6 +362,246 @@ fn a_client_that_reads_too_slowly_comes_back_to_what_is_kept() {
     page.uuid = uuid(&ready);
     page.until("what is kept", |page| page.got.len() > 2);
     assert_eq!(page.standings, ["gap"]);
+}
+
+// ---- abuse, and odd moments
+
+fn metric(server: &Phpws, name: &str) -> f64 {
+    let mut client = server.connect();
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(client.rest()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
+    line.parse().unwrap()
+}
+
+#[test]
+fn who_is_away_and_what_became_of_them_is_counted() {
+    let server = Phpws::start(&["--resume-time", "1", "--resume-bytes", "300"]);
+    let (client, ready) = open(&server, "/web?resume=");
+    break_off(&server, client, &uuid(&ready));
+    assert_eq!(metric(&server, "phpws_clients_away"), 1.0);
+    assert_eq!(metric(&server, "phpws_connections{state=\"open\"}"), 0.0);
+    for _ in 0..5 {
+        feedback(&server, &uuid(&ready), r#"{"message":1}"#);
+    }
+    let lost = metric(&server, "phpws_resume_lost_messages_total");
+    assert!((1.0..5.0).contains(&lost), "{lost}");
+    let (client, ready) = open(&server, &format!("/web?resume={}", uuid(&ready)));
+    assert_eq!(ready["lost"].as_f64(), Some(lost));
+    assert_eq!((metric(&server, "phpws_clients_away"), metric(&server, "phpws_clients_resumed_total")), (0.0, 1.0));
+    drop(client);
+    wait_for("the end of its time", || (metric(&server, "phpws_clients_given_up_total") == 1.0).then_some(()));
+    assert_eq!(metric(&server, "phpws_clients_away"), 0.0);
+    assert_eq!(metric(&server, "phpws_closes_total{code=\"1006\"}"), 1.0);
+    let mut watcher = server.upgrade("/status", "");
+    let picture: Value = serde_json::from_str(&watcher.text()).unwrap();
+    assert_eq!(picture["resume"], json!({"away": 0, "resumed": 1, "given_up": 1, "lost": lost as u64}));
+}
+
+#[test]
+fn who_does_not_answer_pings_is_away_until_it_comes_back() {
+    let server = Phpws::start(&["--ping-interval", "0.3"]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    assert_eq!(client.frame().unwrap().text(), r#"{"opcode":"PING","seq":0}"#);
+    feedback(&server, &uuid(&ready), r#"{"message":1}"#);
+    assert_eq!(client.text().split_once(r#""message""#).unwrap().1, r#":1,"seq":1}"#);
+    client.closed_with(1001);
+    assert_eq!(feedback(&server, &uuid(&ready), r#"{"message":2}"#).0, 202);
+    let (mut client, ready) = open(&server, &format!("/web?resume={}&seq=0", uuid(&ready)));
+    assert_eq!(ready["resume"], "resumed");
+    assert_eq!(message(&mut client), r#"{"message":1,"seq":1}"#);
+    assert_eq!(message(&mut client), r#"{"message":2,"seq":2}"#);
+}
+
+#[test]
+fn pongs_that_lie_cost_only_the_liar() {
+    let server = Phpws::start(&[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    for number in 1..=3 {
+        feedback(&server, &uuid(&ready), &format!(r#"{{"message":{number}}}"#));
+        client.text();
+    }
+    let huge = format!(r#"{{"opcode":"PING","seq":{}}}"#, u64::MAX);
+    for pong in [r#"{"opcode":"PING","seq":-1}"#, r#"{"seq":1e3}"#, r#""seq":"#, "", r#""seq":2}"#, &huge] {
+        client.send(&masked(true, 10, pong.as_bytes()));
+    }
+    client.say(r#"{"opcode":"echo","message":4}"#);
+    assert_eq!(client.text(), r#"{"opcode":"echo","message":4,"seq":4}"#);
+    break_off(&server, client, &uuid(&ready));
+    feedback(&server, &uuid(&ready), r#"{"message":5}"#);
+    let (mut client, ready) = open(&server, &format!("/web?resume={}&seq=0", uuid(&ready)));
+    assert_eq!((&ready["resume"], &ready["lost"], &ready["seq"]), (&json!("gap"), &json!(3), &json!(3)));
+    assert_eq!(client.text(), r#"{"opcode":"echo","message":4,"seq":4}"#);
+    assert_eq!(message(&mut client), r#"{"message":5,"seq":5}"#);
+    // And one that claims to have seen what was never sent.
+    let (mut client, ready) = open(&server, &format!("/web?resume={}&seq={}", uuid(&ready), u64::MAX));
+    assert_eq!((&ready["resume"], &ready["seq"]), (&json!("resumed"), &json!(5)));
+    feedback(&server, &uuid(&ready), r#"{"message":6}"#);
+    assert_eq!(message(&mut client), r#"{"message":6,"seq":6}"#);
+}
+
+/// The server finds the end of the old connection and the request of the new one in one turn, in either order.
+#[test]
+fn a_client_may_come_back_in_the_turn_in_which_its_old_connection_ends() {
+    let server = Phpws::start(&[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    let target = |seq| request(&format!("/web?resume={}&seq={seq}", uuid(&ready)), "");
+    for round in 0..20 {
+        let mut next = server.connect();
+        server.signal("STOP");
+        let goodbye = || masked(true, 8, &1001u16.to_be_bytes());
+        match round % 4 {
+            0 => (drop(client), next.send(target(round).as_bytes())).1,
+            1 => (next.send(target(round).as_bytes()), drop(client)).0,
+            2 => (client.send(&goodbye()), next.send(target(round).as_bytes())).1,
+            _ => (next.send(target(round).as_bytes()), client.send(&goodbye())).0,
+        }
+        server.signal("CONT");
+        assert!(next.head().starts_with("HTTP/1.1 101 "));
+        assert!(next.text().contains(r#""resume":"resumed""#));
+        feedback(&server, &uuid(&ready), &format!(r#"{{"message":{round}}}"#));
+        assert_eq!(message(&mut next), format!(r#"{{"message":{round},"seq":{}}}"#, round + 1));
+        client = next;
+    }
+}
+
+/// Two new connections, and whatever the old one still says, in one turn.
+#[test]
+fn of_two_that_come_back_at_once_the_last_one_wins() {
+    let server = Phpws::start(&[]);
+    let (mut other, _) = server.browser();
+    let (mut old, ready) = open(&server, "/web?resume=");
+    let (mut one, mut two) = (server.connect(), server.connect());
+    server.signal("STOP");
+    old.send_text(r#"{"opcode":"broadcast","message":1,"cseq":1}"#);
+    for client in [&mut one, &mut two] {
+        client.send(request(&format!("/web?resume={}", uuid(&ready)), "").as_bytes());
+    }
+    server.signal("CONT");
+    assert!(other.text().contains(r#""message":1"#));
+    let told: Vec<String> = [&mut one, &mut two].into_iter().map(|client| (client.head(), client.text()).1).collect();
+    assert!(told.iter().all(|ready| ready.contains(r#""resume":"resumed""#)), "{told:?}");
+    feedback(&server, &uuid(&ready), r#"{"message":2}"#);
+    let got = [&mut one, &mut two].map(|client| client.frame().unwrap().opcode);
+    assert!(got == [1, 8] || got == [8, 1], "{got:?}");
+    other.say(r#"{"opcode":"echo","message":"after"}"#);
+    assert_eq!(metric(&server, "phpws_clients{type=\"websocket\"}"), 2.0);
+}
+
+/// The old connection was closed by the server and its peer does not close yet.
+#[test]
+fn a_client_may_come_back_while_its_old_connection_is_still_closing() {
+    let server = Phpws::start(&["--idle-timeout", "0.3", "--close-timeout", "60"]);
+    let (mut old, ready) = open(&server, "/web?resume=");
+    assert!(old.text().contains("Idle for too long"));
+    assert_eq!(old.frame().unwrap().code(), 1001);
+    let (mut new, ready) = open(&server, &format!("/web?resume={}&seq=1", uuid(&ready)));
+    assert_eq!(ready["resume"], "resumed");
+    old.send_text(r#"{"opcode":"echo","message":"nobody listens"}"#);
+    feedback(&server, &uuid(&ready), r#"{"message":1}"#);
+    assert!(message(&mut new).starts_with(r#"{"message":1,"#));
+    // Where the server, or an application, says goodbye for good, there is nobody to come back to.
+    let (mut gone, ready) = open(&server, "/web?resume=");
+    gone.send_text("no json");
+    assert_eq!(gone.text(), NEXT);
+    assert!(gone.text().contains("jsonerror"));
+    let (_, ready) = open(&server, &format!("/web?resume={}", uuid(&ready)));
+    assert_eq!(ready["resume"], "lost");
+}
+
+/// A frame behind the request, in the same segment, belongs to the client that comes back.
+#[test]
+fn what_is_sent_behind_the_request_is_acted_on() {
+    let server = Phpws::start(&[]);
+    let (client, ready) = open(&server, "/web?resume=");
+    break_off(&server, client, &uuid(&ready));
+    let mut client = server.connect();
+    let request = request(&format!("/web?resume={}", uuid(&ready)), "");
+    client.send(&[request.as_bytes(), &masked(true, 1, br#"{"opcode":"echo","message":1}"#)].concat());
+    client.head();
+    assert!(client.text().contains("resumed"));
+    assert_eq!(client.text(), NEXT);
+    assert_eq!(client.text(), r#"{"opcode":"echo","message":1,"seq":1}"#);
+}
+
+#[test]
+fn a_client_comes_back_over_tls_with_more_behind_its_request_than_one_read_takes() {
+    let files = Pair::new("resume");
+    let server = files.server(&[]);
+    let secure = || {
+        let tcp = TcpStream::connect(server.addr).unwrap();
+        tcp.set_read_timeout(Some(util::PATIENCE)).unwrap();
+        rustls::StreamOwned::new(util::tls::connection(&files.client_config()), tcp)
+    };
+    let mut client = Client::over(secure());
+    client.send(request("/web?resume=", "").as_bytes());
+    client.head();
+    let ready: Value = serde_json::from_str(&client.text()).unwrap();
+    for round in 0..3 {
+        let mut stream = secure();
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+        server.signal("STOP");
+        stream.write_all(request(&format!("/web?resume={}&seq={}", uuid(&ready), 100 * round), "").as_bytes()).unwrap();
+        for number in 0..100 {
+            stream.write_all(&masked(true, 1, format!(r#"{{"opcode":"echo","message":{number}}}"#).as_bytes())).unwrap();
+        }
+        server.signal("CONT");
+        let mut new = Client::over(stream);
+        assert!(new.head().starts_with("HTTP/1.1 101 "));
+        assert!(new.text().contains("resumed"));
+        let mut answers = std::iter::repeat_with(|| new.text()).filter(|text| text != NEXT);
+        for number in 0..100 {
+            assert_eq!(
+                answers.next().unwrap(),
+                format!(r#"{{"opcode":"echo","message":{number},"seq":{}}}"#, 100 * round + number + 1)
+            );
+        }
+        client.closed_with(4000);
+        client = new;
+    }
+}
+
+#[test]
+fn a_client_comes_back_from_another_address_which_then_counts() {
+    let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--max-per-ip", "1"]);
+    let connect = |ip: &str, target: &str| {
+        let mut tcp = server.connect_from([127, 0, 0, 9]);
+        tcp.write_all(format!("PROXY TCP4 {ip} 192.0.2.1 5000 80\r\n{}", request(target, "")).as_bytes()).unwrap();
+        let mut client = Client::over(tcp);
+        assert!(client.head().starts_with("HTTP/1.1 101 "));
+        let first = client.text();
+        (client, serde_json::from_str::<Value>(&first).unwrap())
+    };
+    let (client, ready) = connect("203.0.113.7", "/web?resume=");
+    break_off(&server, client, &uuid(&ready));
+    // It counts where it was as long as it is away.
+    assert_eq!(connect("203.0.113.7", "/web").1["opcode"], "close");
+    let (_moved, ready) = connect("203.0.113.8", &format!("/web?resume={}", uuid(&ready)));
+    assert_eq!(ready["resume"], "resumed");
+    assert_eq!(connect("203.0.113.8", "/web").1["opcode"], "close");
+    assert_eq!(connect("203.0.113.7", "/web").1["opcode"], "ready");
+}
+
+/// Somebody opens clients that may resume, and breaks them, as fast as he can.
+#[test]
+fn a_flood_of_clients_that_break_is_kept_up_to_the_limit_and_no_longer_than_said() {
+    let server = Phpws::start(&["--max-away", "50", "--resume-time", "1.5"]);
+    let addr = server.addr;
+    let flood = move || {
+        for _ in 0..200 {
+            let mut client = Client::connect(addr);
+            client.send(request("/web?resume=", "").as_bytes());
+            client.head();
+            client.text();
+        }
+    };
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(flood)).collect();
+    while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+        let away = metric(&server, "phpws_clients_away");
+        assert!(away <= 50.0, "{away} are away");
+    }
+    wait_for("nobody to be left", || (metric(&server, "phpws_clients{type=\"websocket\"}") == 0.0).then_some(()));
+    assert_eq!(metric(&server, "phpws_clients_away"), 0.0);
 }
 
 // ---- cutting

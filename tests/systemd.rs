@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use util::{Client, PATIENCE, Phpws, wait_for};
+use util::{Client, PATIENCE, Phpws, activated, wait_for};
 
 const PHPWS: &str = env!("CARGO_BIN_EXE_phpws");
 
@@ -45,15 +45,6 @@ impl Drop for Manager {
     }
 }
 
-/// A shell that becomes phpws with `stdin` as the descriptors from 3 on that systemd would pass.
-fn activated(stdin: impl Into<OwnedFd>, count: usize, args: &[&str]) -> Command {
-    let dup: String = (3..3 + count).map(|fd| format!("{fd}<&0 ")).collect();
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("LISTEN_FDS={count} LISTEN_PID=$$ exec \"$@\" {dup}</dev/null"), "sh", PHPWS]);
-    command.args(args).stdin(Stdio::from(stdin.into()));
-    command
-}
-
 fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
@@ -72,7 +63,8 @@ fn systemd_hears_of_the_start_a_reload_and_the_stop() {
     assert!(microseconds.parse::<u64>().unwrap() > 0);
     assert_eq!(manager.told(), ready);
     server.signal("TERM");
-    assert!(manager.told().starts_with("STOPPING=1\n"));
+    // The close timeout, and a second.
+    assert_eq!(manager.told(), "STOPPING=1\nSTATUS=Waiting for the clients to close\nEXTEND_TIMEOUT_USEC=3000000\n");
     assert_eq!(server.exit_code(), Some(0));
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Census {
     pub(super) closing: u64,
     /// Open clients of each application.
     pub(super) resources: Vec<u64>,
+    /// Those of the open clients that have no connection.
+    pub(super) away: u64,
     pub(super) outbox_bytes: u64,
     pub(super) outbox_max: u64,
 }
@@ -32,7 +34,8 @@ pub(crate) struct Census {
 impl Census {
     pub(crate) fn of(server: &Server) -> Census {
         let resources = vec![0; server.metrics.resources.len()];
-        let mut census = Census { handshaking: 0, clients: [0; 3], closing: 0, resources, outbox_bytes: 0, outbox_max: 0 };
+        let away = server.away as u64;
+        let mut census = Census { handshaking: 0, clients: [0; 3], closing: 0, resources, away, outbox_bytes: 0, outbox_max: 0 };
         for client in server.clients.values() {
             let queued = client.queued_bytes() as u64;
             census.outbox_bytes += queued;
@@ -70,6 +73,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "draining": metrics.draining,
         "clients": by_type(&census.clients),
         "opened": by_type(&metrics.opened),
+        "resume": {"away": census.away, "resumed": metrics.resumed, "given_up": metrics.given_up, "lost": metrics.lost},
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},

@@ -79,9 +79,14 @@ impl Page {
     }
 
     fn clients(&mut self, metrics: &Metrics, census: &Census) {
-        let states = [("handshake", census.handshaking), ("open", census.open()), ("closing", census.closing)];
+        let open = census.open() - census.away;
+        let states = [("handshake", census.handshaking), ("open", open), ("closing", census.closing)];
         self.many("phpws_connections", "Connections by how far they have come.", "state", states.into_iter());
         self.one("phpws_connections_accepted_total", "Connections accepted.", metrics.accepted);
+        self.one("phpws_clients_away", "Open clients whose connection broke and who may come back.", census.away);
+        self.one("phpws_clients_resumed_total", "Clients that came back.", metrics.resumed);
+        self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", metrics.given_up);
+        self.one("phpws_resume_lost_messages_total", "Messages that were too many to keep for a client.", metrics.lost);
         let types = || TYPES.iter().map(ToString::to_string);
         self.many("phpws_clients", "Clients that are open.", "type", types().zip(census.clients));
         self.many("phpws_clients_opened_total", "Clients that came past the handshake.", "type", types().zip(metrics.opened));

@@ -124,7 +124,7 @@ impl WebSocketServer {
     /// Gives the id under which the connection goes on: another one where a client comes back.
     fn handshake(&mut self, id: SocketId, request: Request) -> Result<SocketId, Refusal> {
         let app = self.all_apps.find(request.path());
-        if self.server.metrics.draining {
+        if self.turns_away(id) {
             return Err(Refusal::unavailable());
         }
         log::info!("Handshake: {} Client", Printable(request.path()));
@@ -234,7 +234,7 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && !self.server.metrics.draining && self.all_apps.traits(*app).dialog);
+        let app = app.filter(|app| allowed && !self.turns_away(id) && self.all_apps.traits(*app).dialog);
         self.server.open(id, ClientType::Tcp, app, true);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::WebSocketServer;
 use crate::backplane::Introduced;
 use crate::client::{ClientType, SocketId};
-use crate::deadlines::{Deadline, after};
 use crate::resource::AppId;
 use crate::rfc6455::{CloseCode, Refusal};
 use crate::socket::Socket;
@@ -72,6 +71,8 @@ impl WebSocketServer {
         self.server.moved(id, record.ip);
         self.server.come_back(id, seq);
         self.attach(socket, id);
+        // TLS may hold more behind the request than the poll knows of.
+        self.read_again(id);
     }
 
     /// Takes the connection of a client that stays: it ends by itself, under a record of its own.
@@ -82,8 +83,7 @@ impl WebSocketServer {
         log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
         self.server.closing.push(ghost);
         self.attach(socket, ghost);
-        let end = after(self.server.now, self.server.limits().resume_time);
-        self.server.deadlines.set(end, Deadline::Away(id));
+        self.server.remind_of(id);
     }
 
     /// Puts a socket under another id. What it has to read or write the poll tells anew.

@@ -27,6 +27,8 @@ impl WebSocketServer {
                     self.accept_again = true;
                 }
                 Deadline::Resync => self.server.resync(),
+                Deadline::Unlisten => self.unlisten(),
+                Deadline::Goodbyes => self.goodbyes(),
                 Deadline::Stop => self.stopping = Stopping::Now,
             }
         }

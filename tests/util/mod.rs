@@ -10,9 +10,11 @@ pub mod http;
 pub mod page;
 pub mod redis;
 pub mod tls;
+pub mod visitors;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -120,6 +122,20 @@ impl Drop for Phpws {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A shell that becomes phpws with `stdin` as the descriptors from 3 on that systemd would pass.
+pub fn activated(stdin: impl Into<OwnedFd>, count: usize, args: &[&str]) -> Command {
+    let dup: String = (3..3 + count).map(|fd| format!("{fd}<&0 ")).collect();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("LISTEN_FDS={count} LISTEN_PID=$$ exec \"$@\" {dup}</dev/null"),
+        "sh",
+        env!("CARGO_BIN_EXE_phpws"),
+    ]);
+    command.args(args).stdin(Stdio::from(stdin.into()));
+    command
 }
 
 /// A good request with further header lines, each ending with CRLF.
@@ -230,6 +246,16 @@ impl Client {
             assert!(self.read_more(), "the end before {count} bytes: {:?}", String::from_utf8_lossy(&self.bytes));
         }
         self.bytes.drain(..count).collect()
+    }
+
+    /// The body of an answer whose head was read: a JSON object without others in it.
+    pub fn rest_of_body(&mut self) -> String {
+        loop {
+            if let Some(at) = self.bytes.iter().position(|byte| *byte == b'}') {
+                return String::from_utf8(self.bytes.drain(..=at).collect()).unwrap();
+            }
+            assert!(self.read_more(), "the end before a whole body: {:?}", String::from_utf8_lossy(&self.bytes));
+        }
     }
 
     /// Everything until the server ends the connection.

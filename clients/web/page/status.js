@@ -66,6 +66,7 @@ const FIGURES = {
   Version: ({ version }) => version,
   Uptime: ({ uptime }) => time(uptime),
   Clients: ({ clients }) => count(sum(clients)),
+  'Away, may come back': ({ resume }) => count(resume.away),
   'Connections so far': ({ accepted }) => count(accepted),
   'Messages in': ({ messages }) => count(messages.in),
   'Messages out': ({ messages }) => count(messages.out),
