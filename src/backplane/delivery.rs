@@ -147,6 +147,9 @@ impl Server {
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
         let remote = backplane.under_way.remove(&id);
+        if let Some(ask) = ask.filter(|_| kept) {
+            backplane.asks.keep(ask);
+        }
         match (remote.map(|remote| remote.to), ask, processes) {
             (_, Some(ask), 0) if found && kept => {
                 backplane.asks.answer(ask, 0, 1, 0);
@@ -170,6 +173,10 @@ impl Server {
         backplane.place = backplane.place.max(remote.at);
         if remote.from == backplane.node {
             backplane.under_way.remove(&remote.id);
+            // Redis woke up and did what an earlier connection had asked for: the clients here have it.
+            if backplane.alone.contains(&remote.id) {
+                return;
+            }
         }
         self.deliver_here(remote);
     }
