@@ -164,11 +164,6 @@ impl Report {
         (self.status, self.error) = (status, Some(why.into()));
     }
 
-    /// Whether it was for one client, and all who were asked did not have that client.
-    pub(crate) fn is_of_nobody(&self) -> bool {
-        self.single && !self.unknown && self.counts() == (0, 0, 0)
-    }
-
     pub(crate) fn set_unknown(&mut self) {
         self.unknown = true;
     }

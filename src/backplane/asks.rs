@@ -21,8 +21,6 @@ struct Ask {
     /// How many processes have to answer, once it is known.
     expected: Option<usize>,
     answers: usize,
-    /// Whether Redis keeps the message until its client comes back.
-    kept: bool,
     report: Report,
     until: Instant,
     done: bool,
@@ -34,7 +32,7 @@ impl Asks {
         self.last += 1;
         let report = Report::about(single);
         let full = self.open.len() >= MAX_ASKS;
-        let ask = Ask { expected: None, answers: 0, kept: false, report, until: now + PATIENCE, done: false };
+        let ask = Ask { expected: None, answers: 0, report, until: now + PATIENCE, done: false };
         self.open.insert(self.last, ask);
         if full {
             self.unknown(self.last);
@@ -45,11 +43,6 @@ impl Asks {
     /// So many processes have the message.
     pub(crate) fn expect(&mut self, ask: u64, processes: usize) {
         self.change(ask, |ask| ask.expected = Some(processes));
-    }
-
-    /// Redis keeps it, should the process that has the client have let go of it.
-    pub(crate) fn keep(&mut self, ask: u64) {
-        self.change(ask, |ask| ask.kept = true);
     }
 
     /// One of them says what became of it.
@@ -104,12 +97,6 @@ impl Asks {
         if let Some(ask) = self.open.get_mut(&ask).filter(|ask| !ask.done) {
             change(ask);
             ask.done = ask.expected.is_some_and(|expected| ask.answers >= expected);
-            if ask.done && ask.report.is_of_nobody() {
-                match ask.kept {
-                    true => ask.report.add(0, 1, 0),
-                    false => ask.report.set_error(404, "the client is gone"),
-                }
-            }
         }
     }
 
@@ -118,40 +105,5 @@ impl Asks {
             change(&mut ask.report);
             ask.done = true;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_has_let_go_of_the_client_says_nothing_of_what_redis_keeps() {
-        for (kept, status, counts) in [(true, 202, (0, 1, 0)), (false, 404, (0, 0, 0))] {
-            let mut asks = Asks::default();
-            let ask = asks.open(true, Instant::now());
-            if kept {
-                asks.keep(ask);
-            }
-            asks.answer(ask, 0, 0, 0);
-            assert!(!asks.is_done(ask));
-            asks.expect(ask, 1);
-            assert!(asks.is_done(ask));
-            let report = asks.take(ask);
-            assert_eq!((report.status, report.counts()), (status, counts));
-        }
-    }
-
-    #[test]
-    fn nobody_knows_what_is_answered_too_late() {
-        let (mut asks, now) = (Asks::default(), Instant::now());
-        let ask = asks.open(true, now);
-        asks.expect(ask, 1);
-        asks.expire(now + PATIENCE / 2);
-        assert!(!asks.is_done(ask));
-        asks.expire(now + PATIENCE);
-        asks.answer(ask, 1, 0, 0);
-        assert_eq!(asks.take(ask).status, 503);
-        assert_eq!(asks.take(ask), Report::default(), "it is taken once");
     }
 }

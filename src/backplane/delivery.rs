@@ -147,9 +147,6 @@ impl Server {
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
         let remote = backplane.under_way.remove(&id);
-        if let Some(ask) = ask.filter(|_| kept) {
-            backplane.asks.keep(ask);
-        }
         match (remote.map(|remote| remote.to), ask, processes) {
             (_, Some(ask), 0) if found && kept => {
                 backplane.asks.answer(ask, 0, 1, 0);

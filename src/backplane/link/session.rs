@@ -270,8 +270,9 @@ impl Session {
     pub(super) fn deadline(&self) -> Instant {
         match (self.phase, self.owing) {
             (Phase::Connecting(until), _) => until,
-            // The budget was used up and more is there: the moment is now, or was.
-            _ if self.readable => self.heard,
+            // The budget was used up and more is there, or something was queued since the last call: the
+            // moment is now, or was.
+            _ if self.readable || self.writable && !self.out.is_empty() => self.heard,
             (Phase::Greeting(until), _) => until,
             (Phase::Up(_), Some(since)) => since + ANSWER_TIME,
             (Phase::Up(_), None) => self.heard + IDLE_TIME,
