@@ -367,12 +367,13 @@ impl Server {
         self.mark_dirty(id);
     }
 
-    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye.
+    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye, and not
+    /// before it was told `ready`, since it knows no uuid to come back with.
     pub(crate) fn is_kept(&self, id: SocketId) -> bool {
         const KEPT: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
         let Some(client) = self.clients.get(id) else { return false };
         let room = self.limits().max_away == 0 || self.away < self.limits().max_away;
-        let may = client.state == State::Open && client.kept.is_some() && !self.metrics.draining;
+        let may = client.is_known() && client.kept.is_some() && !self.metrics.draining;
         may && (client.is_away() || room) && KEPT.contains(&client.final_code())
     }
 

@@ -5,6 +5,7 @@
 
 mod util;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -323,6 +324,45 @@ fn what_ends_leaves_nothing_in_redis() {
     // What may be left has an end.
     assert_ne!(redis.cli(&["ttl", "phpws:1:room:r"]), "-1");
     assert_eq!(redis.cli(&["pubsub", "channels", "phpws:1:a*"]), "", "a process without clients needs no broadcasts");
+}
+
+// ---- odd moments
+
+/// A client past `ready`, and what that said.
+fn open(server: &Phpws, target: &str) -> (Client, Value) {
+    let mut client = server.upgrade(target, "");
+    let ready: Value = serde_json::from_str(&client.text()).unwrap();
+    assert_eq!(ready["opcode"], "ready", "{ready}");
+    (client, ready)
+}
+
+fn uuid(ready: &Value) -> String {
+    ready["uuid"].as_str().unwrap().to_owned()
+}
+
+fn metric(server: &Phpws, name: &str) -> f64 {
+    let text = String::from_utf8(metrics(server)).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
+    line.parse().unwrap()
+}
+
+/// The next text that is no `next`, without looking at pings.
+fn next_message(client: &mut Client) -> Value {
+    serde_json::from_str(&std::iter::repeat_with(|| client.text()).find(|text| text != NEXT).unwrap()).unwrap()
+}
+
+#[test]
+fn who_is_asked_to_come_again_leaves_nothing_behind() {
+    let mut redis = Redis::start();
+    let server = process(&redis, &[]);
+    redis.kill();
+    server.log_line("Backplane is away");
+    for _ in 0..3 {
+        let mut client = server.upgrade("/web?resume=e7369655-7143-43dd-a710-75937c023233&seq=0", "");
+        client.closed_with(1013);
+    }
+    assert_eq!(metric(&server, "phpws_clients_away"), 0.0);
+    assert_eq!(metric(&server, "phpws_clients{type=\"websocket\"}"), 0.0);
 }
 
 // ---- killing
