@@ -365,6 +365,51 @@ fn who_is_asked_to_come_again_leaves_nothing_behind() {
     assert_eq!(metric(&server, "phpws_clients{type=\"websocket\"}"), 0.0);
 }
 
+/// The request and the end of its connection come in one turn: the client is gone before Redis has answered.
+#[test]
+fn who_is_gone_before_it_is_known_leaves_nothing_behind() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &["--resume-time", "1"]);
+    let (_page, ready) = open(&servers[0], "/web?resume=");
+    let known = format!("/web?resume={}&seq=0", uuid(&ready));
+    for (target, headers) in [(&*known, ""), ("/web?resume=", ""), ("/php", "Client-Type: php\r\nIdent: worker\r\n")] {
+        let socket = std::net::TcpStream::connect(servers[1].addr).unwrap();
+        servers[1].signal("STOP");
+        (&socket).write_all(util::request(target, headers).as_bytes()).unwrap();
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(socket);
+        servers[1].signal("CONT");
+        wait_for("the client to be gone", || (metric(&servers[1], "phpws_clients{type=\"websocket\"}") == 0.0).then_some(()));
+        assert_eq!(metric(&servers[1], "phpws_clients_away"), 0.0, "{target}");
+    }
+    let (mut worker, _) = servers[0].ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n");
+    assert_eq!(post(&servers[0], "/feedback?ident=worker", r#"{"message":1}"#).0, 200);
+    worker.text();
+    let ident = redis.cli(&["zcard", "phpws:1:ident:worker"]);
+    assert_eq!(ident, "1");
+}
+
+/// A page gives up on a connection that is not answered, and makes another one: both are answered at once.
+#[test]
+fn of_two_that_come_to_another_process_at_once_the_last_one_wins() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_page, ready) = open(&servers[0], "/web?resume=");
+    let target = format!("/web?resume={}&seq=0", uuid(&ready));
+    redis.cli(&["client", "pause", "500"]);
+    let (mut one, mut two) = (servers[1].upgrade(&target, ""), servers[1].upgrade(&target, ""));
+    assert!(two.text().contains("resumed"));
+    assert!(one.text().contains("resumed"));
+    one.closed_with(4000);
+    drop(one);
+    assert_eq!(feedback(&servers[0], &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert_eq!(next_message(&mut two)["message"], 1);
+    assert_eq!(metric(&servers[1], "phpws_clients{type=\"websocket\"}"), 1.0);
+    drop(two);
+    let (_, ready) = open(&servers[0], &target);
+    assert_eq!(ready["resume"], "resumed");
+}
+
 // ---- killing
 
 /// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.

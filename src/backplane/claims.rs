@@ -48,6 +48,8 @@ pub(crate) struct Fetch {
 pub(crate) struct Claim {
     kept: Kept,
     rooms: Vec<RoomOf>,
+    /// Rooms that are subscribed to until the client is in them.
+    subscribed: Vec<String>,
     missed: VecDeque<Remote>,
 }
 
@@ -122,7 +124,7 @@ impl Server {
         {
             match self.clients.get(fetch.id).filter(|client| client.is_awaiting() || client.is_known()) {
                 Some(_) => self.send_claim(fetch),
-                None => self.drop_rooms(&fetch),
+                None => self.drop_rooms(&fetch.rooms),
             }
         }
     }
@@ -181,27 +183,26 @@ impl Server {
     }
 
     fn give_up_fetch(&mut self, fetch: &Fetch) {
-        self.drop_rooms(fetch);
+        self.drop_rooms(&fetch.rooms);
         match fetch.wish {
             Some(_) => self.come_again(fetch.id),
             None => self.synced(fetch.id),
         }
     }
 
-    fn drop_rooms(&mut self, fetch: &Fetch) {
-        fetch.rooms.iter().for_each(|room| self.unshare_room(room));
+    fn drop_rooms(&mut self, rooms: &[String]) {
+        rooms.iter().for_each(|room| self.unshare_room(room));
     }
 
     fn claimed(&mut self, fetch: Fetch, reply: &Reply) {
         let Some(Wish::Resume { seq, at, .. }) = fetch.wish.filter(|_| self.is_open(fetch.id)) else {
-            return self.drop_rooms(&fetch);
+            return self.drop_rooms(&fetch.rooms);
         };
         let cseq = text(element(reply, 3)).and_then(|cseq| cseq.parse().ok()).unwrap_or_default();
         let rooms = rooms(text(element(reply, 4)).unwrap_or("[]"));
         let standing = if fetch.gap { Standing::Gap(None) } else { Standing::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
-        self.drop_rooms(&fetch);
-        let claim = Claim { kept: Kept::of(standing, seq, cseq, at), rooms, missed: fetch.missed };
+        let claim = Claim { kept: Kept::of(standing, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
         if let Some(backplane) = &mut self.backplane {
             backplane.introduced.push(Introduced { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
         }
@@ -217,7 +218,16 @@ impl Server {
                 log::info!("Socket {id} - {error}: not again in a room");
             }
         }
+        self.drop_rooms(&claim.subscribed);
         self.catch_up(id, uuid, claim.missed);
+    }
+
+    /// A client that is gone by now leaves nothing behind: one that was fetched may still come back, a new one not.
+    pub(crate) fn abandon(&mut self, uuid: Uuid, claim: Option<Claim>) {
+        match claim {
+            Some(claim) => self.drop_rooms(&claim.subscribed),
+            None => self.release_client(uuid),
+        }
     }
 
     fn resynced(&mut self, fetch: Fetch) {
@@ -253,7 +263,7 @@ impl Server {
 
     /// Redis does not know a client: it comes back as a new one, or is made known again.
     fn unknown_client(&mut self, fetch: &Fetch) {
-        self.drop_rooms(fetch);
+        self.drop_rooms(&fetch.rooms);
         self.synced(fetch.id);
         if fetch.wish.is_some() {
             let introduction = Introduction { id: fetch.id, uuid: Uuid::new_v4(), wish: fetch.wish };

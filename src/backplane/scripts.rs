@@ -149,12 +149,13 @@ end
 return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
 "#;
 
-/// A client is gone: prefix, uuid, node, ident. Nothing happens where another process has it by now.
+/// A client is gone: prefix, uuid, node. Nothing happens where another process has it by now.
 const RELEASE: &str = r#"
-local client = P .. 'client:' .. ARGV[2]
-if redis.call('HGET', client, 'node') ~= ARGV[3] then return 0 end
-redis.call('DEL', client, P .. 'queue:' .. ARGV[2])
-if ARGV[4] ~= '' then redis.call('ZREM', P .. 'ident:' .. ARGV[4], ARGV[2]) end
+local key = P .. 'client:' .. ARGV[2]
+local client = redis.call('HMGET', key, 'node', 'ident')
+if client[1] ~= ARGV[3] then return 0 end
+redis.call('DEL', key, P .. 'queue:' .. ARGV[2])
+if client[2] ~= '' then redis.call('ZREM', P .. 'ident:' .. client[2], ARGV[2]) end
 return 1
 "#;
 
