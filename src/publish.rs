@@ -246,9 +246,11 @@ impl Server {
         let key = packet.key();
         let key = key.as_deref().filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         let receipt = packet.receipt();
-        let sent = self.publish(id, to, packet.text(), key, receipt.is_some());
+        // A question that is opened must be answered.
+        let asked = receipt.is_some_and(|receipt| receipt.len() <= MAX_RECEIPT);
+        let sent = self.publish(id, to, packet.text(), key, asked);
         match receipt {
-            Some(receipt) if receipt.len() > MAX_RECEIPT => {
+            Some(_) if !asked => {
                 let too_long = Sent::nowhere(400, format!("the message was sent, but its receipt is over {MAX_RECEIPT} bytes"));
                 self.ask(Asker::Client(id, "null".into()), vec![too_long]);
             }

@@ -410,6 +410,21 @@ fn of_two_that_come_to_another_process_at_once_the_last_one_wins() {
     assert_eq!(ready["resume"], "resumed");
 }
 
+#[test]
+fn receipts_that_are_too_long_do_not_use_up_the_questions() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut browser, _) = server.browser();
+    let packet = format!(r#"{{"opcode":"feedback","ident":"nobody","receipt":"{}"}}"#, "x".repeat(200));
+    for _ in 0..101 {
+        browser.send(&util::masked(true, 1, packet.as_bytes()).repeat(100));
+        for _ in 0..100 {
+            next_with(&mut browser, "is over 128 bytes");
+        }
+    }
+    assert_eq!(post(&server, "/broadcast", "1"), (200, json!({"delivered": 1, "queued": 0})));
+}
+
 // ---- killing
 
 /// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.
