@@ -51,8 +51,9 @@ pub(crate) struct Kept {
     /// The place, in what several processes share, of the last message, and of the last one that has come.
     pub(crate) place: u64,
     come: u64,
-    /// Whether a message of it is on its way to other processes, and not acknowledged.
-    given: bool,
+    /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
+    given: usize,
+    owed: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
@@ -136,7 +137,8 @@ impl Kept {
             cseq: 0,
             place: 0,
             come: 0,
-            given: false,
+            given: 0,
+            owed: 0,
             missing: false,
             syncing: false,
             rooms: HashMap::new(),
@@ -230,6 +232,8 @@ impl Kept {
         self.unsent = self.cost;
         self.unasked = 0;
         self.away = None;
+        // What was not acknowledged is sent again.
+        self.owed = 0;
         self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
             _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
             0 => Standing::Resumed,
@@ -437,18 +441,29 @@ impl Server {
         self.has_backplane() && self.clients.get(id).is_some_and(|client| client.kept.is_some())
     }
 
-    /// Acknowledges a message that was acted on, unless that waits for other processes.
+    /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
+    /// client takes each `next` for its oldest message.
     pub(crate) fn next_if_done(&mut self, id: SocketId) {
-        let waits = self.clients.get(id).and_then(|client| client.kept.as_ref()).is_some_and(|kept| kept.given);
-        if !waits && self.clients.contains_key(id) {
-            self.next(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.kept.as_mut().filter(|kept| kept.given > 0) {
+            Some(kept) => kept.owed += 1,
+            None => self.next(id),
         }
     }
 
-    /// The client's message was given to other processes, and waits to be acknowledged; or that is over.
-    pub(crate) fn set_given(&mut self, id: SocketId, given: bool) {
+    /// The client's message was given to other processes, and waits to be acknowledged.
+    pub(crate) fn gave(&mut self, id: SocketId) {
         if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.given = given;
+            kept.given += 1;
+        }
+    }
+
+    /// That is over: the client may send its next one.
+    pub(crate) fn release(&mut self, id: SocketId) {
+        let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
+        kept.given = kept.given.saturating_sub(1);
+        if kept.given == 0 {
+            (0..std::mem::take(&mut kept.owed)).for_each(|_| self.next(id));
         }
     }
 

@@ -425,6 +425,31 @@ fn receipts_that_are_too_long_do_not_use_up_the_questions() {
     assert_eq!(post(&server, "/broadcast", "1"), (200, json!({"delivered": 1, "queued": 0})));
 }
 
+#[test]
+fn each_message_gets_its_next_also_behind_one_that_waits() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    let broadcast = |cseq: u64| util::masked(true, 1, format!(r#"{{"opcode":"broadcast","cseq":{cseq}}}"#).as_bytes());
+    let echo = |cseq: u64| util::masked(true, 1, format!(r#"{{"opcode":"echo","cseq":{cseq}}}"#).as_bytes());
+    client.send(&[broadcast(1), echo(2), broadcast(3), echo(4)].concat());
+    client.send_text(r#"{"opcode":"last"}"#);
+    let texts: Vec<String> = (0..7).map(|_| client.text()).collect();
+    assert_eq!(texts.iter().filter(|text| *text == NEXT).count(), 5, "{texts:?}");
+    // One that waits for its `next` as the connection breaks, and is sent again.
+    redis.cli(&["client", "pause", "500"]);
+    client.send(&broadcast(5));
+    drop(client);
+    let (mut client, _) = open(&server, &format!("/web?resume={}&seq=2", uuid(&ready)));
+    client.send(&broadcast(5));
+    client.send_text(r#"{"opcode":"echo","cseq":6}"#);
+    let mut texts: Vec<String> = (0..3).map(|_| client.text()).collect();
+    client.send_text(r#"{"opcode":"echo","cseq":7}"#);
+    texts.extend((0..2).map(|_| client.text()));
+    assert_eq!(texts.iter().filter(|text| *text == NEXT).count(), 3, "{texts:?}");
+    assert!(client.is_silent(Duration::from_millis(100)));
+}
+
 // ---- killing
 
 /// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.
