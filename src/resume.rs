@@ -57,7 +57,7 @@ pub(crate) struct Kept {
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
-    pub(crate) syncing: bool,
+    pub(crate) sync: Option<Box<Sync>>,
     /// The rooms it is in, with the place at which it joined each.
     pub(crate) rooms: HashMap<Box<str>, u64>,
     /// What the next `ready` says.
@@ -71,6 +71,31 @@ struct Item {
     at: u64,
     /// The frame with a key that it belongs to.
     frame: Option<Rc<KeyedFrame>>,
+}
+
+/// A client that gets what it missed first: what came for it meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Sync {
+    /// Whether what it missed is being fetched, or waits for that.
+    pub(crate) fetching: bool,
+    pub(crate) held: Vec<Held>,
+    bytes: usize,
+    /// Whether some was too much to be held.
+    pub(crate) spilled: bool,
+}
+
+/// A message with a place, the frame with a key that it belongs to, and its text.
+pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
+
+impl Sync {
+    fn hold(&mut self, held: Held, max: usize) {
+        self.bytes += held.2.len() + ITEM;
+        self.spilled |= self.bytes > max;
+        match self.spilled {
+            true => self.held.clear(),
+            false => self.held.push(held),
+        }
+    }
 }
 
 /// How a client that may resume stands when it is told `ready`.
@@ -140,7 +165,7 @@ impl Kept {
             given: 0,
             owed: 0,
             missing: false,
-            syncing: false,
+            sync: None,
             rooms: HashMap::new(),
             standing,
         }
@@ -359,7 +384,10 @@ impl Server {
     pub(crate) fn keep(&mut self, id: SocketId, text: &Rc<str>, frame: Option<&Rc<KeyedFrame>>) {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
+        let Some(kept) = &mut client.kept else { return };
+        if let Some(sync) = kept.sync.as_mut().filter(|_| self.at > 0) {
+            return sync.hold((self.at, frame.cloned(), text.clone()), max);
+        }
         kept.place = kept.place.max(self.at);
         // With other processes every message says how far the client is in what they share.
         let replaced = kept.push(Item { text: text.clone(), at: kept.place, frame: frame.cloned() });

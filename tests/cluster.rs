@@ -450,6 +450,59 @@ fn each_message_gets_its_next_also_behind_one_that_waits() {
     assert!(client.is_silent(Duration::from_millis(100)));
 }
 
+/// More clients than are fetched at a time come back, and Redis can't tell of most of them.
+#[test]
+fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let clients: Vec<_> = (0..12).map(|_| open(&servers[0], "/web?resume=")).collect();
+    for (_, ready) in &clients[..10] {
+        redis.cli(&["hset", &format!("phpws:1:client:{}", uuid(ready)), "rooms", "nonsense"]);
+    }
+    redis.cli(&["client", "pause", "500"]);
+    let mut back: Vec<Client> =
+        clients.iter().map(|(_, ready)| servers[1].upgrade(&format!("/web?resume={}&seq=0", uuid(ready)), "")).collect();
+    for client in &mut back[..10] {
+        client.closed_with(1013);
+    }
+    for client in &mut back[10..] {
+        assert!(client.text().contains("resumed"));
+    }
+}
+
+/// While its clients are made known to a Redis that knows nothing, a process gets messages for them already.
+#[test]
+fn who_is_not_known_to_redis_yet_misses_nothing() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &["--resume-bytes", "16000000"]);
+    let mut clients: Vec<Client> = (0..300).map(|_| open(&servers[0], "/web?resume=").0).collect();
+    let (mut browser, _) = servers[0].browser();
+    let (mut sender, _) = servers[1].browser();
+    redis.kill();
+    servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    redis.start_again();
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut sent = 0;
+    while Instant::now() < until {
+        sent += 1;
+        sender.say(&format!(r#"{{"opcode":"broadcast","message":{sent}}}"#));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let numbers = |client: &mut Client| -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&sent) {
+            numbers.push(next_message(client)["message"].as_u64().unwrap());
+        }
+        numbers
+    };
+    let expected = numbers(&mut browser);
+    for client in &mut clients {
+        let got = numbers(client);
+        let lost: Vec<&u64> = expected.iter().filter(|number| !got.contains(number)).collect();
+        assert!(got == expected, "lost {lost:?}");
+    }
+}
+
 // ---- killing
 
 /// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.

@@ -4,17 +4,18 @@
 //! Redis has to say comes through one connection of bounded memory. The last slice also makes the
 //! client this process's own, so that nothing comes between it and what is published from then on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::link::Reply;
 use super::sessions::{Introduced, Introduction};
+use super::target::Target;
 use super::wire::{News, Remote};
 use super::{Pending, element, elements, number, text};
 use crate::client::SocketId;
-use crate::resume::{Kept, Standing, Wish};
+use crate::resume::{Held, Kept, Standing, Sync, Wish};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
@@ -101,11 +102,13 @@ impl Server {
         for (id, uuid) in known {
             self.share(id);
             let place = self.clients[id].kept.as_mut().map(|kept| {
-                kept.syncing = true;
-                kept.place
+                let fetching = std::mem::replace(&mut kept.sync.get_or_insert_default().fetching, true);
+                (kept.place, fetching)
             });
             match place {
-                Some(place) => self.fetch(Fetch::new(id, uuid, None, place)),
+                // It was not yet its turn the last time.
+                Some((_, true)) => {}
+                Some((place, false)) => self.fetch(Fetch::new(id, uuid, None, place)),
                 None => drop(self.send_registration(id, uuid, Pending::Done("registering a client"))),
             };
         }
@@ -141,7 +144,11 @@ impl Server {
                 backplane.claims.running += 1;
                 backplane.pending.insert(tag, Pending::Claim(fetch));
             }
-            Err(_) => self.give_up_fetch(&fetch),
+            Err(_) => {
+                // Where the connection is lost this is no news, and all is made good once it is back.
+                self.backplane_refused("too much waits to be written");
+                self.give_up_fetch(&fetch);
+            }
         }
     }
 
@@ -160,33 +167,29 @@ impl Server {
             }
             (Some("all"), _) if fetch.wish.is_some() => self.claimed(fetch, reply),
             (Some("all"), _) => self.resynced(fetch),
-            (_, Reply::Nil) => self.unknown_client(&fetch),
+            (_, Reply::Nil) => self.unknown_client(fetch),
             _ => self.yield_client(&fetch.uuid.to_string()),
         }
         self.fetch_next();
     }
 
-    /// Nobody knows whether it was carried out.
+    /// Redis refused, or nobody knows whether it was carried out.
     pub(super) fn not_fetched(&mut self, fetch: &Fetch) {
         if let Some(backplane) = &mut self.backplane {
             backplane.claims.running = backplane.claims.running.saturating_sub(1);
         }
         self.give_up_fetch(fetch);
+        self.fetch_next();
     }
 
-    /// The connection is lost: nobody's messages are fetched any more.
-    pub(super) fn fetch_nothing(&mut self) {
-        let Some(backplane) = &mut self.backplane else { return };
-        for fetch in std::mem::take(&mut backplane.claims).waiting {
-            self.give_up_fetch(&fetch);
-        }
-    }
-
+    /// A client that comes back is asked to come again. One that is here gets what it missed once Redis is well:
+    /// until then it goes on as it is, or what it missed would be taken for seen.
     fn give_up_fetch(&mut self, fetch: &Fetch) {
         self.drop_rooms(&fetch.rooms);
-        match fetch.wish {
-            Some(_) => self.come_again(fetch.id),
-            None => self.synced(fetch.id),
+        if fetch.wish.is_some() {
+            self.come_again(fetch.id);
+        } else if let Some(sync) = self.sync(fetch.id) {
+            sync.fetching = false;
         }
     }
 
@@ -219,7 +222,7 @@ impl Server {
             }
         }
         self.drop_rooms(&claim.subscribed);
-        self.catch_up(id, uuid, claim.missed);
+        self.catch_up(id, uuid, claim.missed, Vec::new());
     }
 
     /// A client that is gone by now leaves nothing behind: one that was fetched may still come back, a new one not.
@@ -230,41 +233,42 @@ impl Server {
         }
     }
 
-    fn resynced(&mut self, fetch: Fetch) {
-        self.synced(fetch.id);
-        if fetch.gap
-            && let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut())
-        {
+    fn sync(&mut self, id: SocketId) -> Option<&mut Sync> {
+        self.clients.get_mut(id)?.kept.as_mut()?.sync.as_deref_mut()
+    }
+
+    /// A client gets what it missed, what it got without Redis left out, and what came meanwhile.
+    fn resynced(&mut self, mut fetch: Fetch) {
+        let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut()) else { return };
+        let sync = kept.sync.take().unwrap_or_default();
+        if fetch.gap {
             // It hears of that when it comes back.
             kept.missing = true;
             return self.close_with(fetch.id, CloseCode::TRY_AGAIN_LATER, "Some messages are lost");
         }
-        self.catch_up(fetch.id, fetch.uuid, fetch.missed);
-    }
-
-    fn synced(&mut self, id: SocketId) {
-        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.syncing = false;
+        if let Some(own) = &self.backplane {
+            fetch.missed.retain(|remote| remote.from != own.node || !own.alone.contains(&remote.id));
         }
+        self.catch_up(fetch.id, fetch.uuid, fetch.missed, sync.held);
     }
 
-    /// Queues what a client missed, in order, but its own broadcasts and what it got without Redis.
-    fn catch_up(&mut self, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>) {
+    /// Queues what a client missed, but its own messages to many, and what came while that was read, in order.
+    fn catch_up(&mut self, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>, held: Vec<Held>) {
         let uuid = uuid.to_string();
-        for remote in missed {
-            let alone = self.backplane.as_ref().is_some_and(|own| remote.from == own.node && own.alone.contains(&remote.id));
-            if remote.sender != uuid && !alone {
-                self.at = remote.at;
-                self.keep(id, &remote.text.into(), None);
-                self.at = 0;
-            }
+        let is_own = |remote: &Remote| remote.sender == uuid && !matches!(remote.to, Target::One { .. });
+        let missed = missed.into_iter().filter(|remote| !is_own(remote)).map(|remote| (remote.at, None, remote.text.into()));
+        // What came meanwhile may be among what was read.
+        let all: BTreeMap<u64, Held> = missed.chain(held).map(|message| (message.0, message)).collect();
+        for (at, frame, text) in all.into_values() {
+            self.at = at;
+            self.keep(id, &text, frame.as_ref());
+            self.at = 0;
         }
     }
 
     /// Redis does not know a client: it comes back as a new one, or is made known again.
-    fn unknown_client(&mut self, fetch: &Fetch) {
+    fn unknown_client(&mut self, mut fetch: Fetch) {
         self.drop_rooms(&fetch.rooms);
-        self.synced(fetch.id);
         if fetch.wish.is_some() {
             let introduction = Introduction { id: fetch.id, uuid: Uuid::new_v4(), wish: fetch.wish };
             if !self.send_registration(fetch.id, introduction.uuid, Pending::Register(introduction)) {
@@ -273,6 +277,8 @@ impl Server {
         } else if self.is_open(fetch.id) {
             self.send_registration(fetch.id, fetch.uuid, Pending::Done("registering a client"));
             self.store_rooms(fetch.id);
+            fetch.gap |= self.sync(fetch.id).is_some_and(|sync| sync.spilled);
+            self.resynced(fetch);
         }
     }
 

@@ -311,7 +311,6 @@ impl Server {
         for pending in pending.into_values() {
             self.unanswered(pending, None);
         }
-        self.fetch_nothing();
         self.alone();
     }
 
