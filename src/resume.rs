@@ -58,8 +58,6 @@ pub(crate) struct Kept {
     pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
     pub(crate) sync: Option<Box<Sync>>,
-    /// The rooms it is in, with the place at which it joined each.
-    pub(crate) rooms: HashMap<Box<str>, u64>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -166,7 +164,6 @@ impl Kept {
             owed: 0,
             missing: false,
             sync: None,
-            rooms: HashMap::new(),
             standing,
         }
     }

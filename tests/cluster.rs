@@ -503,6 +503,69 @@ fn who_is_not_known_to_redis_yet_misses_nothing() {
     }
 }
 
+/// Whoever joins and leaves rooms in one breath must not fill Redis.
+#[test]
+fn a_room_that_nobody_stays_in_ends_in_redis() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    let frame = |opcode: &str| util::masked(true, 1, format!(r#"{{"opcode":"{opcode}","room":"r"}}"#).as_bytes());
+    client.send(&[frame("join"), frame("leave")].concat());
+    next_with(&mut client, r#""opcode":"left""#);
+    redis.cli(&["del", &format!("phpws:1:client:{}", uuid(&ready))]);
+    client.send(&[frame("join"), frame("leave")].concat());
+    next_with(&mut client, r#""opcode":"left""#);
+    // What was asked after the rooms is answered after them.
+    client.send_text(r#"{"opcode":"who","room":"r"}"#);
+    next_with(&mut client, "Not a member");
+    wait_for("all to be written", || (post(&server, "/broadcast", "1").0 == 200).then_some(()));
+    for key in redis.cli(&["--scan"]).lines().filter(|key| !["phpws:1:clock", "phpws:1:nodes"].contains(key)) {
+        assert_ne!(redis.cli(&["ttl", key]), "-1", "{key} stays for ever");
+    }
+}
+
+#[test]
+fn a_process_that_has_just_come_is_counted() {
+    let redis = Redis::start();
+    let first = process(&redis, &[]);
+    std::thread::sleep(Duration::from_millis(100));
+    let second = process(&redis, &[]);
+    let (mut ann, _) = second.browser();
+    let (mut bob, _) = first.browser();
+    for client in [&mut ann, &mut bob] {
+        client.send_text(r#"{"opcode":"join","room":"r"}"#);
+    }
+    next_with(&mut ann, r#""opcode":"joined""#);
+    assert!(next_with(&mut bob, r#""opcode":"joined""#).contains(r#""count":2"#));
+}
+
+/// A room's messages are for who was in it when they were sent.
+#[test]
+fn who_comes_back_gets_nothing_from_before_it_joined() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":1}"#).0, 200);
+    page.say(r#"{"opcode":"join","room":"r"}"#);
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":2}"#).0, 200);
+    page.until("the message", |page| page.got.len() == 2);
+    page.break_off();
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":3}"#).0, 202);
+    page.addrs = vec![servers[1].addr];
+    page.until("what was missed", |page| page.got.len() == 3);
+    // Once more, having seen nothing at all.
+    let mut other = Page::ready(&[servers[0].addr], "/web");
+    assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":1}"#).0, 200);
+    other.say(r#"{"opcode":"join","room":"s"}"#);
+    other.break_off();
+    (other.seq, other.at) = (0, 0);
+    other.got.clear();
+    other.addrs = vec![servers[1].addr];
+    assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":2}"#).0, 202);
+    other.until("what was missed", |other| !other.got.is_empty());
+    assert_eq!(other.got[0]["message"], 2, "{:?}", other.got);
+}
+
 // ---- killing
 
 /// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.

@@ -54,12 +54,11 @@ pub(crate) struct Claim {
     missed: VecDeque<Remote>,
 }
 
-/// A room of a client, as it stands in Redis: `[room, name, announce, place]`.
+/// A room of a client, as it stands in Redis: `[room, name, announce, place]`; the place is for Redis alone.
 struct RoomOf {
     room: String,
     name: String,
     announce: bool,
-    place: u64,
 }
 
 impl Fetch {
@@ -105,6 +104,8 @@ impl Server {
                 let fetching = std::mem::replace(&mut kept.sync.get_or_insert_default().fetching, true);
                 (kept.place, fetching)
             });
+            // Those that it joined or left meanwhile.
+            self.store_rooms(id);
             match place {
                 // It was not yet its turn the last time.
                 Some((_, true)) => {}
@@ -213,9 +214,7 @@ impl Server {
 
     /// Gives a client what its other process left: rooms, and messages that it missed.
     pub(crate) fn restore(&mut self, id: SocketId, uuid: Uuid, claim: Claim) {
-        let mut kept = claim.kept;
-        kept.rooms = claim.rooms.iter().map(|room| (room.room.as_str().into(), room.place)).collect();
-        self.clients[id].kept = Some(Box::new(kept));
+        self.clients[id].kept = Some(Box::new(claim.kept));
         for room in claim.rooms {
             if let Err(error) = self.join(id, &room.room, &room.name, room.announce) {
                 log::info!("Socket {id} - {error}: not again in a room");
@@ -290,16 +289,14 @@ impl Server {
 
     /// The rooms of a client that may resume are kept where another process finds them.
     pub(super) fn store_rooms(&mut self, id: SocketId) {
-        let Some(client) = self.clients.get(id).filter(|client| client.shared) else { return };
-        let Some(kept) = &client.kept else { return };
-        let room = |(room, name, announce): (&str, &str, bool)| {
-            json!([room, name, announce, kept.rooms.get(room).copied().unwrap_or_default()])
-        };
-        let rooms = self.rooms.of_client(id).map(room).collect::<Value>().to_string();
-        let uuid = client.uuid;
+        let Some(client) = self.clients.get(id).filter(|client| client.shared && client.kept.is_some()) else { return };
+        let (uuid, ms) = (client.uuid.to_string(), self.key_time());
+        let rooms = self.rooms.of_client(id).map(|(room, name, announce)| json!([room, name, announce]));
+        let rooms = rooms.collect::<Value>().to_string();
         let Some(backplane) = &mut self.backplane else { return };
-        let key = backplane.key(&format!("client:{uuid}"));
-        backplane.command("storing rooms", &[b"HSET", key.as_bytes(), b"rooms", rooms.as_bytes()]);
+        let node = backplane.node.clone();
+        // Where it does not get through it is made good after the next connection.
+        let _ = backplane.run(|scripts| &scripts.store, &[&uuid, &node, &rooms, &ms], Pending::Done("storing rooms"));
     }
 }
 
@@ -310,7 +307,6 @@ fn rooms(json: &str) -> Vec<RoomOf> {
             room: entry[0].as_str()?.into(),
             name: entry[1].as_str()?.into(),
             announce: entry[2].as_bool()?,
-            place: entry[3].as_u64()?,
         })
     };
     list.iter().filter_map(room).collect()

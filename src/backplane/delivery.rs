@@ -157,7 +157,6 @@ impl Server {
     pub(super) fn deliver(&mut self, remote: &Remote) {
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.received += 1;
-        backplane.place = backplane.place.max(remote.at);
         if remote.from == backplane.node {
             backplane.under_way.remove(&remote.id);
         }

@@ -130,8 +130,8 @@ if client[2] == 'websocket' then
   read(P .. 'log:path:' .. ARGV[5], at)
 end
 for _, room in ipairs(cjson.decode(client[6] or '[]')) do
-  local from = string.format('%.0f', room[4])
-  if tonumber(at) > room[4] then from = at end
+  local from = room[4]
+  if tonumber(at) > tonumber(from) then from = at end
   read(P .. 'log:room:' .. room[1], from)
 end
 local slice = {}
@@ -147,6 +147,33 @@ if client[1] ~= ARGV[3] then
   redis.call('PUBLISH', P .. 'to:' .. client[1], '{"v":1,"at":0,"kind":"yield","uuid":"' .. ARGV[2] .. '"}\n')
 end
 return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
+"#;
+
+/// The rooms that a client is in: prefix, uuid, node, a list of `[room, name, announce]`, milliseconds. Each gets
+/// the place at which the client joined it as its last element. Nothing happens where another process has the client.
+const STORE: &str = r#"
+local key, now = P .. 'client:' .. ARGV[2], tick()
+local client = redis.call('HMGET', key, 'node', 'rooms')
+if client[1] and client[1] ~= ARGV[3] then return 0 end
+local since = {}
+for _, room in ipairs(cjson.decode(client[2] or '[]')) do since[room[1]] = room[4] end
+local rooms = cjson.decode(ARGV[4])
+for _, room in ipairs(rooms) do room[4] = since[room[1]] or now end
+redis.call('HSET', key, 'rooms', #rooms > 0 and cjson.encode(rooms) or '[]')
+redis.call('PEXPIRE', key, ARGV[5])
+return 1
+"#;
+
+/// Who is in a room: prefix, room. Gives the fields of its hash, without those of processes that are dead.
+const MEMBERS: &str = r#"
+local fields, living = redis.call('HGETALL', P .. 'room:' .. ARGV[2]), {}
+for at = 1, #fields, 2 do
+  if fields[at] == 'announce' or redis.call('ZSCORE', P .. 'nodes', fields[at]) then
+    table.insert(living, fields[at])
+    table.insert(living, fields[at + 1])
+  end
+end
+return living
 "#;
 
 /// A client is gone: prefix, uuid, node. Nothing happens where another process has it by now.
@@ -180,18 +207,22 @@ pub(crate) struct Scripts {
     pub(crate) tell: Script,
     pub(crate) register: Script,
     pub(crate) claim: Script,
+    pub(crate) store: Script,
+    pub(crate) members: Script,
     pub(crate) release: Script,
     pub(crate) beat: Script,
 }
 
 impl Scripts {
     pub(crate) fn new() -> Scripts {
-        let [cast, tell, register, claim, release, beat] = [CAST, TELL, REGISTER, CLAIM, RELEASE, BEAT].map(Script::new);
-        Scripts { cast, tell, register, claim, release, beat }
+        let [cast, tell, register, claim] = [CAST, TELL, REGISTER, CLAIM].map(Script::new);
+        let [store, members, release, beat] = [STORE, MEMBERS, RELEASE, BEAT].map(Script::new);
+        Scripts { cast, tell, register, claim, store, members, release, beat }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 6] {
-        [&self.cast, &self.tell, &self.register, &self.claim, &self.release, &self.beat]
+    pub(crate) fn all(&self) -> [&Script; 8] {
+        let Scripts { cast, tell, register, claim, store, members, release, beat } = self;
+        [cast, tell, register, claim, store, members, release, beat]
     }
 }
 
