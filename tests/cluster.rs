@@ -524,6 +524,20 @@ fn a_room_that_nobody_stays_in_ends_in_redis() {
     }
 }
 
+/// A worker whose process died must not stand in the way of the one that took its place.
+#[test]
+fn a_name_finds_the_living() {
+    let redis = Redis::start();
+    let mut servers = processes(&redis, 2, &[]);
+    let worker = "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n";
+    let (_dead, _) = servers[1].ready_on("/php", worker);
+    drop(servers.pop());
+    let third = process(&redis, &[]);
+    let (mut living, _) = third.ready_on("/php", worker);
+    assert_eq!(post(&servers[0], "/feedback?ident=worker", r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(living.text().contains(r#""message":1"#));
+}
+
 #[test]
 fn a_process_that_has_just_come_is_counted() {
     let redis = Redis::start();

@@ -34,7 +34,8 @@ local function seen(uuid, cseq)
   local client = P .. 'client:' .. uuid
   local last = redis.call('HGET', client, 'cseq')
   if not last then return false end
-  if tonumber(cseq) <= tonumber(last) then return true end
+  -- As text, since numbers here are exact only up to 2^53.
+  if #cseq < #last or #cseq == #last and cseq <= last then return true end
   redis.call('HSET', client, 'cseq', cseq)
   return false
 end
@@ -53,9 +54,13 @@ return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
 "#;
 
 /// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
-/// place, how many processes got it, and whether it is kept for a client that may resume.
+/// place, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
+/// ident it is the first whose process is there, or who may come back.
 const TELL: &str = r#"
 local function of(uuid) return redis.call('HMGET', P .. 'client:' .. uuid, 'node', 'resume', 'type') end
+local function is_there(client)
+  return client[2] == '1' or redis.call('PUBSUB', 'NUMSUB', P .. 'to:' .. client[1])[2] > 0
+end
 local uuid, client = ARGV[2], nil
 if uuid ~= '' then
   client = of(uuid)
@@ -65,8 +70,8 @@ if not client and ARGV[3] ~= '' then
   local holders = P .. 'ident:' .. ARGV[3]
   for _, holder in ipairs(redis.call('ZRANGE', holders, 0, -1)) do
     uuid, client = holder, of(holder)
-    if client[1] then break end
-    redis.call('ZREM', holders, holder)
+    if client[1] and is_there(client) then break end
+    if not client[1] then redis.call('ZREM', holders, holder) end
     client = nil
   end
 end
