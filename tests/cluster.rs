@@ -450,6 +450,35 @@ fn each_message_gets_its_next_also_behind_one_that_waits() {
     assert!(client.is_silent(Duration::from_millis(100)));
 }
 
+#[test]
+fn numbers_of_messages_are_told_apart_however_large() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut other, _) = server.browser();
+    let (mut client, _) = open(&server, "/web?resume=");
+    for cseq in [1 << 53, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+        client.say(&format!(r#"{{"opcode":"broadcast","cseq":{cseq}}}"#));
+        assert!(other.text().ends_with(&format!(":{cseq}}}")));
+    }
+}
+
+/// Redis has told of a message, and is gone before the other process has said what became of it.
+#[test]
+fn who_waits_for_another_process_as_redis_goes_is_answered() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, _) = servers[1].browser();
+    servers[1].signal("STOP");
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| post(&servers[0], "/broadcast", "1"));
+        std::thread::sleep(Duration::from_millis(300));
+        redis.kill();
+        let (status, answer) = asked.join().unwrap();
+        assert_eq!((status, &answer["delivered"]), (202, &json!("unknown")));
+    });
+    servers[1].signal("CONT");
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {

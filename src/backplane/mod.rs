@@ -303,7 +303,6 @@ impl Server {
             log::debug!("Backplane is still away: {why}");
         }
         backplane.down.get_or_insert(now);
-        backplane.next_beat = None;
         let pending: BTreeMap<u64, Pending> = std::mem::take(&mut backplane.pending).into_iter().collect();
         for pending in pending.into_values() {
             self.unanswered(pending, None);

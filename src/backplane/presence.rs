@@ -204,8 +204,12 @@ impl Server {
     pub(super) fn beat(&mut self) {
         let now = self.now;
         let Some(backplane) = &mut self.backplane else { return };
+        // Also without a connection: answers that were on their way don't come any more.
         backplane.asks.expire(now);
-        backplane.next_beat = backplane.is_up().then(|| now + super::BEAT);
+        backplane.next_beat = Some(now + super::BEAT);
+        if !backplane.is_up() {
+            return;
+        }
         let (node, ms) = (backplane.node.clone(), DEAD_AFTER.as_millis().to_string());
         // A beat that can't be sent is made good by the next one.
         let _ = backplane.run(|scripts| &scripts.beat, &[&node, &ms], Pending::Beat);
