@@ -92,8 +92,8 @@ pub struct Client {
     pub(crate) counted_ip: bool,
     /// When its handshake was done.
     pub(crate) opened: Option<Instant>,
-    pub(crate) ident: Box<str>,
-    pub(crate) fyi: Box<str>,
+    /// For the few that have one.
+    names: Option<Box<Names>>,
     pub(crate) dialog: bool,
     pub(crate) buffer: Option<Box<ChunkBuffer>>,
     pub(crate) expect_pong: bool,
@@ -114,6 +114,13 @@ pub struct Client {
     pub(crate) shared: bool,
     /// What it has not certainly got, if it may come back after its connection broke.
     pub(crate) kept: Option<Box<Kept>>,
+}
+
+/// What a client is called and told, beside its uuid.
+#[derive(Debug, Default)]
+struct Names {
+    ident: Box<str>,
+    fyi: Box<str>,
 }
 
 /// The chunks between `bufferON` and `bufferOFF`.
@@ -145,8 +152,7 @@ impl Client {
             ip,
             counted_ip: false,
             opened: None,
-            ident: Box::default(),
-            fyi: Box::default(),
+            names: None,
             dialog: true,
             buffer: None,
             expect_pong: false,
@@ -182,12 +188,24 @@ impl Client {
 
     /// The name the client gave itself with the header `Ident`; empty if it gave none.
     pub fn ident(&self) -> &str {
-        &self.ident
+        self.names.as_ref().map_or("", |names| &names.ident)
     }
 
     /// What goes out with every `next`.
     pub fn fyi(&self) -> &str {
-        &self.fyi
+        self.names.as_ref().map_or("", |names| &names.fyi)
+    }
+
+    pub(crate) fn set_ident(&mut self, ident: &str) {
+        if self.ident() != ident {
+            self.names.get_or_insert_default().ident = ident.into();
+        }
+    }
+
+    pub(crate) fn set_fyi(&mut self, fyi: &str) {
+        if self.fyi() != fyi {
+            self.names.get_or_insert_default().fyi = fyi.into();
+        }
     }
 
     /// The request that opened the connection: path, query, headers, cookies. `None` for raw clients,

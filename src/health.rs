@@ -31,8 +31,7 @@ pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAd
 /// Whether a request comes from a host that backends may come from. A request with `Origin` was made by
 /// somebody's page, and one that was forwarded by a stranger may come from anywhere.
 pub(crate) fn is_from_allowed_host(request: &Request, limits: &Limits, peer: IpAddr, own: IpAddr) -> bool {
-    let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-    let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+    let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
     let known_way = hops.is_empty() || limits.trusts_proxy(peer);
     let ip = limits.real_client_ip(peer, hops.into_iter());
     known_way && request.header("origin").is_none() && limits.allows_backend(ip, own)

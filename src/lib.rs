@@ -51,6 +51,7 @@ mod health;
 pub mod http;
 mod http_client;
 pub mod ini;
+mod json;
 pub mod limits;
 pub mod log_file;
 pub mod manual;

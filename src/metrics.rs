@@ -103,7 +103,7 @@ impl Metrics {
 
     /// The application of a path.
     pub(crate) fn app(&self, path: &str) -> Option<AppId> {
-        self.resources.iter().position(|resource| &*resource.path == path).map(AppId::of_index)
+        self.resources.iter().position(|resource| &*resource.path == path).map(AppId::of)
     }
 
     /// A client is past its handshake.

@@ -39,7 +39,7 @@ struct Queue {
 #[derive(Debug)]
 enum Run {
     Own(Vec<u8>),
-    Shared(Rc<[u8]>),
+    Shared(Rc<Vec<u8>>),
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
     Later(Box<str>),
     /// A frame that a newer one with the same key may take the place of.
@@ -98,7 +98,7 @@ impl Outbox {
     }
 
     /// Queues bytes that other outboxes hold too.
-    pub fn push_shared(&mut self, spares: &mut Spares, bytes: &Rc<[u8]>) {
+    pub fn push_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>) {
         if bytes.len() <= SMALL {
             return self.push_with(spares, false, |run| run.extend_from_slice(bytes));
         }
@@ -247,8 +247,8 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, false, b"ab");
         push(&mut outbox, false, b"cd");
-        outbox.push_shared(&mut Spares::default(), &Rc::from(&b"ef"[..]));
-        outbox.push_shared(&mut Spares::default(), &Rc::from([b'x'; 600]));
+        outbox.push_shared(&mut Spares::default(), &Rc::new(b"ef".to_vec()));
+        outbox.push_shared(&mut Spares::default(), &Rc::new(vec![b'x'; 600]));
         push(&mut outbox, true, b"gh");
         push(&mut outbox, true, b"ij");
         assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);

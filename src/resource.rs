@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::Deserialize;
 
 use crate::client::SocketId;
+use crate::json;
 use crate::log_file::Printable;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
@@ -88,7 +88,7 @@ impl<'a> Message<'a> {
 /// A message read as JSON: the keys the server itself needs, and the text as it came.
 ///
 /// The text is what is forwarded, so numbers, unknown keys and their order survive untouched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packet<'a> {
     text: &'a str,
     opcode: Cow<'a, str>,
@@ -114,9 +114,6 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// The nesting that PHP's `json_decode` allows.
-const MAX_DEPTH: usize = 512;
-
 impl<'a> Packet<'a> {
     /// Reads a message. JSON that is no object is a packet without an opcode.
     #[doc(alias = "getPacket")]
@@ -125,27 +122,22 @@ impl<'a> Packet<'a> {
             Message::Text(text) => text,
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
         };
-        if too_deep_at(text).is_some() || lone_surrogate_at(text).is_some() {
-            return Err(JsonError);
-        }
-        let keys = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|_| JsonError)?
-        } else {
-            serde_json::from_str::<IgnoredAny>(text).map_err(|_| JsonError)?;
-            Keys::default()
-        };
-        Ok(Packet {
-            text,
-            opcode: word(keys.opcode),
-            uuid: word(keys.uuid),
-            ident: word(keys.ident),
-            room: word(keys.room),
-            name: word(keys.name),
-            announce: keys.announce.is_some_and(|value| value.get() == "true"),
-            key: keys.key.map(RawValue::get),
-            receipt: keys.receipt.map(RawValue::get),
-            cseq: keys.cseq.and_then(|value| value.get().parse().ok()),
+        let mut packet = Packet { text, ..Packet::default() };
+        json::members(text, |key, value| match key {
+            // Of a key that comes twice the last value counts, as in PHP.
+            "opcode" => packet.opcode = word(value),
+            "uuid" => packet.uuid = word(value),
+            "ident" => packet.ident = word(value),
+            "room" => packet.room = word(value),
+            "name" => packet.name = word(value),
+            "announce" => packet.announce = value == "true",
+            "key" => packet.key = Some(value),
+            "receipt" => packet.receipt = Some(value),
+            "cseq" => packet.cseq = value.parse().ok(),
+            _ => {}
         })
+        .ok_or(JsonError)?;
+        Ok(packet)
     }
 
     /// The message as it came.
@@ -218,159 +210,28 @@ impl<'a> Packet<'a> {
 }
 
 /// A string, or a number as its text: PHP clients turn numeric strings into numbers.
-fn word(value: Option<&RawValue>) -> Cow<'_, str> {
-    let raw = value.map_or("", RawValue::get);
+fn word(raw: &str) -> Cow<'_, str> {
     match raw.as_bytes() {
-        [b'"', .., b'"'] if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Cow::Borrowed(&raw[1..raw.len() - 1]),
+        [b'"', .., b'"'] if !raw.contains('\\') => Cow::Borrowed(&raw[1..raw.len() - 1]),
         [b'"', ..] => Cow::Owned(serde_json::from_str(raw).unwrap_or_default()),
         [b'-' | b'0'..=b'9', ..] => Cow::Borrowed(raw),
         _ => Cow::Borrowed(""),
     }
 }
 
-/// Where the nesting becomes deeper than PHP allows.
-pub(crate) fn too_deep_at(text: &str) -> Option<usize> {
-    // Each level takes two bytes at least, so short messages need no look; and a bracket, so that most
-    // long ones need none at what is quoted.
-    let mut brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes());
-    if text.len() <= 2 * MAX_DEPTH || brackets.nth(MAX_DEPTH).is_none() {
-        return None;
-    }
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    text.bytes().position(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => depth += 1,
-            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > MAX_DEPTH
-    })
-}
-
-/// Where an escape like `\ud83d` lacks its other half. PHP refuses such text; so must we, lest it
-/// reach clients that refuse it.
-pub(crate) fn lone_surrogate_at(text: &str) -> Option<usize> {
-    let mut high = None;
-    let mut from = 0;
-    while let Some(at) = memchr::memchr(b'\\', &text.as_bytes()[from..]).map(|at| from + at) {
-        let unit = text.get(at + 2..at + 6).filter(|_| text[at + 1..].starts_with('u'));
-        let unit = unit.and_then(|digits| u16::from_str_radix(digits, 16).ok());
-        let low = matches!(unit, Some(0xDC00..=0xDFFF));
-        if low && high != Some(at) || !low && high.is_some() {
-            return Some(high.map_or(at, |end| end - 6));
-        }
-        let used = if unit.is_some() { 6 } else { 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8) };
-        from = at + used;
-        high = matches!(unit, Some(0xD800..=0xDBFF)).then_some(from);
-    }
-    high.map(|end| end - 6)
-}
-
-#[derive(Default)]
-struct Keys<'a> {
-    opcode: Option<&'a RawValue>,
-    uuid: Option<&'a RawValue>,
-    ident: Option<&'a RawValue>,
-    room: Option<&'a RawValue>,
-    name: Option<&'a RawValue>,
-    announce: Option<&'a RawValue>,
-    key: Option<&'a RawValue>,
-    receipt: Option<&'a RawValue>,
-    cseq: Option<&'a RawValue>,
-}
-
-enum Key {
-    Opcode,
-    Uuid,
-    Ident,
-    Room,
-    Name,
-    Announce,
-    Coalesced,
-    Receipt,
-    Cseq,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Keys<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeysVisitor;
-        impl<'de> Visitor<'de> for KeysVisitor {
-            type Value = Keys<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
-                let mut keys = Keys::default();
-                while let Some(key) = map.next_key()? {
-                    // Of a key that comes twice the last value counts, as in PHP.
-                    match key {
-                        Key::Opcode => keys.opcode = Some(map.next_value()?),
-                        Key::Uuid => keys.uuid = Some(map.next_value()?),
-                        Key::Ident => keys.ident = Some(map.next_value()?),
-                        Key::Room => keys.room = Some(map.next_value()?),
-                        Key::Name => keys.name = Some(map.next_value()?),
-                        Key::Announce => keys.announce = Some(map.next_value()?),
-                        Key::Coalesced => keys.key = Some(map.next_value()?),
-                        Key::Receipt => keys.receipt = Some(map.next_value()?),
-                        Key::Cseq => keys.cseq = Some(map.next_value()?),
-                        Key::Other => map.next_value::<IgnoredAny>().map(drop)?,
-                    }
-                }
-                Ok(keys)
-            }
-        }
-        deserializer.deserialize_map(KeysVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(match key {
-                    "opcode" => Key::Opcode,
-                    "uuid" => Key::Uuid,
-                    "ident" => Key::Ident,
-                    "room" => Key::Room,
-                    "name" => Key::Name,
-                    "announce" => Key::Announce,
-                    "key" => Key::Coalesced,
-                    "receipt" => Key::Receipt,
-                    "cseq" => Key::Cseq,
-                    _ => Key::Other,
-                })
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
 /// Names a registered application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AppId(usize);
+pub struct AppId(u32);
 
 impl AppId {
-    /// The application of that place.
-    pub(crate) fn of_index(index: usize) -> AppId {
-        AppId(index)
+    /// That of a place in the order of registration.
+    pub(crate) fn of(index: usize) -> AppId {
+        AppId(index as u32)
     }
 
     /// Its place in the order of registration.
     pub(crate) fn index(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
@@ -420,7 +281,7 @@ impl AllApps {
 
     /// Adds the application for every path that has none of its own.
     pub(crate) fn insert_fallback(&mut self, resource: Box<dyn Resource>) -> bool {
-        let id = AppId(self.apps.len());
+        let id = AppId::of(self.apps.len());
         let free = self.fallback.is_none() && self.insert("*", resource);
         self.fallback = self.fallback.or(free.then_some(id));
         free
@@ -429,11 +290,11 @@ impl AllApps {
     /// The application of a path.
     pub(crate) fn find(&self, path: &str) -> Option<AppId> {
         let own = self.apps.iter().position(|app| *app.path == *path && path != "*");
-        own.map(AppId).or(self.fallback)
+        own.map(AppId::of).or(self.fallback)
     }
 
     pub(crate) fn traits(&self, id: AppId) -> Traits {
-        self.apps[id.0].traits
+        self.apps[id.index()].traits
     }
 
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
@@ -445,7 +306,7 @@ impl AllApps {
         client: Option<SocketId>,
         callback: impl FnOnce(&mut dyn Resource, &mut Server),
     ) {
-        let App { path, resource, .. } = &mut self.apps[app.0];
+        let App { path, resource, .. } = &mut self.apps[app.index()];
         server.app = Some(app);
         let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
         server.app = None;
@@ -460,11 +321,11 @@ impl AllApps {
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
-        (0..self.apps.len()).map(AppId)
+        (0..self.apps.len()).map(AppId::of)
     }
 
     pub(crate) fn path(&self, id: AppId) -> &str {
-        &self.apps[id.0].path
+        &self.apps[id.index()].path
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {

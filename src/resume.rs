@@ -51,14 +51,13 @@ pub(crate) struct Kept {
     /// The place, in what several processes share, of the last message, and of the last one that has come.
     pub(crate) place: u64,
     come: u64,
-    /// Whether a message of it is on its way to other processes, and not acknowledged.
-    given: bool,
+    /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
+    given: usize,
+    owed: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
-    pub(crate) syncing: bool,
-    /// The rooms it is in, with the place at which it joined each.
-    pub(crate) rooms: HashMap<Box<str>, u64>,
+    pub(crate) sync: Option<Box<Sync>>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -70,6 +69,31 @@ struct Item {
     at: u64,
     /// The frame with a key that it belongs to.
     frame: Option<Rc<KeyedFrame>>,
+}
+
+/// A client that gets what it missed first: what came for it meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Sync {
+    /// Whether what it missed is being fetched, or waits for that.
+    pub(crate) fetching: bool,
+    pub(crate) held: Vec<Held>,
+    bytes: usize,
+    /// Whether some was too much to be held.
+    pub(crate) spilled: bool,
+}
+
+/// A message with a place, the frame with a key that it belongs to, and its text.
+pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
+
+impl Sync {
+    fn hold(&mut self, held: Held, max: usize) {
+        self.bytes += held.2.len() + ITEM;
+        self.spilled |= self.bytes > max;
+        match self.spilled {
+            true => self.held.clear(),
+            false => self.held.push(held),
+        }
+    }
 }
 
 /// How a client that may resume stands when it is told `ready`.
@@ -136,10 +160,10 @@ impl Kept {
             cseq: 0,
             place: 0,
             come: 0,
-            given: false,
+            given: 0,
+            owed: 0,
             missing: false,
-            syncing: false,
-            rooms: HashMap::new(),
+            sync: None,
             standing,
         }
     }
@@ -230,6 +254,8 @@ impl Kept {
         self.unsent = self.cost;
         self.unasked = 0;
         self.away = None;
+        // What was not acknowledged is sent again.
+        self.owed = 0;
         self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
             _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
             0 => Standing::Resumed,
@@ -355,7 +381,10 @@ impl Server {
     pub(crate) fn keep(&mut self, id: SocketId, text: &Rc<str>, frame: Option<&Rc<KeyedFrame>>) {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
+        let Some(kept) = &mut client.kept else { return };
+        if let Some(sync) = kept.sync.as_mut().filter(|_| self.at > 0) {
+            return sync.hold((self.at, frame.cloned(), text.clone()), max);
+        }
         kept.place = kept.place.max(self.at);
         // With other processes every message says how far the client is in what they share.
         let replaced = kept.push(Item { text: text.clone(), at: kept.place, frame: frame.cloned() });
@@ -367,12 +396,13 @@ impl Server {
         self.mark_dirty(id);
     }
 
-    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye.
+    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye, and not
+    /// before it was told `ready`, since it knows no uuid to come back with.
     pub(crate) fn is_kept(&self, id: SocketId) -> bool {
         const KEPT: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
         let Some(client) = self.clients.get(id) else { return false };
         let room = self.limits().max_away == 0 || self.away < self.limits().max_away;
-        let may = client.state == State::Open && client.kept.is_some() && !self.metrics.draining;
+        let may = client.is_known() && client.kept.is_some() && !self.metrics.draining;
         may && (client.is_away() || room) && KEPT.contains(&client.final_code())
     }
 
@@ -436,18 +466,29 @@ impl Server {
         self.has_backplane() && self.clients.get(id).is_some_and(|client| client.kept.is_some())
     }
 
-    /// Acknowledges a message that was acted on, unless that waits for other processes.
+    /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
+    /// client takes each `next` for its oldest message.
     pub(crate) fn next_if_done(&mut self, id: SocketId) {
-        let waits = self.clients.get(id).and_then(|client| client.kept.as_ref()).is_some_and(|kept| kept.given);
-        if !waits && self.clients.contains_key(id) {
-            self.next(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.kept.as_mut().filter(|kept| kept.given > 0) {
+            Some(kept) => kept.owed += 1,
+            None => self.next(id),
         }
     }
 
-    /// The client's message was given to other processes, and waits to be acknowledged; or that is over.
-    pub(crate) fn set_given(&mut self, id: SocketId, given: bool) {
+    /// The client's message was given to other processes, and waits to be acknowledged.
+    pub(crate) fn gave(&mut self, id: SocketId) {
         if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.given = given;
+            kept.given += 1;
+        }
+    }
+
+    /// That is over: the client may send its next one.
+    pub(crate) fn release(&mut self, id: SocketId) {
+        let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
+        kept.given = kept.given.saturating_sub(1);
+        if kept.given == 0 {
+            (0..std::mem::take(&mut kept.owed)).for_each(|_| self.next(id));
         }
     }
 

@@ -6,12 +6,14 @@
 //! `specificChecks`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use slotmap::SlotMap;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::backplane::Backplane;
 use crate::client::{Client, ClientType, Pace, Rate, SocketId, State};
@@ -34,7 +36,7 @@ pub struct Server {
     pub(crate) clients: SlotMap<SocketId, Client>,
     #[doc(alias = "clientIPs")]
     client_ips: HashMap<IpAddr, usize>,
-    by_uuid: HashMap<Uuid, SocketId>,
+    by_uuid: HashMap<Uuid, SocketId, BuildHasherDefault<RandomKey>>,
     by_ident: HashMap<Box<str>, Vec<SocketId>>,
     pub(crate) rooms: Rooms,
     /// Clients that are open: past their handshake, not yet closing.
@@ -51,6 +53,9 @@ pub struct Server {
     /// Whether some outbox is half full, so that the loop should write before it reads on.
     pub(crate) congested: bool,
     pub(crate) spares: Spares,
+    /// The message that an application is being given, where it has memory of its own: who is sent
+    /// just this shares it.
+    pub(crate) collected: Option<Rc<Vec<u8>>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
     /// Whose numbered message is being acted on, and its `cseq`, until it is given to other processes.
@@ -61,6 +66,21 @@ pub struct Server {
     pub(crate) app: Option<AppId>,
     pub(crate) metrics: Metrics,
     pub(crate) notices: Option<Notices>,
+}
+
+/// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
+/// What clients ask for is only looked up.
+#[derive(Default)]
+struct RandomKey(u64);
+
+impl Hasher for RandomKey {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Why `specific_checks` shows a client the door.
@@ -75,7 +95,7 @@ impl Server {
             limits,
             clients: SlotMap::with_key(),
             client_ips: HashMap::new(),
-            by_uuid: HashMap::new(),
+            by_uuid: HashMap::default(),
             by_ident: HashMap::new(),
             rooms: Rooms::default(),
             open: 0,
@@ -87,6 +107,7 @@ impl Server {
             remembered: 0,
             congested: false,
             spares: Spares::default(),
+            collected: None,
             deadlines: Deadlines::default(),
             now,
             in_hand: None,
@@ -114,10 +135,10 @@ impl Server {
 
     /// The open client of that uuid, lower case with hyphens.
     pub fn find_uuid(&self, uuid: &str) -> Option<SocketId> {
-        let parsed = Uuid::try_parse(uuid).ok()?;
-        // Strings are compared as strings: other spellings of the same number name nobody.
-        let same = parsed.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == uuid;
-        same.then(|| self.by_uuid.get(&parsed).copied()).flatten()
+        // Other spellings of the same number name nobody, as where strings are compared.
+        let canonical = uuid.len() == Hyphenated::LENGTH && !uuid.bytes().any(|byte| byte.is_ascii_uppercase());
+        let uuid = canonical.then(|| Uuid::try_parse(uuid).ok()).flatten()?;
+        self.by_uuid.get(&uuid).copied()
     }
 
     pub(crate) fn by_uuid(&self, uuid: Uuid) -> Option<SocketId> {
@@ -193,16 +214,19 @@ impl Server {
 
     /// Sends the same text to many clients; the frame is made once and shared.
     pub fn write_all(&mut self, ids: &[SocketId], message: &str) {
-        let mut encoded = Vec::new();
-        frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
-        let encoded: Rc<[u8]> = encoded.into();
+        let encoded = self.shared(message.as_bytes()).is_none().then(|| {
+            let mut encoded = Vec::new();
+            frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
+            Rc::new(encoded)
+        });
         let mut text = None;
         for id in ids {
             let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
+            let is_browser = client.client_type == ClientType::Websocket;
             if client.kept.is_some() {
                 self.keep(*id, text.get_or_insert_with(|| message.into()), None);
-            } else if client.client_type == ClientType::Websocket {
-                client.outbox.push_shared(&mut self.spares, &encoded);
+            } else if let Some(encoded) = encoded.as_ref().filter(|_| is_browser) {
+                client.outbox.push_shared(&mut self.spares, encoded);
                 self.metrics.frame_out(Opcode::Text);
                 self.mark_dirty(*id);
             } else {
@@ -240,7 +264,7 @@ impl Server {
     /// Sets what goes out with every `next` to this client.
     pub fn set_fyi(&mut self, id: SocketId, fyi: &str) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.fyi = fyi.into();
+            client.set_fyi(fyi);
         }
     }
 
@@ -308,7 +332,7 @@ impl Server {
     /// Keeps the request and what its headers say of the client.
     pub(crate) fn introduce(&mut self, id: SocketId, request: Request) {
         let client = &mut self.clients[id];
-        client.ident = request.header("ident").unwrap_or_default().into();
+        client.set_ident(request.header("ident").unwrap_or_default());
         client.request = Some(Box::new(request));
     }
 
@@ -352,8 +376,8 @@ impl Server {
         let client = &mut self.clients[id];
         client.uuid = uuid;
         self.by_uuid.insert(uuid, id);
-        if !client.ident.is_empty() {
-            self.by_ident.entry(client.ident.clone()).or_default().push(id);
+        if !client.ident().is_empty() {
+            self.by_ident.entry(client.ident().into()).or_default().push(id);
         }
         self.push_ready(id);
     }
@@ -389,10 +413,10 @@ impl Server {
         if let Some(pace) = &mut client.pace {
             pace.client_spoke();
         }
-        if client.fyi.is_empty() {
+        if client.fyi().is_empty() {
             return self.push(id, Opcode::Text, br#"{"opcode":"next","fyi":""}"#);
         }
-        let fyi = serde_json::Value::from(&*client.fyi);
+        let fyi = serde_json::Value::from(client.fyi());
         self.push(id, Opcode::Text, format!(r#"{{"opcode":"next","fyi":{fyi}}}"#).as_bytes());
     }
 
@@ -412,6 +436,7 @@ impl Server {
 
     /// Queues a frame for an open client.
     pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
+        let shared = self.shared(payload);
         let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return };
         log::trace!("#{id} > {}", Elided(opcode, payload));
         let alone = client.pace.is_some();
@@ -420,10 +445,21 @@ impl Server {
                 client.outbox.push_with(&mut self.spares, alone, |run| run.extend_from_slice(payload));
             }
             (ClientType::Tcp, _) => return,
-            _ => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            _ => match shared.filter(|_| !alone) {
+                Some(shared) => {
+                    client.outbox.push_with(&mut self.spares, false, |run| frame::encode_header(opcode, payload.len(), run));
+                    client.outbox.push_shared(&mut self.spares, &shared);
+                }
+                None => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
+            },
         }
         self.metrics.frame_out(opcode);
         self.mark_dirty(id);
+    }
+
+    /// The memory of the message that an application is being given, if `payload` is that very message.
+    fn shared(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
+        self.collected.clone().filter(|collected| std::ptr::eq(collected.as_slice(), payload))
     }
 
     /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
@@ -477,11 +513,14 @@ impl Server {
     fn forget(&mut self, id: SocketId) {
         self.forget_rooms(id);
         let client = &self.clients[id];
-        self.by_uuid.remove(&client.uuid);
-        if let Some(ids) = self.by_ident.get_mut(&client.ident) {
+        // A client that came twice is found by its last connection.
+        if self.by_uuid.get(&client.uuid) == Some(&id) {
+            self.by_uuid.remove(&client.uuid);
+        }
+        if let Some(ids) = self.by_ident.get_mut(client.ident()) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_ident.remove(&client.ident);
+                self.by_ident.remove(client.ident());
             }
         }
         if client.counted_ip {

@@ -18,12 +18,12 @@ pub(crate) struct Socket {
     pub(crate) stream: Stream,
     pub(crate) stage: Stage,
     pub(crate) peer: Peer,
-    /// When the message that is under way began.
-    pub(crate) message_began: Option<Instant>,
     /// When the connection is up for its next check; moved as the connection goes on.
     pub(crate) deadline: Option<Instant>,
     /// The reminder that is set for it; it may be earlier.
     pub(crate) reminder: Option<Instant>,
+    /// Whether the deadline is that of the message which is under way.
+    pub(crate) message_timed: bool,
     /// Whether it had more to read than one turn allows, and waits for its next turn.
     pub(crate) unread: bool,
     /// Whether the system has told of the end, which a read may come short of.
@@ -67,9 +67,9 @@ impl Socket {
             stream,
             stage,
             peer: Peer::Talking,
-            message_began: None,
             deadline: Some(deadline),
             reminder: None,
+            message_timed: false,
             unread: false,
             read_to_end: false,
             kept_alive: false,
@@ -90,6 +90,19 @@ impl Socket {
             Stage::Raw(inbox) => inbox.is_mid_message(),
             Stage::ProxyHeader | Stage::Head(_) | Stage::Http(_) | Stage::Ignored => false,
         }
+    }
+
+    /// Reads once: the rest of a large message to its place in the inbox, and everything else to the
+    /// beginning of `buffer`.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Stage::Frames(inbox) = &mut self.stage
+            && let Some(room) = inbox.room(buffer.len())
+        {
+            let count = self.stream.read(room)?;
+            inbox.filled(count);
+            return Ok(count);
+        }
+        self.stream.read(buffer)
     }
 
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.

@@ -16,7 +16,7 @@ use crate::resource::{AllApps, Message};
 use crate::resources::ResourceWeb;
 use crate::rfc6455::{Event, Inbox};
 use crate::server::Server;
-use crate::web_socket_server::extract_message;
+use crate::web_socket_server::{extract_collected, extract_message};
 
 /// A server whose clients are all browsers on `/web`, and whose sockets take every byte.
 pub struct Socketless {
@@ -54,13 +54,15 @@ impl Socketless {
     pub fn received(&mut self, id: SocketId, mut bytes: &mut [u8]) {
         self.server.spend(id, 0, bytes.len());
         while let Some(Ok(Some(event))) = self.inboxes.get_mut(id).map(|inbox| inbox.next_event(&mut bytes)) {
-            let message = match &event {
-                Event::Text(text) => Message::Text(text),
-                Event::Binary(data) => Message::Binary(data),
-                _ => continue,
-            };
-            if self.server.spend(id, 1, 0) {
-                extract_message(&mut self.server, &mut self.all_apps, id, message);
+            let (server, all_apps) = (&mut self.server, &mut self.all_apps);
+            if !server.spend(id, 1, 0) {
+                continue;
+            }
+            match event {
+                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
+                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
+                Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
+                _ => {}
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::http::tokens::Tokens;
 use crate::limits::Limits;
 use crate::notices::{Notices, Receiver};
 use crate::resource::{AllApps, Resource};
+use crate::rfc6455::frame::MAX_HEADER;
 use crate::server::Server;
 use crate::sessions::Sessions;
 use crate::socket::{Peer, Socket, Stage};
@@ -42,7 +43,7 @@ mod proxy_header;
 mod resume;
 mod sweep;
 
-pub(crate) use dialog::extract_message;
+pub(crate) use dialog::{extract_collected, extract_message};
 use drain::Drain;
 
 // A token holds a whole id, with the generation that makes it unique.
@@ -53,8 +54,11 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 const STOPPER: Token = Token(usize::MAX - 2);
 const BACKPLANE: Token = Token(usize::MAX - 3);
 
-/// The one buffer that all connections are read into.
-const READ_BUFFER: usize = 256 * 1024;
+/// The one buffer that all connections are read into. With the header of a frame, so that the last bytes of
+/// a message of a round size need no read of their own.
+const READ_BUFFER: usize = 256 * 1024 + MAX_HEADER;
+/// The first read of so much tells of large messages: a server of small ones need not keep freed memory.
+const LARGE_READ: usize = 64 * 1024;
 /// New connections in one turn, for the same reason.
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
@@ -409,16 +413,17 @@ impl WebSocketServer {
         if matches!(socket.stage, Stage::ProxyHeader) {
             return self.proxy_header(id);
         }
-        match socket.stream.read(&mut self.buffer) {
+        match socket.read(&mut self.buffer) {
             Ok(0) => self.hang_up(id, Peer::Finished),
             Ok(count) => {
                 self.server.metrics.bytes_in += count as u64;
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.received(id, count);
                 self.answer_at_once(id);
-                if !drained {
-                    // The first time that a message fills the buffer: a server of small ones needs it not.
+                if count >= LARGE_READ {
                     self.keeps_memory.get_or_insert_with(keep_freed_memory);
+                }
+                if !drained {
                     self.read_again(id);
                 }
             }
@@ -442,7 +447,9 @@ impl WebSocketServer {
     #[doc(alias = "onError")]
     fn failed(&mut self, id: SocketId, message: &str) {
         log::info!("Socket {id} - {message}");
-        if let Some(app) = self.server.clients[id].app {
+        let client = &self.server.clients[id];
+        // The application has not heard of one that waits for its `ready`.
+        if let Some(app) = client.app.filter(|_| !client.is_awaiting()) {
             self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
         }
     }

@@ -4,7 +4,7 @@
 mod util;
 
 use phpws::rfc6455::handshake::{accept_token, head_end, switching_protocols_for_php};
-use phpws::rfc6455::{CloseCode, Event, Inbox, ProtocolError, Request};
+use phpws::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Request};
 use proptest::prelude::*;
 use util::masked;
 
@@ -32,8 +32,10 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
             match inbox.next_event(&mut input) {
                 Ok(None) => break,
                 Ok(Some(event)) => seen.push(match event {
-                    Event::Text(text) => Seen::Text(text.into_owned()),
-                    Event::Binary(data) => Seen::Binary(data.into_owned()),
+                    Event::Text(text) => Seen::Text(text.to_owned()),
+                    Event::Binary(data) => Seen::Binary(data.to_vec()),
+                    Event::Collected(Opcode::Text, text) => Seen::Text(String::from_utf8(text).unwrap()),
+                    Event::Collected(_, data) => Seen::Binary(data),
                     Event::Ping(data) => Seen::Ping(data),
                     Event::Pong(data) => Seen::Pong(data),
                     Event::Close(code, reason) => Seen::Close(code.map(|code| code.0), reason),
@@ -46,6 +48,41 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
     seen
 }
 
+/// The same where the bytes are read to their places, as far as the inbox has room for them.
+fn feed_in_place(mut bytes: &[u8], max_message: usize, piece: usize) -> (Vec<Event<'static>>, usize) {
+    let mut inbox = Inbox::new(max_message);
+    let (mut seen, mut in_place) = (Vec::new(), 0);
+    while !bytes.is_empty() {
+        let mut given = Vec::new();
+        let (now, rest) = match inbox.room(piece) {
+            Some(room) => {
+                let (now, rest) = bytes.split_at(room.len().min(bytes.len()));
+                room[..now.len()].copy_from_slice(now);
+                inbox.filled(now.len());
+                in_place += now.len();
+                (now, rest)
+            }
+            None => {
+                let (now, rest) = bytes.split_at(piece.min(bytes.len()));
+                given.extend_from_slice(now);
+                (now, rest)
+            }
+        };
+        bytes = rest;
+        assert!(inbox.arrived() == 0 || inbox.arrived() == now.len());
+        let mut input = &mut given[..];
+        while let Some(event) = inbox.next_event(&mut input).unwrap() {
+            match event {
+                Event::Collected(opcode, data) => seen.push(Event::Collected(opcode, data)),
+                Event::Ping(data) => seen.push(Event::Ping(data)),
+                other => panic!("{other:?} was to be in pieces"),
+            }
+        }
+        assert!(input.is_empty() && inbox.arrived() == 0);
+    }
+    (seen, in_place)
+}
+
 /// Feeds whole, byte by byte, and in two parts at every place; all must say the same.
 fn every_way(bytes: &[u8]) -> Vec<Seen> {
     let whole = feed([bytes]);
@@ -54,6 +91,38 @@ fn every_way(bytes: &[u8]) -> Vec<Seen> {
         assert_eq!(feed([&bytes[..at], &bytes[at..]]), whole, "in two at {at}");
     }
     whole
+}
+
+#[test]
+fn the_rest_of_a_large_message_is_read_to_its_place() {
+    let message = "na\u{ef}ve \u{1f980} ".repeat(40_000);
+    let (one, two) = message.split_at(message.len() / 2);
+    let mut bytes = masked(true, 1, message.as_bytes());
+    bytes.extend(masked(false, 1, one.as_bytes()));
+    bytes.extend(masked(true, 9, b"between"));
+    bytes.extend(masked(true, 0, two.as_bytes()));
+    bytes.extend(masked(true, 2, message.as_bytes()));
+    let whole = |opcode| Event::Collected(opcode, message.clone().into());
+    let expected = [whole(Opcode::Text), Event::Ping(b"between".into()), whole(Opcode::Text), whole(Opcode::Binary)];
+    for piece in [65_536, 65_537, 100_001, 262_144] {
+        let (seen, in_place) = feed_in_place(&bytes, message.len(), piece);
+        assert!(seen == expected, "{piece}");
+        assert!(in_place > bytes.len() / 4, "only {in_place} of {} bytes by pieces of {piece}", bytes.len());
+    }
+}
+
+#[test]
+fn who_has_sent_little_gets_little_room() {
+    let bytes = masked(true, 1, &[b'x'; 1 << 20]);
+    let mut inbox = Inbox::new(1 << 20);
+    let mut sent = 0;
+    while sent < bytes.len() / 2 {
+        let mut piece = bytes[sent..sent + 1000].to_vec();
+        assert_eq!(inbox.next_event(&mut &mut piece[..]).unwrap(), None);
+        sent += 1000;
+        assert!(inbox.room(1 << 20).map_or(0, |room| room.len()) <= 4 * sent);
+    }
+    assert!(inbox.room(1 << 20).is_some());
 }
 
 fn text(text: &str) -> Seen {

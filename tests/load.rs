@@ -70,7 +70,8 @@ fn busy(scenario: &str, url: &str, options: &str, server: &Child) -> Value {
 fn echo_takes_messages_of_any_size_and_any_depth() {
     let server = Echo::start(&[]);
     let url = format!("ws://{}/", server.addr);
-    for options in ["-c 10", "-c 3 --depth 50", "-c 2 --size 125", "-c 2 --size 126", "-c 2 --size 65536 --depth 3", "--quickack"]
+    for options in
+        ["-c 10", "-c 3 --depth 50", "-c 2 --size 125", "-c 2 --size 126", "-c 2 --size 65536 --depth 3", "--quickack --spin"]
     {
         busy("echo", &url, options, &server.child);
     }

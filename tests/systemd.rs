@@ -158,6 +158,8 @@ fn a_passed_socket_takes_the_place_of_binding() {
 fn clients_that_come_during_a_restart_wait_for_the_new_server() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = Phpws::started_by(&mut activated(listener.try_clone().unwrap(), 1, &["127.0.0.1:0"]));
+    // From here on it has its way with signals.
+    server.log_line("Starting server...");
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     let mut between = Client::connect(server.addr);

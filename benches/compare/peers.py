@@ -125,7 +125,7 @@ class Peers:
         scheme = "wss" if tls else "ws"
         url = f"{scheme}://{address}/"
         if peer == "floor":
-            sends = mode == "broadcast"
+            sends = mode != "echo"
             return [release("floor-send" if sends else "floor", PEERS), address], url if sends else f"tcp://{address}", port
         if peer in RUST_PEERS:
             return [release(peer, PEERS), address, *files], url, port

@@ -22,14 +22,14 @@ SCENARIOS = (
     Scenario("wss-connect", "wss: handshakes, 50 at a time", "connect --concurrency 50", TLS, tls=True),
     Scenario("dialog-50", "dialog, echo, 50 ordinary clients", "dialog -c 50", ORIGINAL, "dialog"),
     Scenario("dialog-50-quickack", "dialog, echo, 50 clients that acknowledge at once", "dialog -c 50 --quickack", ORIGINAL, "dialog"),
-    Scenario("dialog-60k", "dialog, echo of 60 KB, one connection", "dialog -c 1 --size 60000 --quickack", ORIGINAL, "dialog"),
+    Scenario("dialog-60k", "dialog, echo of 60 KB, one connection", "dialog -c 1 --size 60000 --quickack --spin", ORIGINAL, "dialog"),
     Scenario("feedback-50", "feedback, 50 ordinary browsers, 50 backends", "feedback -c 50 --senders 50", ORIGINAL, "dialog"),
     Scenario("feedback-50-quickack", "feedback, 50 browsers that acknowledge at once, 50 backends", "feedback -c 50 --senders 50 --quickack", ORIGINAL, "dialog"),
     Scenario("feedback-900", "feedback among 900 clients that acknowledge at once", "feedback -c 850 --senders 50 --quickack", ORIGINAL, "dialog"),
     Scenario("connect-50", "50 simultaneous connects", "connect --burst 50 --dialog", ORIGINAL, "dialog"),
     Scenario("broadcast-900", "broadcast to 900 receivers", "broadcast -c 900", ("floor", *ORIGINAL), "broadcast"),
     Scenario("broadcast-n-to-n", "100 clients broadcast to each other", "broadcast -c 1 --senders 99", ("floor", *ORIGINAL), "broadcast"),
-    *(Scenario(f"feedback-{n}", f"feedback among {n:,} clients", f"feedback -c {n} --senders 10", ("phpws",), "dialog") for n in FEEDBACK),
+    *(Scenario(f"feedback-{n}", f"feedback among {n:,} clients", f"feedback -c {n} --senders 10", ("floor", "phpws"), "dialog") for n in FEEDBACK),
     Scenario("idle", "memory of idle connections", "idle -c 5000", SERVERS, rounds=1),
     Scenario("idle-dialog", "memory of idle clients of the dialog", "idle -c 5000 --dialog", ("phpws",), "dialog", rounds=1),
     Scenario("idle-php", "memory of idle clients of the dialog", "idle -c 900 --dialog", ("php",), "dialog", rounds=1),
@@ -104,6 +104,10 @@ TARGETS = (
     *(
         Target(f"feedback among {n:,} clients: CPU of that among 10", f"feedback-{n}", CPU, ("phpws@feedback-10",), 1.10, at_least=False)
         for n in FEEDBACK[1:]
+    ),
+    *(
+        Target(f"feedback among {n:,} clients: CPU of the bare writes", f"feedback-{n}", CPU, ("floor",), 1.10, at_least=False)
+        for n in FEEDBACK
     ),
     Target("1 MiB echo: of the best peer", "echo-1m", RATE, WS_PEERS, 1.0),
     Target("handshakes a second: of the best peer", "connect", "handshakes_per_second", WS_PEERS, 1.0),

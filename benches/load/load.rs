@@ -160,7 +160,7 @@ impl Load {
     /// One turn of the loop.
     pub fn turn(&mut self, scenario: &mut impl Scenario, timeout_ms: u64) -> Result<(), String> {
         let again = std::mem::take(&mut self.again);
-        let timeout = if again.is_empty() { timeout_ms } else { 0 };
+        let timeout = if again.is_empty() && !self.options.spin { timeout_ms } else { 0 };
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(Duration::from_millis(timeout))) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(format!("poll: {error}")),

@@ -51,6 +51,8 @@ pub struct Options {
     pub origin: String,
     pub pids: Vec<u32>,
     pub quickack: bool,
+    /// Whether to ask the poll again and again in place of sleeping.
+    pub spin: bool,
     pub json: bool,
     pub quiet: bool,
 }
@@ -87,6 +89,7 @@ fn flags() -> Flags {
         .optopt("", "origin", "the Origin header (http://localhost)", "ORIGIN")
         .optmulti("", "pid", "the server's process, may be repeated (those that listen on the port)", "PID")
         .optflag("", "quickack", "acknowledge each segment at once")
+        .optflag("", "spin", "never sleep, so that waking this generator is in no latency")
         .optflag("", "json", "print one JSON object")
         .optflag("", "quiet", "no progress bar")
         .optflag("h", "help", "print this");
@@ -129,6 +132,7 @@ fn options(matches: &Matches) -> Result<Options, String> {
         origin: matches.opt_str("origin").unwrap_or_else(|| "http://localhost".into()),
         pids: pids(matches)?,
         quickack: matches.opt_present("quickack"),
+        spin: matches.opt_present("spin"),
         json: matches.opt_present("json"),
         quiet: matches.opt_present("quiet"),
     };

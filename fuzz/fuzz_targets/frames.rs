@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use libfuzzer_sys::fuzz_target;
-use phpws::rfc6455::{Event, Inbox, ProtocolError};
+use phpws::rfc6455::{Event, Inbox, Opcode, ProtocolError};
 
 const LIMITS: [usize; 8] = [0, 1, 2, 125, 126, 1000, 65_536, 5 * 1024 * 1024];
 
@@ -72,8 +72,10 @@ fn feed(mut inbox: Inbox, limit: usize, reads: &[&[u8]]) -> Vec<Seen> {
 
 fn owned(event: Event<'_>) -> Seen {
     match event {
-        Event::Text(text) => Seen::Text(text.into_owned()),
-        Event::Binary(data) => Seen::Binary(data.into_owned()),
+        Event::Text(text) => Seen::Text(text.to_owned()),
+        Event::Binary(data) => Seen::Binary(data.to_vec()),
+        Event::Collected(Opcode::Text, text) => Seen::Text(String::from_utf8(text).unwrap()),
+        Event::Collected(_, data) => Seen::Binary(data),
         Event::Ping(payload) => Seen::Ping(payload),
         Event::Pong(payload) => Seen::Pong(payload),
         Event::Close(code, reason) => Seen::Close(code.map(|code| code.0), reason),

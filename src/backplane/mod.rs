@@ -73,8 +73,6 @@ pub(crate) struct Backplane {
     /// Those of them that were delivered here alone, since nobody knows whether Redis had them.
     alone: BTreeSet<u64>,
     last_id: u64,
-    /// The place of the last message that came.
-    place: u64,
     asks: Asks,
     rooms: HashMap<Box<str>, Elsewhere>,
     /// What there is to announce in rooms of which it is not known yet who is in them elsewhere.
@@ -152,7 +150,6 @@ impl Backplane {
             under_way: BTreeMap::new(),
             alone: BTreeSet::new(),
             last_id: 0,
-            place: 0,
             asks: Asks::default(),
             rooms: HashMap::new(),
             untold: HashMap::new(),
@@ -306,12 +303,10 @@ impl Server {
             log::debug!("Backplane is still away: {why}");
         }
         backplane.down.get_or_insert(now);
-        backplane.next_beat = None;
         let pending: BTreeMap<u64, Pending> = std::mem::take(&mut backplane.pending).into_iter().collect();
         for pending in pending.into_values() {
             self.unanswered(pending, None);
         }
-        self.fetch_nothing();
         self.alone();
     }
 

@@ -27,16 +27,13 @@ impl Framing {
     /// Reads the framing. The one `Host` that HTTP/1.1 asks for is checked too: like the framing, it is
     /// something that two readers must not read in two ways.
     pub fn of(request: &Request) -> Result<Framing, Refusal> {
-        let values = |name: &'static str| {
-            request.headers().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-        };
-        match values("host").count() {
+        match request.values("host").count() {
             0 if !request.is_http_1_0() => return Err(Refusal::bad_request("Missing header: host")),
             0 | 1 => {}
             _ => return Err(Refusal::bad_request("Duplicate header: host")),
         }
         let (codings, lengths): (Vec<&str>, Vec<&str>) =
-            (values("transfer-encoding").collect(), values("content-length").collect());
+            (request.values("transfer-encoding").collect(), request.values("content-length").collect());
         match (codings.is_empty(), lengths.is_empty()) {
             (true, true) => Ok(Framing::None),
             (true, false) => length(&lengths),

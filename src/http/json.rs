@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::resource::{lone_surrogate_at, too_deep_at};
+use crate::json::{lone_surrogate_at, too_deep_at};
 
 /// What is wrong with a text that ought to be JSON, and where: line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,8 +114,8 @@ impl Persistence {
     /// `keep-alive`.
     pub(crate) fn of(request: &Request) -> Persistence {
         let says = |token: &str| {
-            let connection = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-            connection.flat_map(|(_, value)| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+            let items = request.values("connection").flat_map(|value| value.split(','));
+            items.map(str::trim).any(|item| item.eq_ignore_ascii_case(token))
         };
         match says("close") || request.is_http_1_0() && !says("keep-alive") {
             true => Persistence::Close,

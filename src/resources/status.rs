@@ -69,8 +69,7 @@ fn may_watch(client: &Client, limits: &Limits) -> bool {
 
 /// Whether a forwarded browser is known by its own address, and not by that of a stranger's proxy.
 fn came_as_it_says(client: &Client, request: &Request) -> bool {
-    let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-    let mut hops = forwarded.flat_map(|(_, value)| value.split(',')).peekable();
+    let mut hops = request.values("x-forwarded-for").flat_map(|value| value.split(',')).peekable();
     hops.peek().is_none() || !client.ip().is_loopback() && hops.any(|hop| hop.trim() == client.ip().to_string())
 }
 

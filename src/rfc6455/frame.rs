@@ -71,8 +71,14 @@ fn parse_len(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, ProtocolEr
 #[doc(alias = "Encode")]
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(payload.len() + 10);
+    encode_header(opcode, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+/// The same without the payload, which has so many bytes.
+pub fn encode_header(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
     out.push(0x80 | opcode as u8);
-    match payload.len() {
+    match len {
         len @ 0..=125 => out.push(len as u8),
         len @ 126..=0xFFFF => {
             out.push(126);
@@ -83,7 +89,6 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(payload);
 }
 
 /// Appends a text frame of JSON with white space behind it, so that its length is a multiple of `read`.

@@ -2,6 +2,7 @@
 //!
 //! PHP counterpart: `Handshake`. Where the PHP answers with half a response, this one answers whole.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
@@ -24,6 +25,17 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 #[derive(Clone, Debug)]
 pub struct Request {
     head: Box<str>,
+    /// Where the method, the target and the version end.
+    line: [usize; 3],
+    fields: Box<[Field]>,
+}
+
+/// Where a header field is in the head: looked for once, since a handshake asks for two dozen of them.
+#[derive(Clone, Debug)]
+struct Field {
+    begin: u32,
+    colon: u32,
+    end: u32,
 }
 
 /// A request that is answered with an HTTP status in place of the 101.
@@ -37,8 +49,7 @@ pub struct Refusal {
 
 /// Where the head in `bytes` ends, behind its empty line; `None` while that has not come.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
-    let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    for (at, _) in lines {
+    for at in memchr::memchr_iter(b'\n', bytes) {
         match bytes[at + 1..] {
             [b'\n', ..] => return Some(at + 2),
             [b'\r', b'\n', ..] => return Some(at + 3),
@@ -51,11 +62,18 @@ pub fn head_end(bytes: &[u8]) -> Option<usize> {
 impl Request {
     /// Checks the syntax of a request head and keeps it.
     pub fn parse(head: &[u8]) -> Result<Request, Refusal> {
-        let head = String::from_utf8_lossy(head.trim_ascii_end());
-        let mut lines = head.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-        check_request_line(lines.next().unwrap_or_default())?;
-        lines.try_for_each(check_field)?;
-        Ok(Request { head: head.into() })
+        let head = head.trim_ascii_end();
+        let head = std::str::from_utf8(head).map_or_else(|_| String::from_utf8_lossy(head), Cow::Borrowed);
+        let mut ends = memchr::memchr_iter(b'\n', head.as_bytes()).chain([head.len()]);
+        let mut begin = 0;
+        let mut lines = std::iter::from_fn(|| {
+            let end = ends.next()?;
+            let at = std::mem::replace(&mut begin, end + 1);
+            Some((at, head[at..end].strip_suffix('\r').unwrap_or(&head[at..end])))
+        });
+        let line = check_request_line(lines.next().map_or("", |(_, line)| line))?;
+        let fields = lines.map(|(at, line)| Ok(Field::new(at, check_field(line)?, line.len()))).collect::<Result<_, _>>()?;
+        Ok(Request { line, fields, head: head.into() })
     }
 
     /// The method as it came: `GET`.
@@ -80,29 +98,32 @@ impl Request {
 
     /// The value of the first field of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.values(name).next()
     }
 
     /// All fields in their order, names as they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fields = self.head.split('\n').skip(1).filter_map(|line| line.split_once(':'));
-        fields.map(|(name, value)| (name, value.trim()))
+        self.fields.iter().map(|field| (field.name(&self.head), field.value(&self.head)))
+    }
+
+    /// The values of all fields of that name, in any case.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let fields = self.fields.iter().filter(move |field| field.name(&self.head).eq_ignore_ascii_case(name));
+        fields.map(|field| field.value(&self.head))
     }
 
     /// The value of a cookie, undecoded.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let cookies = self.headers().filter(|(field, _)| field.eq_ignore_ascii_case("cookie"));
-        let mut pairs = cookies.flat_map(|(_, value)| value.split(';')).filter_map(|pair| pair.split_once('='));
+        let cookies = self.values("cookie");
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
     }
 
     /// Whether this asks for a WebSocket, rightly or wrongly; otherwise it is a plain HTTP request.
     pub fn is_upgrade(&self) -> bool {
-        self.headers().any(|(name, value)| {
-            name.eq_ignore_ascii_case("sec-websocket-key")
-                || name.eq_ignore_ascii_case("sec-websocket-version")
-                || name.eq_ignore_ascii_case("upgrade") && lists(value, "websocket")
-        })
+        self.header("sec-websocket-key").is_some()
+            || self.header("sec-websocket-version").is_some()
+            || self.values("upgrade").any(|value| lists(value, "websocket"))
     }
 
     /// Checks what RFC 6455, section 4.2.1 requires and gives the value of `Sec-WebSocket-Accept`.
@@ -132,7 +153,7 @@ impl Request {
 
     /// The value of a field that must be there, with one good value at least.
     fn required(&self, name: &str, good: impl Fn(&str) -> bool) -> Result<&str, Refusal> {
-        let mut values = self.headers().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let mut values = self.values(name);
         let first = values.next().ok_or_else(|| Refusal::bad_request(format!("Missing header: {name}")))?;
         // Lists may be spread over fields; what must be single is refused when it is not.
         if !matches!(name, "upgrade" | "connection") && values.next().is_some() {
@@ -143,12 +164,16 @@ impl Request {
     }
 
     fn request_line(&self) -> (&str, &str, &str) {
-        split_request_line(self.head.lines().next().unwrap_or_default()).unwrap_or_default()
+        let [method, target, version] = self.line;
+        (&self.head[..method], &self.head[method + 1..target], &self.head[target + 1..version])
     }
 
     /// The request target in its origin form, also where a proxy sent the absolute one.
     fn target(&self) -> &str {
         let target = self.request_line().1;
+        if target.starts_with('/') {
+            return target;
+        }
         match target.split_once("://") {
             Some((scheme, rest)) if !scheme.contains(['/', '?']) => match rest.find(['/', '?']) {
                 Some(at) if rest[at..].starts_with('/') => &rest[at..],
@@ -156,6 +181,21 @@ impl Request {
             },
             _ => target,
         }
+    }
+}
+
+impl Field {
+    /// A line of so many bytes that begins at `at`.
+    fn new(at: usize, colon: usize, len: usize) -> Field {
+        Field { begin: at as u32, colon: (at + colon) as u32, end: (at + len) as u32 }
+    }
+
+    fn name<'a>(&self, head: &'a str) -> &'a str {
+        &head[self.begin as usize..self.colon as usize]
+    }
+
+    fn value<'a>(&self, head: &'a str) -> &'a str {
+        head[self.colon as usize + 1..self.end as usize].trim()
     }
 }
 
@@ -272,7 +312,8 @@ fn split_request_line(line: &str) -> Option<(&str, &str, &str)> {
     words.next().is_none().then_some(parts)
 }
 
-fn check_request_line(line: &str) -> Result<(), Refusal> {
+/// Where the method, the target and the version end.
+fn check_request_line(line: &str) -> Result<[usize; 3], Refusal> {
     let (method, target, version) = split_request_line(line).ok_or_else(|| Refusal::bad_request("Bad request line"))?;
     let good = !method.is_empty()
         && method.bytes().all(is_token)
@@ -281,10 +322,12 @@ fn check_request_line(line: &str) -> Result<(), Refusal> {
         && version.len() == 8
         && version.is_ascii()
         && version[..7].eq_ignore_ascii_case("HTTP/1.");
-    if good { Ok(()) } else { Err(Refusal::bad_request("Bad request line")) }
+    let ends = [method.len(), method.len() + 1 + target.len(), line.len()];
+    if good { Ok(ends) } else { Err(Refusal::bad_request("Bad request line")) }
 }
 
-fn check_field(line: &str) -> Result<(), Refusal> {
+/// Where the colon of a field is.
+fn check_field(line: &str) -> Result<usize, Refusal> {
     if line.starts_with([' ', '\t']) {
         return Err(Refusal::bad_request("Folded header"));
     }
@@ -295,7 +338,7 @@ fn check_field(line: &str) -> Result<(), Refusal> {
     if value.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
         return Err(Refusal::bad_request("Control character in a header"));
     }
-    Ok(())
+    Ok(name.len())
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.

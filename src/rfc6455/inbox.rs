@@ -2,7 +2,8 @@
 //!
 //! An [`Inbox`] is fed what the socket gave and yields [`Event`]s; what is incomplete it keeps.
 //! A message that lies whole in the bytes given is unmasked where it stands and borrowed, so the
-//! common case copies nothing; only messages in pieces are collected.
+//! common case copies nothing; only messages in pieces are collected. The rest of a large one may be
+//! read right to its place ([`Inbox::room`]), so that of those too hardly anything is copied.
 //!
 //! | state | bytes | next state |
 //! |---|---|---|
@@ -14,8 +15,6 @@
 //!
 //! PHP counterpart: `readDecode` (2026), `Decode` and the fragment part of `extractMessage`.
 
-use std::borrow::Cow;
-
 use super::frame::{self, Header, MAX_HEADER};
 use super::{CloseCode, Opcode, ProtocolError};
 
@@ -23,9 +22,11 @@ use super::{CloseCode, Opcode, ProtocolError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole text message.
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// A whole binary message.
-    Binary(Cow<'a, [u8]>),
+    Binary(&'a [u8]),
+    /// A whole message that came in pieces: text, which is UTF-8, or binary.
+    Collected(Opcode, Vec<u8>),
     /// A ping; its payload goes back in a pong.
     Ping(Vec<u8>),
     /// A pong, asked for or not.
@@ -40,8 +41,8 @@ pub struct Inbox {
     max_message: usize,
     orphans_are_text: bool,
     state: State,
-    message: Option<Assembly>,
-    control: Vec<u8>,
+    message: Option<Box<Assembly>>,
+    control: Option<Box<Assembly>>,
 }
 
 #[derive(Debug)]
@@ -53,17 +54,27 @@ enum State {
 
 const NO_HEADER: State = State::Header { bytes: [0; MAX_HEADER], len: 0 };
 
-/// A message in pieces. Text is checked as it comes, so that it fails at the first wrong byte.
+/// From how many awaited bytes on it pays to read them to their place.
+const LARGE: u64 = 64 * 1024;
+
+/// A message in pieces, or a control frame. Text is checked as it comes, so that it fails at the first
+/// wrong byte.
 #[derive(Debug)]
-enum Assembly {
-    Text { text: String, tail: [u8; 4], tail_len: u8 },
-    Binary(Vec<u8>),
+struct Assembly {
+    opcode: Opcode,
+    /// What has come, and behind it room for what is to come.
+    bytes: Vec<u8>,
+    filled: usize,
+    /// Bytes behind those that were read to their place and not looked at yet.
+    arrived: usize,
+    /// How far it is known to be UTF-8.
+    checked: usize,
 }
 
 impl Inbox {
     /// An inbox for messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Inbox {
-        Inbox { max_message, orphans_are_text: false, state: NO_HEADER, message: None, control: Vec::new() }
+        Inbox { max_message, orphans_are_text: false, state: NO_HEADER, message: None, control: None }
     }
 
     /// The same for PHP clients: those of 2025 send all but their first message as a continuation of
@@ -94,8 +105,31 @@ impl Inbox {
         !matches!(self.state, State::Header { len: 0, .. } | State::Done)
     }
 
+    /// Where the next bytes of the connection may be read to, `most` of them, instead of being given as
+    /// input: the place of what a large message lacks. [`filled`](Self::filled) says how many came.
+    pub fn room(&mut self, most: usize) -> Option<&mut [u8]> {
+        match (&self.state, &mut self.message) {
+            (State::Payload(header), Some(message)) if !header.opcode.is_control() && header.len >= LARGE => {
+                message.room(header.len, most)
+            }
+            _ => None,
+        }
+    }
+
+    /// So many bytes were read to the beginning of the room; [`next_event`](Self::next_event) takes them.
+    pub fn filled(&mut self, count: usize) {
+        if let Some(message) = &mut self.message {
+            message.arrived = count;
+        }
+    }
+
+    /// Bytes that were read to their place and that `next_event` has not taken.
+    pub fn arrived(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.arrived)
+    }
+
     fn advance<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
-        while !input.is_empty() {
+        while !input.is_empty() || self.arrived() > 0 {
             let event = match self.state {
                 State::Header { .. } => self.read_header(input)?,
                 State::Payload(header) => self.read_payload(header, input)?,
@@ -117,7 +151,7 @@ impl Inbox {
             header.opcode = Opcode::Text;
         }
         self.check_order(header)?;
-        let begun = self.message.as_ref().map_or(0, Assembly::len) as u64;
+        let begun = self.message.as_ref().map_or(0, |message| message.filled) as u64;
         if !header.opcode.is_control() && header.len > (self.max_message as u64).saturating_sub(begun) {
             return Err(ProtocolError::TooBig);
         }
@@ -160,27 +194,27 @@ impl Inbox {
     }
 
     fn read_payload<'a>(&mut self, mut header: Header, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
-        let available = header.len.min(input.len() as u64);
-        let piece = take(input, available as usize);
-        header.mask = frame::unmask(piece, header.mask);
-        header.len -= available;
-        if header.opcode.is_control() {
-            self.control.extend_from_slice(piece);
-        } else {
-            self.message.get_or_insert_with(|| Assembly::new(header.opcode)).push(piece, header.len)?;
+        let part = if header.opcode.is_control() { &mut self.control } else { &mut self.message };
+        let part = part.get_or_insert_with(|| Box::new(Assembly::new(header.opcode)));
+        if part.arrived == 0 {
+            let available = header.len.min(input.len() as u64);
+            part.append(take(input, available as usize), header.len - available);
         }
+        let (arrived, mask) = part.take_in(header.mask)?;
+        (header.len, header.mask) = (header.len - arrived as u64, mask);
         self.state = State::Payload(header);
         if header.len == 0 { self.finish_frame(header) } else { Ok(None) }
     }
 
     fn finish_frame<'a>(&mut self, header: Header) -> Result<Option<Event<'a>>, ProtocolError> {
         self.state = NO_HEADER;
+        let mut control = || self.control.take().map_or_else(Vec::new, |part| part.bytes);
         match header.opcode {
-            Opcode::Ping => Ok(Some(Event::Ping(std::mem::take(&mut self.control)))),
-            Opcode::Pong => Ok(Some(Event::Pong(std::mem::take(&mut self.control)))),
-            Opcode::Close => close_event(&std::mem::take(&mut self.control)).map(Some),
+            Opcode::Ping => Ok(Some(Event::Ping(control()))),
+            Opcode::Pong => Ok(Some(Event::Pong(control()))),
+            Opcode::Close => close_event(&control()).map(Some),
             opcode => {
-                let message = self.message.take().unwrap_or_else(|| Assembly::new(opcode));
+                let message = self.message.take().unwrap_or_else(|| Box::new(Assembly::new(opcode)));
                 if header.fin {
                     return message.finish().map(Some);
                 }
@@ -193,83 +227,72 @@ impl Inbox {
 
 impl Assembly {
     fn new(opcode: Opcode) -> Assembly {
-        match opcode {
-            Opcode::Text => Assembly::Text { text: String::new(), tail: [0; 4], tail_len: 0 },
-            _ => Assembly::Binary(Vec::new()),
-        }
+        Assembly { opcode, bytes: Vec::new(), filled: 0, arrived: 0, checked: 0 }
     }
 
-    fn len(&self) -> usize {
-        match self {
-            Assembly::Text { text, tail_len, .. } => text.len() + usize::from(*tail_len),
-            Assembly::Binary(bytes) => bytes.len(),
-        }
+    /// How many of the bytes that are still to come are reckoned with: as far as the peer has proved
+    /// that it sends, fourfold what it sent.
+    fn expected(&self, to_come: u64) -> usize {
+        to_come.min(4 * (self.filled + self.arrived) as u64) as usize
     }
 
-    /// Appends a piece of a frame of which so many bytes are still to come. They are reckoned with as
-    /// far as the peer has proved that it sends: threefold what it sent.
-    fn push(&mut self, piece: &[u8], to_come: u64) -> Result<(), ProtocolError> {
-        let room = piece.len() + to_come.min(3 * (self.len() + piece.len()) as u64) as usize;
-        match self {
-            Assembly::Text { text, tail, tail_len } => {
-                text.reserve(room);
-                push_text(text, tail, tail_len, piece)
-            }
-            Assembly::Binary(bytes) => {
-                bytes.reserve(room);
-                bytes.extend_from_slice(piece);
-                Ok(())
+    /// Room for `most` of the bytes that are still to come, if so many are expected that it pays.
+    fn room(&mut self, to_come: u64, most: usize) -> Option<&mut [u8]> {
+        let expected = self.expected(to_come);
+        let room = expected.min(most);
+        if (room as u64) < LARGE {
+            return None;
+        }
+        let end = self.filled + room;
+        if self.bytes.len() < end {
+            self.bytes.reserve(self.filled + expected - self.bytes.len());
+            self.bytes.resize(end, 0);
+        }
+        Some(&mut self.bytes[self.filled..end])
+    }
+
+    /// Copies a piece of a frame of which so many bytes are still to come to its place.
+    fn append(&mut self, piece: &[u8], to_come: u64) {
+        self.arrived = piece.len();
+        let (front, back) = piece.split_at(piece.len().min(self.bytes.len() - self.filled));
+        self.bytes[self.filled..][..front.len()].copy_from_slice(front);
+        self.bytes.reserve(back.len() + self.expected(to_come));
+        self.bytes.extend_from_slice(back);
+    }
+
+    /// Unmasks and checks what has arrived; how much that is, and the mask as the next byte needs it.
+    fn take_in(&mut self, mask: [u8; 4]) -> Result<(usize, [u8; 4]), ProtocolError> {
+        let arrived = std::mem::take(&mut self.arrived);
+        let begin = self.filled;
+        self.filled += arrived;
+        let mask = frame::unmask(&mut self.bytes[begin..self.filled], mask);
+        if self.opcode == Opcode::Text {
+            match simdutf8::compat::from_utf8(&self.bytes[self.checked..self.filled]) {
+                Ok(_) => self.checked = self.filled,
+                Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
+                // A character is cut in two: it is looked at again when more of it is there.
+                Err(error) => self.checked += error.valid_up_to(),
             }
         }
+        Ok((arrived, mask))
     }
 
     fn finish<'a>(self) -> Result<Event<'a>, ProtocolError> {
-        match self {
-            Assembly::Text { tail_len: 1.., .. } => Err(ProtocolError::InvalidUtf8),
-            Assembly::Text { text, .. } => Ok(Event::Text(Cow::Owned(text))),
-            Assembly::Binary(bytes) => Ok(Event::Binary(Cow::Owned(bytes))),
+        match self.opcode {
+            Opcode::Text if self.checked < self.filled => Err(ProtocolError::InvalidUtf8),
+            opcode => Ok(Event::Collected(opcode, self.bytes)),
         }
     }
-}
-
-/// Appends `piece` to `text`; `tail` keeps the beginning of a character that `piece` cuts in two.
-fn push_text(text: &mut String, tail: &mut [u8; 4], tail_len: &mut u8, mut piece: &[u8]) -> Result<(), ProtocolError> {
-    while *tail_len > 0
-        && let [first, rest @ ..] = piece
-    {
-        tail[usize::from(*tail_len)] = *first;
-        *tail_len += 1;
-        piece = rest;
-        match std::str::from_utf8(&tail[..usize::from(*tail_len)]) {
-            Ok(character) => {
-                text.push_str(character);
-                *tail_len = 0;
-            }
-            Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
-            Err(_) => {}
-        }
-    }
-    match simdutf8::compat::from_utf8(piece) {
-        Ok(piece) => text.push_str(piece),
-        Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
-        Err(error) => {
-            let (whole, cut) = piece.split_at(error.valid_up_to());
-            text.push_str(std::str::from_utf8(whole).map_err(|_| ProtocolError::InvalidUtf8)?);
-            tail[..cut.len()].copy_from_slice(cut);
-            *tail_len = cut.len() as u8;
-        }
-    }
-    Ok(())
 }
 
 /// A message of one frame that lies whole in the bytes given.
 fn whole_message(header: Header, payload: &mut [u8]) -> Result<Event<'_>, ProtocolError> {
     frame::unmask(payload, header.mask);
     if header.opcode == Opcode::Binary {
-        return Ok(Event::Binary(Cow::Borrowed(payload)));
+        return Ok(Event::Binary(payload));
     }
     let text = simdutf8::basic::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?;
-    Ok(Event::Text(Cow::Borrowed(text)))
+    Ok(Event::Text(text))
 }
 
 /// RFC 6455, section 5.5.1: an empty body, or a code and a reason in UTF-8.

@@ -3,6 +3,8 @@
 //! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
 //! the part of `Start` behind `fread`, and `extractMessage`.
 
+use std::rc::Rc;
+
 use uuid::Uuid;
 
 use super::WebSocketServer;
@@ -43,13 +45,12 @@ impl WebSocketServer {
         let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
-        let (from, timeout) = if awaits_rest {
-            (*socket.message_began.get_or_insert(now), limits.message_timeout)
-        } else {
-            socket.message_began = None;
-            (now, limits.idle_timeout)
-        };
-        socket.deadline = (!timeout.is_zero()).then(|| after(from, timeout));
+        // The deadline of a message stands from its first byte on.
+        if !awaits_rest || !socket.message_timed {
+            let timeout = if awaits_rest { limits.message_timeout } else { limits.idle_timeout };
+            socket.deadline = (!timeout.is_zero()).then(|| after(now, timeout));
+        }
+        socket.message_timed = awaits_rest;
         if socket.deadline.is_some() {
             self.remind(id);
         }
@@ -163,8 +164,7 @@ impl WebSocketServer {
     /// The checks that come before the 101: who, and from where.
     fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
         self.server.clients[id].ip = ip;
         let origin = request.header("origin").unwrap_or_default();
@@ -280,8 +280,9 @@ impl WebSocketServer {
     /// PHP's `foreach` over `readDecode`.
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Frames(inbox), peer, message_began, .. }) = sockets.get_mut(id) else { return };
-        let mut bytes = &mut buffer[..count];
+        let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
+        // What was read to its place in the inbox is not in the buffer.
+        let mut bytes = &mut buffer[..count - inbox.arrived()];
         server.spend(id, 0, count);
         loop {
             let event = match inbox.next_event(&mut bytes) {
@@ -290,8 +291,8 @@ impl WebSocketServer {
                 Err(error) => return self.protocol_error(id, error),
             };
             log::trace!("#{id} < {}", elided(&event));
-            if matches!(event, Event::Text(_) | Event::Binary(_)) {
-                *message_began = None;
+            if matches!(event, Event::Text(_) | Event::Binary(_) | Event::Collected(..)) {
+                *message_timed = false;
             }
             match event {
                 // A closing client is only listened to for its close frame.
@@ -300,8 +301,9 @@ impl WebSocketServer {
                     closed_by_peer(server, id, code);
                 }
                 _ if !server.spend(id, 1, 0) => {}
-                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(&text)),
-                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(&data)),
+                Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
+                Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
+                Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
                 Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
                 Event::Pong(payload) => pong(server, id, &payload),
             }
@@ -322,12 +324,12 @@ impl WebSocketServer {
 
     fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Raw(inbox), message_began, .. }) = sockets.get_mut(id) else { return };
+        let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &buffer[..count];
         while server.is_open(id) {
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
-                    *message_began = None;
+                    *message_timed = false;
                     log::trace!("#{id} < {}", Elided(Opcode::Text, &message));
                     extract_message(server, all_apps, id, Message::from_bytes(&message));
                 }
@@ -387,6 +389,15 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
     }
 }
 
+/// The same for a message in memory of its own, which outboxes may then share.
+pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
+    let data = Rc::new(data);
+    let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
+    server.collected = Some(data.clone());
+    extract_message(server, all_apps, id, message);
+    server.collected = None;
+}
+
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
     server.acknowledged(id, payload);
     let client = &mut server.clients[id];
@@ -428,6 +439,7 @@ fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {
     match event {
         Event::Text(text) => Elided(Opcode::Text, text.as_bytes()),
         Event::Binary(data) => Elided(Opcode::Binary, data),
+        Event::Collected(opcode, data) => Elided(*opcode, data),
         Event::Ping(payload) => Elided(Opcode::Ping, payload),
         Event::Pong(payload) => Elided(Opcode::Pong, payload),
         Event::Close(_, reason) => Elided(Opcode::Close, reason.as_bytes()),

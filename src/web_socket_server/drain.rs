@@ -152,9 +152,9 @@ impl WebSocketServer {
     }
 }
 
-/// Whether a client is there to be told.
+/// Whether a client is there to be told; one that still waits for its `ready` is told after that.
 fn may_go(client: &Client) -> bool {
-    client.is_here()
+    client.is_here() && !client.is_awaiting()
 }
 
 /// Whether Linux hands the queue of a socket that closes to another one on the same port.

@@ -85,8 +85,7 @@ impl WebSocketServer {
     fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
         let peer = self.server.clients[id].ip;
         let limits = self.server.limits();
-        let forwarded = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-        let hops: Vec<&str> = forwarded.flat_map(|(_, value)| value.split(',')).collect();
+        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
         let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
         let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };

@@ -44,6 +44,7 @@ impl WebSocketServer {
         let any = !introduced.is_empty();
         for Introduced { id, uuid, claim, guessed } in introduced {
             if !self.server.is_open(id) {
+                self.server.abandon(uuid, claim);
                 continue;
             }
             if guessed {
@@ -52,6 +53,11 @@ impl WebSocketServer {
             self.server.clients[id].uuid = uuid;
             if let Some(claim) = claim {
                 self.server.restore(id, uuid, claim);
+            }
+            // It may have come twice while Redis was asked: the last one wins.
+            if let Some(other) = self.server.by_uuid(uuid) {
+                log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
+                self.server.give_way(other);
             }
             self.tell_to_start(id, Some(uuid));
             self.go_on(id, 0);

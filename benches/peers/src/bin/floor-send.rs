@@ -1,13 +1,14 @@
-//! The floor for broadcasts: one plain `write` for each receiver, and nothing else that could be left out.
+//! The floor for broadcasts and feedback: one plain `write` for each receiver and each `next`, and nothing else
+//! that could be left out.
 //!
 //! It knows as much of WebSocket and of the dialog as the load needs: the handshake, `ready`, small
-//! frames that come whole, `next`. There are no checks, no queues shared by turns, no limits.
+//! frames that come whole, `next`. A uuid is the number of its connection, so that it need not be looked
+//! up. There are no checks, no queues shared by turns, no limits.
 
 use peers::Options;
 use peers::bare::{self, Connections};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-const READY: &str = r#"{"opcode":"ready","uuid":"00000000-0000-4000-8000-000000000000"}"#;
 const NEXT: &str = r#"{"opcode":"next","fyi":""}"#;
 
 /// Whether a connection has had its handshake.
@@ -22,14 +23,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn answer(connections: &mut Connections<Open>, index: usize, bytes: &[u8]) {
     let Some(open) = connections.state(index) else { return };
     if !std::mem::replace(&mut open.0, true) {
-        return connections.send(index, &welcome(bytes));
+        return connections.send(index, &welcome(bytes, index));
     }
     let mut rest = bytes;
     while let Some((message, tail)) = unmask(rest) {
-        broadcast(connections, index, &encode(&message));
+        match receiver(&message) {
+            Some(receiver) => connections.send(receiver, &encode(&message)),
+            None => broadcast(connections, index, &encode(&message)),
+        }
         connections.send(index, &encode(NEXT.as_bytes()));
         rest = tail;
     }
+}
+
+/// Whom a feedback is for; a broadcast has no uuid.
+fn receiver(message: &[u8]) -> Option<usize> {
+    const KEY: &[u8] = br#""uuid":"00000000-0000-4000-8000-"#;
+    let at = message.windows(KEY.len()).position(|part| part == KEY)? + KEY.len();
+    usize::from_str_radix(std::str::from_utf8(message.get(at..at + 12)?).ok()?, 16).ok()
 }
 
 fn broadcast(connections: &mut Connections<Open>, sender: usize, frame: &[u8]) {
@@ -41,7 +52,7 @@ fn broadcast(connections: &mut Connections<Open>, sender: usize, frame: &[u8]) {
 }
 
 /// The 101 and `ready`.
-fn welcome(head: &[u8]) -> Vec<u8> {
+fn welcome(head: &[u8], index: usize) -> Vec<u8> {
     let head = String::from_utf8_lossy(head);
     let mut headers = head.lines().filter_map(|line| line.split_once(':'));
     let key = headers.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map_or("", |(_, key)| key.trim());
@@ -50,7 +61,8 @@ fn welcome(head: &[u8]) -> Vec<u8> {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     )
     .into_bytes();
-    answer.extend(encode(READY.as_bytes()));
+    let ready = format!(r#"{{"opcode":"ready","uuid":"00000000-0000-4000-8000-{index:012x}"}}"#);
+    answer.extend(encode(ready.as_bytes()));
     answer
 }
 
