@@ -164,6 +164,11 @@ impl Report {
         (self.status, self.error) = (status, Some(why.into()));
     }
 
+    /// What was not delivered waits elsewhere.
+    pub(crate) fn wait(&mut self) {
+        self.queued += std::mem::take(&mut self.failed);
+    }
+
     pub(crate) fn set_unknown(&mut self) {
         self.unknown = true;
     }
@@ -173,6 +178,8 @@ impl Report {
         if self.error.is_some() {
             return self;
         }
+        // The one client that it is for is here.
+        self.unknown &= !self.single || self.delivered + self.queued + self.failed == 0;
         self.status = match self.queued {
             _ if self.unknown && self.single => 503,
             _ if self.unknown => 202,

@@ -462,6 +462,38 @@ fn numbers_of_messages_are_told_apart_however_large() {
     }
 }
 
+/// Redis says that a process has a client, and the process knows nothing of it.
+#[test]
+fn what_reaches_nobody_is_not_said_to_be_delivered() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let uuid = "e7369655-7143-43dd-a710-75937c023233";
+    let nodes = wait_for("both to be alive", || {
+        let nodes = redis.cli(&["zrange", "phpws:1:nodes", "0", "-1"]);
+        (nodes.lines().count() == 2).then_some(nodes)
+    });
+    for node in nodes.lines() {
+        redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "node", node, "type", "websocket"]);
+        assert_eq!(feedback(&servers[0], uuid, "1").0, 404);
+    }
+    redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "resume", "1"]);
+    assert_eq!(feedback(&servers[0], uuid, "1"), (202, json!({"delivered": 0, "queued": 1})));
+}
+
+#[test]
+fn what_is_known_here_is_said_while_redis_refuses_or_is_away() {
+    let mut redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    assert_eq!(feedback(&server, &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert_eq!(next_message(&mut client)["message"], 1);
+    redis.kill();
+    server.log_line("Backplane");
+    assert_eq!(get(&server, &format!("/clients/{}", uuid(&ready))).0, 200);
+    wait_for("an honest answer", || (get(&server, "/clients/e7369655-7143-43dd-a710-75937c023233").0 == 503).then_some(()));
+}
+
 /// Redis has told of a message, and is gone before the other process has said what became of it.
 #[test]
 fn who_waits_for_another_process_as_redis_goes_is_answered() {

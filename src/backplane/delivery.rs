@@ -137,6 +137,7 @@ impl Server {
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
         let remote = backplane.under_way.remove(&id);
+        ask.filter(|_| kept).into_iter().for_each(|ask| backplane.asks.keep(ask));
         match (remote.map(|remote| remote.to), ask, processes) {
             (_, Some(ask), 0) if found && kept => {
                 backplane.asks.answer(ask, 0, 1, 0);
@@ -182,6 +183,7 @@ impl Server {
                 self.at = 0;
                 sent
             }
+            None if remote.at == 0 => Sent::unknown(),
             None => Sent::nowhere(404, "nobody has that uuid"),
         };
         if let Some(ask) = remote.ask {
@@ -192,6 +194,8 @@ impl Server {
     /// Tells another process, or notes for this one, what became of a message.
     pub(crate) fn answer_node(&mut self, node: &str, ask: u64, report: &Report) {
         let (delivered, queued, failed) = report.counts();
+        // Redis has told this process that it has the client; it had it.
+        let failed = failed.max(usize::from(report.status == 404));
         let Some(backplane) = &mut self.backplane else { return };
         if node == backplane.node {
             return self.answered(ask, delivered, queued, failed);
