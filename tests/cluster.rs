@@ -539,6 +539,26 @@ fn who_has_seen_more_elsewhere_is_fetched_again() {
     next_message(&mut client);
 }
 
+/// What follows from an answer of Redis is asked at once, not when something else happens.
+#[test]
+fn a_question_that_leads_to_others_takes_no_beats() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, uuid) = servers[0].browser();
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    let begin = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(get(&servers[1], &format!("/clients/{uuid}")).0, 200);
+    }
+    for server in servers.iter().chain(&servers) {
+        page.break_off();
+        page.addrs = vec![server.addr];
+        let told = page.standings.len();
+        page.until("ready", |page| page.standings.len() > told);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
