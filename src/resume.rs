@@ -27,6 +27,9 @@ const ITEM: usize = 64;
 /// So much of what may be kept is sent before a ping asks how far the client has come.
 const ASK_AFTER: usize = 4;
 
+/// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
+const MAX_NUMBER: u64 = 1 << 53;
+
 /// What a client may not have got yet, and where it stands.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -51,6 +54,8 @@ pub(crate) struct Kept {
     /// The place, in what several processes share, of the last message, and of the last one that has come.
     pub(crate) place: u64,
     come: u64,
+    /// The greatest place that was handed to a connection from here.
+    told: u64,
     /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
     given: usize,
     owed: usize,
@@ -122,11 +127,12 @@ impl Wish {
     /// The wish in a query; `None` where there is none.
     pub(crate) fn of(request: &Request) -> Option<Wish> {
         let (mut resume, mut seq, mut at) = (None, 0, 0);
+        let number = |value: &str| value.parse::<u64>().unwrap_or_default().min(MAX_NUMBER);
         for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
             match &*name {
                 "resume" => resume = Some(value),
-                "seq" => seq = value.parse().unwrap_or_default(),
-                "at" => at = value.parse().unwrap_or_default(),
+                "seq" => seq = number(&value),
+                "at" => at = number(&value),
                 _ => {}
             }
         }
@@ -160,6 +166,7 @@ impl Kept {
             cseq: 0,
             place: 0,
             come: 0,
+            told: 0,
             given: 0,
             owed: 0,
             missing: false,
@@ -170,7 +177,7 @@ impl Kept {
 
     /// A client that comes from another process, having seen the messages up to `seq` and `place`.
     pub(crate) fn of(standing: Standing, seq: u64, cseq: u64, place: u64) -> Kept {
-        Kept { first: seq + 1, cseq, place, come: place, ..Kept::new(standing) }
+        Kept { first: seq + 1, cseq, place, come: place, told: place, ..Kept::new(standing) }
     }
 
     /// The place of the last message that has come.
@@ -198,7 +205,10 @@ impl Kept {
             let next = self.first + self.items.len() as u64;
             let unsent = |seq: &&mut u64| **seq > self.first + self.sent as u64 - 1;
             if let Some(seq) = self.keys.get_mut(&frame.key).filter(unsent) {
-                let replaced = std::mem::replace(&mut self.items[(*seq - self.first) as usize], item);
+                let slot = &mut self.items[(*seq - self.first) as usize];
+                // Its place in what is shared stays too: who has seen it has not seen what is between the two.
+                let item = Item { at: slot.at, ..item };
+                let replaced = std::mem::replace(slot, item);
                 self.cost -= replaced.cost();
                 self.unsent -= replaced.cost();
                 return Some(replaced);
@@ -270,6 +280,7 @@ impl Kept {
         encode_numbered(&item.text, item.at, self.first + self.sent as u64, run);
         self.unasked += run.len() - before;
         self.unsent -= item.cost();
+        self.told = self.told.max(item.at);
         self.sent += 1;
         true
     }
@@ -370,10 +381,12 @@ impl Server {
 
     /// The open client with that uuid, if it may resume, has this application and is of this type.
     /// Who has seen more than was sent from here has been in another process since.
-    pub(crate) fn find_resumable(&self, uuid: Uuid, seq: u64, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+    pub(crate) fn find_resumable(&self, wish: Wish, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+        let Wish::Resume { uuid: Some(uuid), seq, at } = wish else { return None };
         let id = self.by_uuid(uuid)?;
         let client = &self.clients[id];
-        let elsewhere = self.has_backplane() && client.kept.as_ref().is_some_and(|kept| seq > kept.sent_up_to());
+        let has_seen_more = |kept: &Kept| seq > kept.sent_up_to() || at > kept.told;
+        let elsewhere = self.has_backplane() && client.kept.as_deref().is_some_and(has_seen_more);
         (client.kept.is_some() && !elsewhere && client.app == app && client.client_type == client_type).then_some(id)
     }
 
@@ -630,5 +643,7 @@ mod tests {
         let expected = Wish::Resume { uuid: Uuid::try_parse(uuid).ok(), seq: 3, at: 9 };
         assert_eq!(wish(&format!("/web?seq=3&at=9&resume={uuid}")), Some(expected));
         assert_eq!(wish("/web?resume=x&seq=-1"), Some(Wish::Resume { uuid: None, seq: 0, at: 0 }));
+        let huge = Wish::Resume { uuid: None, seq: MAX_NUMBER, at: 0 };
+        assert_eq!(wish("/web?resume=x&seq=18446744073709551615&at=18446744073709551616"), Some(huge));
     }
 }

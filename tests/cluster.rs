@@ -507,6 +507,54 @@ fn who_waits_for_another_process_as_redis_goes_is_answered() {
     servers[1].signal("CONT");
 }
 
+/// A client that was in another process since may know fewer messages than were sent from here.
+#[test]
+fn who_has_seen_more_elsewhere_is_fetched_again() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut client, ready) = open(&servers[0], "/web?resume=");
+    for _ in 0..5 {
+        say(&mut client, r#"{"opcode":"echo"}"#);
+    }
+    assert_eq!(feedback(&servers[1], &uuid(&ready), r#"{"message":1}"#).0, 200);
+    let seen = std::iter::repeat_with(|| next_message(&mut client)).find(|message| message["message"] == 1).unwrap();
+    drop(client);
+    wait_for("the client to be away", || {
+        (get(&servers[1], &format!("/clients/{}", uuid(&ready))).1["connected"] == json!(false)).then_some(())
+    });
+    feedback(&servers[1], &uuid(&ready), r#"{"message":2}"#);
+    // This is what it would say, had it seen the second message elsewhere.
+    let target = format!("/web?resume={}&seq=3&at={}", uuid(&ready), seen["at"].as_u64().unwrap() + 1);
+    let (mut client, _) = open(&servers[0], &target);
+    let next = next_message(&mut client);
+    assert_eq!((&next["message"], &next["seq"]), (&json!(2), &json!(4)), "{next}");
+    // And numbers that nobody ever gave.
+    let target = format!("/web?resume={}&seq={}&at={}", uuid(&ready), u64::MAX, u64::MAX);
+    let (mut client, _) = open(&servers[1], &target);
+    client.say(r#"{"opcode":"echo"}"#);
+    next_message(&mut client);
+}
+
+/// What follows from an answer of Redis is asked at once, not when something else happens.
+#[test]
+fn a_question_that_leads_to_others_takes_no_beats() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, uuid) = servers[0].browser();
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    let begin = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(get(&servers[1], &format!("/clients/{uuid}")).0, 200);
+    }
+    for server in servers.iter().chain(&servers) {
+        page.break_off();
+        page.addrs = vec![server.addr];
+        let told = page.standings.len();
+        page.until("ready", |page| page.standings.len() > told);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
@@ -635,4 +683,26 @@ fn who_comes_back_gets_nothing_from_before_it_joined() {
     assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":2}"#).0, 202);
     other.until("what was missed", |other| !other.got.is_empty());
     assert_eq!(other.got[0]["message"], 2, "{:?}", other.got);
+}
+
+/// A keyed message that took the place of an older one came later than those behind it.
+#[test]
+fn a_message_with_a_key_does_not_make_others_look_seen() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (client, ready) = open(&servers[0], "/web?resume=");
+    let uuid = uuid(&ready);
+    drop(client);
+    wait_for("the client to be away", || {
+        (get(&servers[1], &format!("/clients/{uuid}")).1["connected"] == json!(false)).then_some(())
+    });
+    for (key, number) in [("p", 1), ("q", 2), ("p", 3)] {
+        feedback(&servers[1], &uuid, &format!(r#"{{"key":"{key}","message":{number}}}"#));
+    }
+    let (mut client, _) = open(&servers[0], &format!("/web?resume={uuid}&seq=0"));
+    let first = next_message(&mut client);
+    assert_eq!(first["message"], 3);
+    drop(client);
+    let (mut client, _) = open(&servers[1], &format!("/web?resume={uuid}&seq=1&at={}", first["at"]));
+    assert_eq!(next_message(&mut client)["message"], 2);
 }

@@ -303,11 +303,7 @@ impl Server {
 fn rooms(json: &str) -> Vec<RoomOf> {
     let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
     let room = |entry: &Value| {
-        Some(RoomOf {
-            room: entry[0].as_str()?.into(),
-            name: entry[1].as_str()?.into(),
-            announce: entry[2].as_bool()?,
-        })
+        Some(RoomOf { room: entry[0].as_str()?.into(), name: entry[1].as_str()?.into(), announce: entry[2].as_bool()? })
     };
     list.iter().filter_map(room).collect()
 }

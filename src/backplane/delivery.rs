@@ -187,6 +187,7 @@ impl Server {
                 self.at = 0;
                 sent
             }
+            None if remote.at == 0 => Sent::unknown(),
             None => Sent::nowhere(404, "nobody has that uuid"),
         };
         if let Some(ask) = remote.ask {
@@ -198,7 +199,7 @@ impl Server {
     pub(crate) fn answer_node(&mut self, node: &str, ask: u64, report: &Report) {
         let (delivered, queued, failed) = report.counts();
         // Redis has told this process that it has the client; it had it.
-        let failed = failed.max(usize::from(report.error.is_some()));
+        let failed = failed.max(usize::from(report.status == 404));
         let Some(backplane) = &mut self.backplane else { return };
         if node == backplane.node {
             return self.answered(ask, delivered, queued, failed);

@@ -257,11 +257,14 @@ impl Server {
         backplane.link.drive(registry, token, now);
     }
 
-    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too.
-    pub(crate) fn hear_backplane(&mut self) {
+    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too. Says whether
+    /// there was anything: then there may be something to be written.
+    pub(crate) fn hear_backplane(&mut self) -> bool {
+        let mut heard = false;
         while let Some(backplane) = self.backplane.as_mut().filter(|backplane| backplane.introduced.is_empty())
             && let Some(event) = backplane.link.next_event()
         {
+            heard = true;
             match event {
                 LinkEvent::Up => self.backplane_up(),
                 LinkEvent::Down(why) => self.backplane_down(&why),
@@ -269,6 +272,7 @@ impl Server {
                 LinkEvent::Message { payload, .. } => self.heard(&payload),
             }
         }
+        heard
     }
 
     fn backplane_up(&mut self) {

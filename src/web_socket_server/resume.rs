@@ -5,12 +5,12 @@
 //! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
 
 use mio::{Interest, Token};
-use uuid::Uuid;
 
 use super::WebSocketServer;
 use crate::backplane::Introduced;
 use crate::client::{ClientType, SocketId};
 use crate::resource::AppId;
+use crate::resume::Wish;
 use crate::rfc6455::{CloseCode, Refusal};
 use crate::socket::Socket;
 
@@ -19,8 +19,7 @@ impl WebSocketServer {
     pub(super) fn find_resumed(
         &mut self,
         id: SocketId,
-        uuid: Option<Uuid>,
-        seq: u64,
+        wish: Wish,
         app: Option<AppId>,
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
@@ -29,7 +28,7 @@ impl WebSocketServer {
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = uuid.and_then(|uuid| self.server.find_resumable(uuid, seq, app, client_type));
+        let found = self.server.find_resumable(wish, app, client_type);
         // Another process may know it.
         if found.is_none() && !self.server.has_backplane() {
             self.admission.guessed_wrong(ip, now);

@@ -226,7 +226,6 @@ fn silence_while_up_is_a_ping_and_then_the_end() {
     this.link.send(&[b"GET", b"a"]).unwrap();
     this.link.send(&[b"GET", b"b"]).unwrap();
     assert_eq!(this.link.unanswered(), 2);
-    assert!(this.link.deadline().unwrap() <= this.now(), "what is queued behind the last call does not wait for another event");
     this.forward += Duration::from_secs(3);
     this.drive();
     let why = "no answer for 3 s; 2 commands are left unanswered";
