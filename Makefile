@@ -23,12 +23,13 @@ run-tls: cert
 test:
 	cargo test --locked
 
-# The connection to Redis against real ones (needs redis-server and kill).
+# The backplane on real Redis servers: faults, kills and restarts with every message counted (needs redis-server and kill).
 cluster-tests:
 	@command -v redis-server >/dev/null || { echo "redis-server is missing: apt-get install redis-server"; exit 1; }
 	@cargo test --locked --lib -- --ignored --list redis | grep -q ': test$$' || { echo "there is no test with redis in its name"; exit 1; }
 	cargo test --locked --lib -- --ignored redis
-	cargo test --release --locked --test cluster -- --nocapture
+	cargo test --release --locked --test cluster --test cluster_docs
+	cargo test --release --locked --test cluster_load -- --nocapture --test-threads=1
 
 # Formatting, lints, docs.
 check:

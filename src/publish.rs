@@ -164,6 +164,11 @@ impl Report {
         (self.status, self.error) = (status, Some(why.into()));
     }
 
+    /// What was not delivered waits elsewhere.
+    pub(crate) fn wait(&mut self) {
+        self.queued += std::mem::take(&mut self.failed);
+    }
+
     pub(crate) fn set_unknown(&mut self) {
         self.unknown = true;
     }
@@ -173,6 +178,8 @@ impl Report {
         if self.error.is_some() {
             return self;
         }
+        // The one client that it is for is here.
+        self.unknown &= !self.single || self.delivered + self.queued + self.failed == 0;
         self.status = match self.queued {
             _ if self.unknown && self.single => 503,
             _ if self.unknown => 202,
@@ -246,9 +253,11 @@ impl Server {
         let key = packet.key();
         let key = key.as_deref().filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         let receipt = packet.receipt();
-        let sent = self.publish(id, to, packet.text(), key, receipt.is_some());
+        // A question that is opened must be answered.
+        let asked = receipt.is_some_and(|receipt| receipt.len() <= MAX_RECEIPT);
+        let sent = self.publish(id, to, packet.text(), key, asked);
         match receipt {
-            Some(receipt) if receipt.len() > MAX_RECEIPT => {
+            Some(_) if !asked => {
                 let too_long = Sent::nowhere(400, format!("the message was sent, but its receipt is over {MAX_RECEIPT} bytes"));
                 self.ask(Asker::Client(id, "null".into()), vec![too_long]);
             }

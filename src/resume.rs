@@ -27,6 +27,9 @@ const ITEM: usize = 64;
 /// So much of what may be kept is sent before a ping asks how far the client has come.
 const ASK_AFTER: usize = 4;
 
+/// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
+const MAX_NUMBER: u64 = 1 << 53;
+
 /// What a client may not have got yet, and where it stands.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -51,14 +54,15 @@ pub(crate) struct Kept {
     /// The place, in what several processes share, of the last message, and of the last one that has come.
     pub(crate) place: u64,
     come: u64,
-    /// Whether a message of it is on its way to other processes, and not acknowledged.
-    given: bool,
+    /// The greatest place that was handed to a connection from here.
+    told: u64,
+    /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
+    given: usize,
+    owed: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
     /// Whether it gets what it missed from other processes first.
-    pub(crate) syncing: bool,
-    /// The rooms it is in, with the place at which it joined each.
-    pub(crate) rooms: HashMap<Box<str>, u64>,
+    pub(crate) sync: Option<Box<Sync>>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -70,6 +74,31 @@ struct Item {
     at: u64,
     /// The frame with a key that it belongs to.
     frame: Option<Rc<KeyedFrame>>,
+}
+
+/// A client that gets what it missed first: what came for it meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Sync {
+    /// Whether what it missed is being fetched, or waits for that.
+    pub(crate) fetching: bool,
+    pub(crate) held: Vec<Held>,
+    bytes: usize,
+    /// Whether some was too much to be held.
+    pub(crate) spilled: bool,
+}
+
+/// A message with a place, the frame with a key that it belongs to, and its text.
+pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
+
+impl Sync {
+    fn hold(&mut self, held: Held, max: usize) {
+        self.bytes += held.2.len() + ITEM;
+        self.spilled |= self.bytes > max;
+        match self.spilled {
+            true => self.held.clear(),
+            false => self.held.push(held),
+        }
+    }
 }
 
 /// How a client that may resume stands when it is told `ready`.
@@ -98,11 +127,12 @@ impl Wish {
     /// The wish in a query; `None` where there is none.
     pub(crate) fn of(request: &Request) -> Option<Wish> {
         let (mut resume, mut seq, mut at) = (None, 0, 0);
+        let number = |value: &str| value.parse::<u64>().unwrap_or_default().min(MAX_NUMBER);
         for (name, value) in form_urlencoded::parse(request.query().as_bytes()) {
             match &*name {
                 "resume" => resume = Some(value),
-                "seq" => seq = value.parse().unwrap_or_default(),
-                "at" => at = value.parse().unwrap_or_default(),
+                "seq" => seq = number(&value),
+                "at" => at = number(&value),
                 _ => {}
             }
         }
@@ -136,17 +166,18 @@ impl Kept {
             cseq: 0,
             place: 0,
             come: 0,
-            given: false,
+            told: 0,
+            given: 0,
+            owed: 0,
             missing: false,
-            syncing: false,
-            rooms: HashMap::new(),
+            sync: None,
             standing,
         }
     }
 
     /// A client that comes from another process, having seen the messages up to `seq` and `place`.
     pub(crate) fn of(standing: Standing, seq: u64, cseq: u64, place: u64) -> Kept {
-        Kept { first: seq + 1, cseq, place, come: place, ..Kept::new(standing) }
+        Kept { first: seq + 1, cseq, place, come: place, told: place, ..Kept::new(standing) }
     }
 
     /// The place of the last message that has come.
@@ -174,7 +205,10 @@ impl Kept {
             let next = self.first + self.items.len() as u64;
             let unsent = |seq: &&mut u64| **seq > self.first + self.sent as u64 - 1;
             if let Some(seq) = self.keys.get_mut(&frame.key).filter(unsent) {
-                let replaced = std::mem::replace(&mut self.items[(*seq - self.first) as usize], item);
+                let slot = &mut self.items[(*seq - self.first) as usize];
+                // Its place in what is shared stays too: who has seen it has not seen what is between the two.
+                let item = Item { at: slot.at, ..item };
+                let replaced = std::mem::replace(slot, item);
                 self.cost -= replaced.cost();
                 self.unsent -= replaced.cost();
                 return Some(replaced);
@@ -230,6 +264,8 @@ impl Kept {
         self.unsent = self.cost;
         self.unasked = 0;
         self.away = None;
+        // What was not acknowledged is sent again.
+        self.owed = 0;
         self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
             _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
             0 => Standing::Resumed,
@@ -244,6 +280,7 @@ impl Kept {
         encode_numbered(&item.text, item.at, self.first + self.sent as u64, run);
         self.unasked += run.len() - before;
         self.unsent -= item.cost();
+        self.told = self.told.max(item.at);
         self.sent += 1;
         true
     }
@@ -344,10 +381,12 @@ impl Server {
 
     /// The open client with that uuid, if it may resume, has this application and is of this type.
     /// Who has seen more than was sent from here has been in another process since.
-    pub(crate) fn find_resumable(&self, uuid: Uuid, seq: u64, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+    pub(crate) fn find_resumable(&self, wish: Wish, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
+        let Wish::Resume { uuid: Some(uuid), seq, at } = wish else { return None };
         let id = self.by_uuid(uuid)?;
         let client = &self.clients[id];
-        let elsewhere = self.has_backplane() && client.kept.as_ref().is_some_and(|kept| seq > kept.sent_up_to());
+        let has_seen_more = |kept: &Kept| seq > kept.sent_up_to() || at > kept.told;
+        let elsewhere = self.has_backplane() && client.kept.as_deref().is_some_and(has_seen_more);
         (client.kept.is_some() && !elsewhere && client.app == app && client.client_type == client_type).then_some(id)
     }
 
@@ -355,7 +394,10 @@ impl Server {
     pub(crate) fn keep(&mut self, id: SocketId, text: &Rc<str>, frame: Option<&Rc<KeyedFrame>>) {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        let Some(kept) = client.kept.as_mut().filter(|kept| !kept.syncing || self.at == 0) else { return };
+        let Some(kept) = &mut client.kept else { return };
+        if let Some(sync) = kept.sync.as_mut().filter(|_| self.at > 0) {
+            return sync.hold((self.at, frame.cloned(), text.clone()), max);
+        }
         kept.place = kept.place.max(self.at);
         // With other processes every message says how far the client is in what they share.
         let replaced = kept.push(Item { text: text.clone(), at: kept.place, frame: frame.cloned() });
@@ -367,12 +409,13 @@ impl Server {
         self.mark_dirty(id);
     }
 
-    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye.
+    /// Whether a client that may resume is kept as it ends: not if it, or an application, said goodbye, and not
+    /// before it was told `ready`, since it knows no uuid to come back with.
     pub(crate) fn is_kept(&self, id: SocketId) -> bool {
         const KEPT: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
         let Some(client) = self.clients.get(id) else { return false };
         let room = self.limits().max_away == 0 || self.away < self.limits().max_away;
-        let may = client.state == State::Open && client.kept.is_some() && !self.metrics.draining;
+        let may = client.is_known() && client.kept.is_some() && !self.metrics.draining;
         may && (client.is_away() || room) && KEPT.contains(&client.final_code())
     }
 
@@ -436,18 +479,29 @@ impl Server {
         self.has_backplane() && self.clients.get(id).is_some_and(|client| client.kept.is_some())
     }
 
-    /// Acknowledges a message that was acted on, unless that waits for other processes.
+    /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
+    /// client takes each `next` for its oldest message.
     pub(crate) fn next_if_done(&mut self, id: SocketId) {
-        let waits = self.clients.get(id).and_then(|client| client.kept.as_ref()).is_some_and(|kept| kept.given);
-        if !waits && self.clients.contains_key(id) {
-            self.next(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.kept.as_mut().filter(|kept| kept.given > 0) {
+            Some(kept) => kept.owed += 1,
+            None => self.next(id),
         }
     }
 
-    /// The client's message was given to other processes, and waits to be acknowledged; or that is over.
-    pub(crate) fn set_given(&mut self, id: SocketId, given: bool) {
+    /// The client's message was given to other processes, and waits to be acknowledged.
+    pub(crate) fn gave(&mut self, id: SocketId) {
         if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.given = given;
+            kept.given += 1;
+        }
+    }
+
+    /// That is over: the client may send its next one.
+    pub(crate) fn release(&mut self, id: SocketId) {
+        let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) else { return };
+        kept.given = kept.given.saturating_sub(1);
+        if kept.given == 0 {
+            (0..std::mem::take(&mut kept.owed)).for_each(|_| self.next(id));
         }
     }
 
@@ -589,5 +643,7 @@ mod tests {
         let expected = Wish::Resume { uuid: Uuid::try_parse(uuid).ok(), seq: 3, at: 9 };
         assert_eq!(wish(&format!("/web?seq=3&at=9&resume={uuid}")), Some(expected));
         assert_eq!(wish("/web?resume=x&seq=-1"), Some(Wish::Resume { uuid: None, seq: 0, at: 0 }));
+        let huge = Wish::Resume { uuid: None, seq: MAX_NUMBER, at: 0 };
+        assert_eq!(wish("/web?resume=x&seq=18446744073709551615&at=18446744073709551616"), Some(huge));
     }
 }

@@ -513,7 +513,10 @@ impl Server {
     fn forget(&mut self, id: SocketId) {
         self.forget_rooms(id);
         let client = &self.clients[id];
-        self.by_uuid.remove(&client.uuid);
+        // A client that came twice is found by its last connection.
+        if self.by_uuid.get(&client.uuid) == Some(&id) {
+            self.by_uuid.remove(&client.uuid);
+        }
         if let Some(ids) = self.by_ident.get_mut(client.ident()) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {

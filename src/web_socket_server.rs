@@ -447,7 +447,9 @@ impl WebSocketServer {
     #[doc(alias = "onError")]
     fn failed(&mut self, id: SocketId, message: &str) {
         log::info!("Socket {id} - {message}");
-        if let Some(app) = self.server.clients[id].app {
+        let client = &self.server.clients[id];
+        // The application has not heard of one that waits for its `ready`.
+        if let Some(app) = client.app.filter(|_| !client.is_awaiting()) {
             self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
         }
     }

@@ -5,10 +5,7 @@
 
 mod util;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -132,7 +129,6 @@ fn another_process_knows_a_client() {
 fn a_page_resumes_in_another_process() {
     let redis = Redis::start();
     let servers = processes(&redis, 2, &[]);
-    let (mut other, _) = servers[1].browser();
     let mut page = Page::ready(&[servers[0].addr], "/web");
     page.say(r#"{"opcode":"join","room":"r"}"#);
     page.until("joined", |page| page.got.len() == 1);
@@ -143,7 +139,8 @@ fn a_page_resumes_in_another_process() {
         (get(&servers[1], &format!("/clients/{}", page.uuid)).1["connected"] == json!(false)).then_some(())
     });
     assert_eq!(feedback(&servers[1], &page.uuid, r#"{"message":2}"#), (202, json!({"delivered": 0, "queued": 1})));
-    other.say(r#"{"opcode":"broadcast","message":3}"#);
+    // Answered only when Redis had it, so that it is before the next one.
+    post(&servers[1], "/broadcast", r#"{"message":3}"#);
     post(&servers[0], "/broadcast?room=r", r#"{"message":4}"#);
     page.addrs = vec![servers[1].addr];
     page.until("what was missed", |page| page.got.len() == 5);
@@ -367,150 +364,387 @@ fn what_ends_leaves_nothing_in_redis() {
     assert_eq!(redis.cli(&["pubsub", "channels", "phpws:1:a*"]), "", "a process without clients needs no broadcasts");
 }
 
-// ---- killing
+// ---- odd moments
 
-/// A schedule that is the same for the same seed: `PHPWS_KILL_SEED`.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Dice {
-        let seed =
-            std::env::var("PHPWS_KILL_SEED").ok().map_or(42, |seed| seed.parse::<u64>().expect("PHPWS_KILL_SEED is a number"));
-        println!("seed {seed}");
-        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
+/// A client past `ready`, and what that said.
+fn open(server: &Phpws, target: &str) -> (Client, Value) {
+    let mut client = server.upgrade(target, "");
+    let ready: Value = serde_json::from_str(&client.text()).unwrap();
+    assert_eq!(ready["opcode"], "ready", "{ready}");
+    (client, ready)
 }
 
-const PAGES: usize = 20;
-const SENDERS: usize = 3;
+fn uuid(ready: &Value) -> String {
+    ready["uuid"].as_str().unwrap().to_owned()
+}
 
-/// Pages that come back wherever they can, senders that do the same and repeat what was not acknowledged, and
-/// processes that are killed and started again: every message reaches each page once, in the order of its sender.
+fn metric(server: &Phpws, name: &str) -> f64 {
+    let text = String::from_utf8(metrics(server)).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
+    line.parse().unwrap()
+}
+
+/// The next text that is no `next`, without looking at pings.
+fn next_message(client: &mut Client) -> Value {
+    serde_json::from_str(&std::iter::repeat_with(|| client.text()).find(|text| text != NEXT).unwrap()).unwrap()
+}
+
 #[test]
-fn killed_processes_lose_nothing_and_double_nothing() {
-    let seconds =
-        std::env::var("PHPWS_KILL_SECONDS").ok().map_or(10, |text| text.parse().expect("PHPWS_KILL_SECONDS is a number"));
-    let (mut dice, redis) = (Dice::new(), Redis::start());
-    let args = ["--resume-bytes", "16000000"];
-    let mut servers = processes(&redis, 3, &args);
-    let addrs: Vec<_> = servers.iter().map(|server| server.addr).collect();
-    let stop = Arc::new(AtomicBool::new(false));
+fn who_is_asked_to_come_again_leaves_nothing_behind() {
+    let mut redis = Redis::start();
+    let server = process(&redis, &[]);
+    redis.kill();
+    server.log_line("Backplane is away");
+    for _ in 0..3 {
+        let mut client = server.upgrade("/web?resume=e7369655-7143-43dd-a710-75937c023233&seq=0", "");
+        client.closed_with(1013);
+    }
+    assert_eq!(metric(&server, "phpws_clients_away"), 0.0);
+    assert_eq!(metric(&server, "phpws_clients{type=\"websocket\"}"), 0.0);
+}
 
-    let pages: Vec<(String, JoinHandle<Page>)> = (0..PAGES)
-        .map(|number| {
-            let mut page = Page::ready(&[&addrs[number % 3..], &addrs[..number % 3]].concat(), "/web");
-            page.say(r#"{"opcode":"join","room":"r"}"#);
-            let (uuid, stop) = (page.uuid.clone(), stop.clone());
-            let thread = std::thread::spawn(move || {
-                let mut quiet = 0;
-                // Until nothing more has come for a while, once the senders are done.
-                while quiet < 30 {
-                    let before = page.got.len() + page.tries;
-                    page.step(Duration::from_millis(100));
-                    let stopped = stop.load(Ordering::SeqCst);
-                    quiet = if stopped && before == page.got.len() + page.tries { quiet + 1 } else { 0 };
-                }
-                page
-            });
-            (uuid, thread)
-        })
-        .collect();
-    let uuids: Arc<Vec<String>> = Arc::new(pages.iter().map(|(uuid, _)| uuid.clone()).collect());
+/// The request and the end of its connection come in one turn: the client is gone before Redis has answered.
+#[test]
+fn who_is_gone_before_it_is_known_leaves_nothing_behind() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &["--resume-time", "1"]);
+    let (_page, ready) = open(&servers[0], "/web?resume=");
+    let known = format!("/web?resume={}&seq=0", uuid(&ready));
+    for (target, headers) in [(&*known, ""), ("/web?resume=", ""), ("/php", "Client-Type: php\r\nIdent: worker\r\n")] {
+        let socket = std::net::TcpStream::connect(servers[1].addr).unwrap();
+        servers[1].signal("STOP");
+        (&socket).write_all(util::request(target, headers).as_bytes()).unwrap();
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(socket);
+        servers[1].signal("CONT");
+        wait_for("the client to be gone", || (metric(&servers[1], "phpws_clients{type=\"websocket\"}") == 0.0).then_some(()));
+        assert_eq!(metric(&servers[1], "phpws_clients_away"), 0.0, "{target}");
+    }
+    let (mut worker, _) = servers[0].ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n");
+    assert_eq!(post(&servers[0], "/feedback?ident=worker", r#"{"message":1}"#).0, 200);
+    worker.text();
+    let ident = redis.cli(&["zcard", "phpws:1:ident:worker"]);
+    assert_eq!(ident, "1");
+}
 
-    let done = Arc::new(AtomicBool::new(false));
-    let senders: Vec<JoinHandle<(usize, usize)>> = (0..SENDERS)
-        .map(|sender| {
-            let (addrs, uuids, done) = ([&addrs[sender..], &addrs[..sender]].concat(), uuids.clone(), done.clone());
-            std::thread::spawn(move || send_numbered(sender, &addrs, &uuids, &done))
-        })
-        .collect();
+/// A page gives up on a connection that is not answered, and makes another one: both are answered at once.
+#[test]
+fn of_two_that_come_to_another_process_at_once_the_last_one_wins() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_page, ready) = open(&servers[0], "/web?resume=");
+    let target = format!("/web?resume={}&seq=0", uuid(&ready));
+    redis.cli(&["client", "pause", "500"]);
+    let (mut one, mut two) = (servers[1].upgrade(&target, ""), servers[1].upgrade(&target, ""));
+    assert!(two.text().contains("resumed"));
+    assert!(one.text().contains("resumed"));
+    one.closed_with(4000);
+    drop(one);
+    assert_eq!(feedback(&servers[0], &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert_eq!(next_message(&mut two)["message"], 1);
+    assert_eq!(metric(&servers[1], "phpws_clients{type=\"websocket\"}"), 1.0);
+    drop(two);
+    let (_, ready) = open(&servers[0], &target);
+    assert_eq!(ready["resume"], "resumed");
+}
 
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let mut kills = 0;
+#[test]
+fn receipts_that_are_too_long_do_not_use_up_the_questions() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut browser, _) = server.browser();
+    let packet = format!(r#"{{"opcode":"feedback","ident":"nobody","receipt":"{}"}}"#, "x".repeat(200));
+    for _ in 0..101 {
+        browser.send(&util::masked(true, 1, packet.as_bytes()).repeat(100));
+        for _ in 0..100 {
+            next_with(&mut browser, "is over 128 bytes");
+        }
+    }
+    assert_eq!(post(&server, "/broadcast", "1"), (200, json!({"delivered": 1, "queued": 0})));
+}
+
+#[test]
+fn each_message_gets_its_next_also_behind_one_that_waits() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    let broadcast = |cseq: u64| util::masked(true, 1, format!(r#"{{"opcode":"broadcast","cseq":{cseq}}}"#).as_bytes());
+    let echo = |cseq: u64| util::masked(true, 1, format!(r#"{{"opcode":"echo","cseq":{cseq}}}"#).as_bytes());
+    client.send(&[broadcast(1), echo(2), broadcast(3), echo(4)].concat());
+    client.send_text(r#"{"opcode":"last"}"#);
+    let texts: Vec<String> = (0..7).map(|_| client.text()).collect();
+    assert_eq!(texts.iter().filter(|text| *text == NEXT).count(), 5, "{texts:?}");
+    // One that waits for its `next` as the connection breaks, and is sent again.
+    redis.cli(&["client", "pause", "500"]);
+    client.send(&broadcast(5));
+    drop(client);
+    let (mut client, _) = open(&server, &format!("/web?resume={}&seq=2", uuid(&ready)));
+    client.send(&broadcast(5));
+    client.send_text(r#"{"opcode":"echo","cseq":6}"#);
+    let mut texts: Vec<String> = (0..3).map(|_| client.text()).collect();
+    client.send_text(r#"{"opcode":"echo","cseq":7}"#);
+    texts.extend((0..2).map(|_| client.text()));
+    assert_eq!(texts.iter().filter(|text| *text == NEXT).count(), 3, "{texts:?}");
+    assert!(client.is_silent(Duration::from_millis(100)));
+}
+
+#[test]
+fn numbers_of_messages_are_told_apart_however_large() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut other, _) = server.browser();
+    let (mut client, _) = open(&server, "/web?resume=");
+    for cseq in [1 << 53, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+        client.say(&format!(r#"{{"opcode":"broadcast","cseq":{cseq}}}"#));
+        assert!(other.text().ends_with(&format!(":{cseq}}}")));
+    }
+}
+
+/// Redis says that a process has a client, and the process knows nothing of it.
+#[test]
+fn what_reaches_nobody_is_not_said_to_be_delivered() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let uuid = "e7369655-7143-43dd-a710-75937c023233";
+    let nodes = wait_for("both to be alive", || {
+        let nodes = redis.cli(&["zrange", "phpws:1:nodes", "0", "-1"]);
+        (nodes.lines().count() == 2).then_some(nodes)
+    });
+    for node in nodes.lines() {
+        redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "node", node, "type", "websocket"]);
+        assert_eq!(feedback(&servers[0], uuid, "1").0, 404);
+    }
+    redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "resume", "1"]);
+    assert_eq!(feedback(&servers[0], uuid, "1"), (202, json!({"delivered": 0, "queued": 1})));
+}
+
+#[test]
+fn what_is_known_here_is_said_while_redis_refuses_or_is_away() {
+    let mut redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    assert_eq!(feedback(&server, &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert_eq!(next_message(&mut client)["message"], 1);
+    redis.kill();
+    server.log_line("Backplane");
+    assert_eq!(get(&server, &format!("/clients/{}", uuid(&ready))).0, 200);
+    wait_for("an honest answer", || (get(&server, "/clients/e7369655-7143-43dd-a710-75937c023233").0 == 503).then_some(()));
+}
+
+/// Redis has told of a message, and is gone before the other process has said what became of it.
+#[test]
+fn who_waits_for_another_process_as_redis_goes_is_answered() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, _) = servers[1].browser();
+    servers[1].signal("STOP");
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| post(&servers[0], "/broadcast", "1"));
+        std::thread::sleep(Duration::from_millis(300));
+        redis.kill();
+        let (status, answer) = asked.join().unwrap();
+        assert_eq!((status, &answer["delivered"]), (202, &json!("unknown")));
+    });
+    servers[1].signal("CONT");
+}
+
+/// A client that was in another process since may know fewer messages than were sent from here.
+#[test]
+fn who_has_seen_more_elsewhere_is_fetched_again() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut client, ready) = open(&servers[0], "/web?resume=");
+    for _ in 0..5 {
+        say(&mut client, r#"{"opcode":"echo"}"#);
+    }
+    assert_eq!(feedback(&servers[1], &uuid(&ready), r#"{"message":1}"#).0, 200);
+    let seen = std::iter::repeat_with(|| next_message(&mut client)).find(|message| message["message"] == 1).unwrap();
+    drop(client);
+    wait_for("the client to be away", || {
+        (get(&servers[1], &format!("/clients/{}", uuid(&ready))).1["connected"] == json!(false)).then_some(())
+    });
+    feedback(&servers[1], &uuid(&ready), r#"{"message":2}"#);
+    // This is what it would say, had it seen the second message elsewhere.
+    let target = format!("/web?resume={}&seq=3&at={}", uuid(&ready), seen["at"].as_u64().unwrap() + 1);
+    let (mut client, _) = open(&servers[0], &target);
+    let next = next_message(&mut client);
+    assert_eq!((&next["message"], &next["seq"]), (&json!(2), &json!(4)), "{next}");
+    // And numbers that nobody ever gave.
+    let target = format!("/web?resume={}&seq={}&at={}", uuid(&ready), u64::MAX, u64::MAX);
+    let (mut client, _) = open(&servers[1], &target);
+    client.say(r#"{"opcode":"echo"}"#);
+    next_message(&mut client);
+}
+
+/// What follows from an answer of Redis is asked at once, not when something else happens.
+#[test]
+fn a_question_that_leads_to_others_takes_no_beats() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_browser, uuid) = servers[0].browser();
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    let begin = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(get(&servers[1], &format!("/clients/{uuid}")).0, 200);
+    }
+    for server in servers.iter().chain(&servers) {
+        page.break_off();
+        page.addrs = vec![server.addr];
+        let told = page.standings.len();
+        page.until("ready", |page| page.standings.len() > told);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+/// More clients than are fetched at a time come back, and Redis can't tell of most of them.
+#[test]
+fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let clients: Vec<_> = (0..12).map(|_| open(&servers[0], "/web?resume=")).collect();
+    for (_, ready) in &clients[..10] {
+        redis.cli(&["hset", &format!("phpws:1:client:{}", uuid(ready)), "rooms", "nonsense"]);
+    }
+    redis.cli(&["client", "pause", "500"]);
+    let mut back: Vec<Client> =
+        clients.iter().map(|(_, ready)| servers[1].upgrade(&format!("/web?resume={}&seq=0", uuid(ready)), "")).collect();
+    for client in &mut back[..10] {
+        client.closed_with(1013);
+    }
+    for client in &mut back[10..] {
+        assert!(client.text().contains("resumed"));
+    }
+}
+
+/// While its clients are made known to a Redis that knows nothing, a process gets messages for them already.
+#[test]
+fn who_is_not_known_to_redis_yet_misses_nothing() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &["--resume-bytes", "16000000"]);
+    let mut clients: Vec<Client> = (0..300).map(|_| open(&servers[0], "/web?resume=").0).collect();
+    let (mut browser, _) = servers[0].browser();
+    let (mut sender, _) = servers[1].browser();
+    redis.kill();
+    servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    redis.start_again();
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut sent = 0;
     while Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(300 + dice.below(900) as u64));
-        let victim = dice.below(3);
-        let address = format!("ws://{}", servers[victim].addr);
-        servers[victim].child.kill().unwrap();
-        servers[victim].child.wait().unwrap();
-        kills += 1;
-        std::thread::sleep(Duration::from_millis(dice.below(500) as u64));
-        servers[victim] = Phpws::start_on(&address, &[&["--backplane", &redis.url()], &args[..]].concat());
-        servers[victim].log_line("Backplane is up");
+        sent += 1;
+        sender.say(&format!(r#"{{"opcode":"broadcast","message":{sent}}}"#));
+        std::thread::sleep(Duration::from_millis(1));
     }
-    done.store(true, Ordering::SeqCst);
-    for server in &servers {
-        for line in server.log() {
-            if line.contains("ackplane") {
-                println!("{line}");
-            }
+    let numbers = |client: &mut Client| -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&sent) {
+            numbers.push(next_message(client)["message"].as_u64().unwrap());
         }
+        numbers
+    };
+    let expected = numbers(&mut browser);
+    for client in &mut clients {
+        let got = numbers(client);
+        let lost: Vec<&u64> = expected.iter().filter(|number| !got.contains(number)).collect();
+        assert!(got == expected, "lost {lost:?}");
     }
-    let sent: Vec<(usize, usize)> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
-    stop.store(true, Ordering::SeqCst);
-    let pages: Vec<Page> = pages.into_iter().map(|(_, page)| page.join().unwrap()).collect();
-    judge(&pages, &sent, kills);
 }
 
-/// Feedback to each page in turn, broadcasts, and messages to the room, numbered; how many of the first and
-/// of the other two together. The sender is a client that resumes, so it may repeat what it is not sure of.
-fn send_numbered(sender: usize, addrs: &[SocketAddr], uuids: &[String], done: &AtomicBool) -> (usize, usize) {
-    let mut client = Page::ready(addrs, "/web");
-    client.say(r#"{"opcode":"join","room":"r"}"#);
-    let (mut single, mut many) = (0, 0);
-    while !done.load(Ordering::SeqCst) {
-        for _ in 0..5 {
-            let uuid = &uuids[single % uuids.len()];
-            client.say(&format!(r#"{{"opcode":"feedback","uuid":"{uuid}","s":{sender},"one":{single}}}"#));
-            single += 1;
-        }
-        client.say(&format!(r#"{{"opcode":"broadcast","s":{sender},"all":{many}}}"#));
-        client.say(&format!(r#"{{"opcode":"broadcast","room":"r","s":{sender},"all":{}}}"#, many + 1));
-        many += 2;
-        std::thread::sleep(Duration::from_millis(10));
+/// Whoever joins and leaves rooms in one breath must not fill Redis.
+#[test]
+fn a_room_that_nobody_stays_in_ends_in_redis() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut client, ready) = open(&server, "/web?resume=");
+    let frame = |opcode: &str| util::masked(true, 1, format!(r#"{{"opcode":"{opcode}","room":"r"}}"#).as_bytes());
+    client.send(&[frame("join"), frame("leave")].concat());
+    next_with(&mut client, r#""opcode":"left""#);
+    redis.cli(&["del", &format!("phpws:1:client:{}", uuid(&ready))]);
+    client.send(&[frame("join"), frame("leave")].concat());
+    next_with(&mut client, r#""opcode":"left""#);
+    // What was asked after the rooms is answered after them.
+    client.send_text(r#"{"opcode":"who","room":"r"}"#);
+    next_with(&mut client, "Not a member");
+    wait_for("all to be written", || (post(&server, "/broadcast", "1").0 == 200).then_some(()));
+    for key in redis.cli(&["--scan"]).lines().filter(|key| !["phpws:1:clock", "phpws:1:nodes"].contains(key)) {
+        assert_ne!(redis.cli(&["ttl", key]), "-1", "{key} stays for ever");
     }
-    assert!(client.standings[1..].iter().all(|standing| standing == "resumed"), "{:?}", client.standings);
-    (single, many)
 }
 
-fn judge(pages: &[Page], sent: &[(usize, usize)], kills: usize) {
-    let (mut received, mut lost, mut doubled, mut disorder) = (0, 0, 0, 0);
-    for (at, page) in pages.iter().enumerate() {
-        assert!(page.standings[1..].iter().all(|standing| standing == "resumed"), "{:?}", page.standings);
-        for (sender, (single, many)) in sent.iter().enumerate() {
-            for (key, expected) in [("one", (at..*single).step_by(PAGES).collect::<Vec<_>>()), ("all", (0..*many).collect())] {
-                let of_sender = page.got.iter().filter(|text| text["s"] == json!(sender));
-                let got: Vec<usize> = of_sender.filter_map(|text| text[key].as_u64()).map(|number| number as usize).collect();
-                let mut sorted = got.clone();
-                sorted.sort_unstable();
-                disorder += usize::from(sorted != got);
-                sorted.dedup();
-                doubled += got.len() - sorted.len();
-                let missing: Vec<_> = expected.iter().filter(|number| sorted.binary_search(number).is_err()).collect();
-                if !missing.is_empty() {
-                    println!(
-                        "page {at} lacks {} of sender {sender}, {key}: {:?} ...",
-                        missing.len(),
-                        &missing[..missing.len().min(5)]
-                    );
-                }
-                lost += missing.len();
-                received += got.len();
-            }
-        }
+/// A worker whose process died must not stand in the way of the one that took its place.
+#[test]
+fn a_name_finds_the_living() {
+    let redis = Redis::start();
+    let mut servers = processes(&redis, 2, &[]);
+    let worker = "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n";
+    let (_dead, _) = servers[1].ready_on("/php", worker);
+    drop(servers.pop());
+    let third = process(&redis, &[]);
+    let (mut living, _) = third.ready_on("/php", worker);
+    assert_eq!(post(&servers[0], "/feedback?ident=worker", r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
+    assert!(living.text().contains(r#""message":1"#));
+}
+
+#[test]
+fn a_process_that_has_just_come_is_counted() {
+    let redis = Redis::start();
+    let first = process(&redis, &[]);
+    std::thread::sleep(Duration::from_millis(100));
+    let second = process(&redis, &[]);
+    let (mut ann, _) = second.browser();
+    let (mut bob, _) = first.browser();
+    for client in [&mut ann, &mut bob] {
+        client.send_text(r#"{"opcode":"join","room":"r"}"#);
     }
-    let resumed: usize = pages.iter().map(|page| page.standings.len() - 1).sum();
-    let given: usize = sent.iter().map(|(single, many)| single + many).sum();
-    println!(
-        "{kills} kills, {resumed} resumes of {PAGES} pages; sent {given}, received {received}, lost {lost}, doubled {doubled}, out of order {disorder}"
-    );
-    assert_eq!((lost, doubled, disorder), (0, 0, 0));
-    assert!(kills > 3 && resumed > PAGES / 2, "{kills} kills, {resumed} resumes");
+    next_with(&mut ann, r#""opcode":"joined""#);
+    assert!(next_with(&mut bob, r#""opcode":"joined""#).contains(r#""count":2"#));
+}
+
+/// A room's messages are for who was in it when they were sent.
+#[test]
+fn who_comes_back_gets_nothing_from_before_it_joined() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":1}"#).0, 200);
+    page.say(r#"{"opcode":"join","room":"r"}"#);
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":2}"#).0, 200);
+    page.until("the message", |page| page.got.len() == 2);
+    page.break_off();
+    assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":3}"#).0, 202);
+    page.addrs = vec![servers[1].addr];
+    page.until("what was missed", |page| page.got.len() == 3);
+    // Once more, having seen nothing at all.
+    let mut other = Page::ready(&[servers[0].addr], "/web");
+    assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":1}"#).0, 200);
+    other.say(r#"{"opcode":"join","room":"s"}"#);
+    other.break_off();
+    (other.seq, other.at) = (0, 0);
+    other.got.clear();
+    other.addrs = vec![servers[1].addr];
+    assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":2}"#).0, 202);
+    other.until("what was missed", |other| !other.got.is_empty());
+    assert_eq!(other.got[0]["message"], 2, "{:?}", other.got);
+}
+
+/// A keyed message that took the place of an older one came later than those behind it.
+#[test]
+fn a_message_with_a_key_does_not_make_others_look_seen() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (client, ready) = open(&servers[0], "/web?resume=");
+    let uuid = uuid(&ready);
+    drop(client);
+    wait_for("the client to be away", || {
+        (get(&servers[1], &format!("/clients/{uuid}")).1["connected"] == json!(false)).then_some(())
+    });
+    for (key, number) in [("p", 1), ("q", 2), ("p", 3)] {
+        feedback(&servers[1], &uuid, &format!(r#"{{"key":"{key}","message":{number}}}"#));
+    }
+    let (mut client, _) = open(&servers[0], &format!("/web?resume={uuid}&seq=0"));
+    let first = next_message(&mut client);
+    assert_eq!(first["message"], 3);
+    drop(client);
+    let (mut client, _) = open(&servers[1], &format!("/web?resume={uuid}&seq=1&at={}", first["at"]));
+    assert_eq!(next_message(&mut client)["message"], 2);
 }

@@ -73,7 +73,7 @@ fn the_text_is_what_prometheus_reads() {
 fn each_metric_is_documented_with_its_kind() {
     let notices =
         ["--notify-url", "http://127.0.0.1:1/", "--notify-secret-file", concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE")];
-    let text = scrape(&Phpws::start(&notices));
+    let text = scrape(&Phpws::start(&[&notices[..], &["--backplane", "redis://127.0.0.1:1"]].concat()));
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
     let rows = page.split("| Metric | Kind |").nth(1).unwrap().lines().skip(2).take_while(|line| line.starts_with('|'));
     let documented: BTreeSet<String> =

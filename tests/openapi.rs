@@ -46,6 +46,10 @@ impl Api {
             match keyword.as_str() {
                 "type" => assert!(is_a(value, rule.as_str().unwrap()), "{place}: {value} is no {rule}"),
                 "const" => assert_eq!(value, rule, "{place}"),
+                "oneOf" => {
+                    let fits = |one: &Value| one.get("const") == Some(value) || one["type"].as_str().is_some_and(|kind| is_a(value, kind));
+                    assert_eq!(rule.as_array().unwrap().iter().filter(|one| fits(one)).count(), 1, "{place}: {value}");
+                }
                 "enum" => assert!(rule.as_array().unwrap().contains(value), "{place}: {value}"),
                 "required" => {
                     for name in rule.as_array().unwrap() {
@@ -83,6 +87,8 @@ struct World {
     open: Phpws,
     tight: Phpws,
     closed: Phpws,
+    /// One of several processes, which does not reach the others.
+    apart: Phpws,
     page: (Client, String),
     stuck: (Client, String),
 }
@@ -106,7 +112,8 @@ impl World {
         std::fs::remove_file(tokens).unwrap();
         let page = open.ready_on("/web", "Ident: page\r\n");
         let stuck = open.ready_on("/", "Ident: stuck\r\n");
-        World { open, tight, closed, page, stuck }
+        let apart = Phpws::start(&["--backplane", "redis://127.0.0.1:1"]);
+        World { open, tight, closed, apart, page, stuck }
     }
 
     /// Fills the socket of the page that reads nothing.
@@ -156,6 +163,7 @@ impl World {
             ("429", _) => wait_for("429", || {
                 Some(ask(&self.closed, "Authorization: Bearer wrong\r\n", body)).filter(|answer| answer.status == "429")
             }),
+            ("503", _) => ask(&self.apart, "", body),
             _ => panic!("{method} {path}: this test can't provoke {status}"),
         }
     }
@@ -229,6 +237,20 @@ fn a_client_that_is_away_is_described_as_the_file_says() {
     check_answer(&api, &answer, &api.0["paths"]["/clients/{uuid}"]["get"]["responses"]["200"], "away");
     let queued = request(&server, "POST", &format!("/feedback/{uuid}"), "", "1");
     check_answer(&api, &queued, &api.0["paths"]["/feedback/{uuid}"]["post"]["responses"]["202"], "queued");
+}
+
+#[test]
+fn what_nobody_knows_is_said_as_the_file_says() {
+    let (api, server) = (Api::load(), Phpws::start(&["--backplane", "redis://127.0.0.1:1"]));
+    let _page = server.browser();
+    let answer = request(&server, "POST", "/broadcast", "", "1");
+    assert_eq!((answer.status.as_str(), answer.body.as_str()), ("202", r#"{"delivered":"unknown","known":1,"queued":0}"#));
+    check_answer(&api, &answer, &api.0["paths"]["/broadcast"]["post"]["responses"]["202"], "a broadcast");
+    let list = r#"[{"ident":"nobody","message":1},{"broadcast":true,"message":1}]"#;
+    let answer = request(&server, "POST", "/publish", "", list);
+    let statuses: Vec<_> = answer.json()["results"].as_array().unwrap().iter().map(|result| result["status"].clone()).collect();
+    assert_eq!((answer.status.as_str(), statuses), ("207", vec![503.into(), 202.into()]));
+    check_answer(&api, &answer, &api.0["paths"]["/publish"]["post"]["responses"]["207"], "a list");
 }
 
 #[test]

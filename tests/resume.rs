@@ -399,6 +399,20 @@ fn who_is_away_and_what_became_of_them_is_counted() {
 }
 
 #[test]
+fn who_is_not_let_in_is_not_kept() {
+    let server = Phpws::start(&["--max-clients", "1"]);
+    let (first, _) = server.browser();
+    for _ in 0..3 {
+        let mut refused = server.upgrade("/web?resume=", "");
+        assert!(refused.text().contains("Too many connections"));
+        refused.closed_with(1013);
+    }
+    assert_eq!(metric(&server, "phpws_clients_away"), 0.0);
+    drop(first);
+    wait_for("the place to be free", || server.upgrade("/web?resume=", "").text().contains("ready").then_some(()));
+}
+
+#[test]
 fn who_does_not_answer_pings_is_away_until_it_comes_back() {
     let server = Phpws::start(&["--ping-interval", "0.3"]);
     let (mut client, ready) = open(&server, "/web?resume=");

@@ -22,6 +22,8 @@ struct Ask {
     expected: Option<usize>,
     answers: usize,
     report: Report,
+    /// Whether Redis keeps the message for a client that a process does not have any more.
+    kept: bool,
     until: Instant,
     done: bool,
 }
@@ -32,7 +34,7 @@ impl Asks {
         self.last += 1;
         let report = Report::about(single);
         let full = self.open.len() >= MAX_ASKS;
-        let ask = Ask { expected: None, answers: 0, report, until: now + PATIENCE, done: false };
+        let ask = Ask { expected: None, answers: 0, report, kept: false, until: now + PATIENCE, done: false };
         self.open.insert(self.last, ask);
         if full {
             self.unknown(self.last);
@@ -43,6 +45,11 @@ impl Asks {
     /// So many processes have the message.
     pub(crate) fn expect(&mut self, ask: u64, processes: usize) {
         self.change(ask, |ask| ask.expected = Some(processes));
+    }
+
+    /// It is kept for a client that may resume: where nobody has that client now it waits.
+    pub(crate) fn keep(&mut self, ask: u64) {
+        self.change(ask, |ask| ask.kept = true);
     }
 
     /// One of them says what became of it.
@@ -83,7 +90,11 @@ impl Asks {
 
     /// Takes the answer.
     pub(crate) fn take(&mut self, ask: u64) -> Report {
-        self.open.remove(&ask).map(|ask| ask.report.judged()).unwrap_or_default()
+        let Some(Ask { mut report, kept, .. }) = self.open.remove(&ask) else { return Report::default() };
+        if kept {
+            report.wait();
+        }
+        report.judged()
     }
 
     /// Ends the questions that waited for too long.

@@ -4,17 +4,18 @@
 //! Redis has to say comes through one connection of bounded memory. The last slice also makes the
 //! client this process's own, so that nothing comes between it and what is published from then on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::link::Reply;
 use super::sessions::{Introduced, Introduction};
+use super::target::Target;
 use super::wire::{News, Remote};
 use super::{Pending, element, elements, number, text};
 use crate::client::SocketId;
-use crate::resume::{Kept, Standing, Wish};
+use crate::resume::{Held, Kept, Standing, Sync, Wish};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
@@ -48,15 +49,16 @@ pub(crate) struct Fetch {
 pub(crate) struct Claim {
     kept: Kept,
     rooms: Vec<RoomOf>,
+    /// Rooms that are subscribed to until the client is in them.
+    subscribed: Vec<String>,
     missed: VecDeque<Remote>,
 }
 
-/// A room of a client, as it stands in Redis: `[room, name, announce, place]`.
+/// A room of a client, as it stands in Redis: `[room, name, announce, place]`; the place is for Redis alone.
 struct RoomOf {
     room: String,
     name: String,
     announce: bool,
-    place: u64,
 }
 
 impl Fetch {
@@ -99,11 +101,15 @@ impl Server {
         for (id, uuid) in known {
             self.share(id);
             let place = self.clients[id].kept.as_mut().map(|kept| {
-                kept.syncing = true;
-                kept.place
+                let fetching = std::mem::replace(&mut kept.sync.get_or_insert_default().fetching, true);
+                (kept.place, fetching)
             });
+            // Those that it joined or left meanwhile.
+            self.store_rooms(id);
             match place {
-                Some(place) => self.fetch(Fetch::new(id, uuid, None, place)),
+                // It was not yet its turn the last time.
+                Some((_, true)) => {}
+                Some((place, false)) => self.fetch(Fetch::new(id, uuid, None, place)),
                 None => drop(self.send_registration(id, uuid, Pending::Done("registering a client"))),
             };
         }
@@ -122,7 +128,7 @@ impl Server {
         {
             match self.clients.get(fetch.id).filter(|client| client.is_awaiting() || client.is_known()) {
                 Some(_) => self.send_claim(fetch),
-                None => self.drop_rooms(&fetch),
+                None => self.drop_rooms(&fetch.rooms),
             }
         }
     }
@@ -139,7 +145,11 @@ impl Server {
                 backplane.claims.running += 1;
                 backplane.pending.insert(tag, Pending::Claim(fetch));
             }
-            Err(_) => self.give_up_fetch(&fetch),
+            Err(_) => {
+                // Where the connection is lost this is no news, and all is made good once it is back.
+                self.backplane_refused("too much waits to be written");
+                self.give_up_fetch(&fetch);
+            }
         }
     }
 
@@ -158,50 +168,45 @@ impl Server {
             }
             (Some("all"), _) if fetch.wish.is_some() => self.claimed(fetch, reply),
             (Some("all"), _) => self.resynced(fetch),
-            (_, Reply::Nil) => self.unknown_client(&fetch),
+            (_, Reply::Nil) => self.unknown_client(fetch),
             _ => self.yield_client(&fetch.uuid.to_string()),
         }
         self.fetch_next();
     }
 
-    /// Nobody knows whether it was carried out.
+    /// Redis refused, or nobody knows whether it was carried out.
     pub(super) fn not_fetched(&mut self, fetch: &Fetch) {
         if let Some(backplane) = &mut self.backplane {
             backplane.claims.running = backplane.claims.running.saturating_sub(1);
         }
         self.give_up_fetch(fetch);
+        self.fetch_next();
     }
 
-    /// The connection is lost: nobody's messages are fetched any more.
-    pub(super) fn fetch_nothing(&mut self) {
-        let Some(backplane) = &mut self.backplane else { return };
-        for fetch in std::mem::take(&mut backplane.claims).waiting {
-            self.give_up_fetch(&fetch);
-        }
-    }
-
+    /// A client that comes back is asked to come again. One that is here gets what it missed once Redis is well:
+    /// until then it goes on as it is, or what it missed would be taken for seen.
     fn give_up_fetch(&mut self, fetch: &Fetch) {
-        self.drop_rooms(fetch);
-        match fetch.wish {
-            Some(_) => self.come_again(fetch.id),
-            None => self.synced(fetch.id),
+        self.drop_rooms(&fetch.rooms);
+        if fetch.wish.is_some() {
+            self.come_again(fetch.id);
+        } else if let Some(sync) = self.sync(fetch.id) {
+            sync.fetching = false;
         }
     }
 
-    fn drop_rooms(&mut self, fetch: &Fetch) {
-        fetch.rooms.iter().for_each(|room| self.unshare_room(room));
+    fn drop_rooms(&mut self, rooms: &[String]) {
+        rooms.iter().for_each(|room| self.unshare_room(room));
     }
 
     fn claimed(&mut self, fetch: Fetch, reply: &Reply) {
         let Some(Wish::Resume { seq, at, .. }) = fetch.wish.filter(|_| self.is_open(fetch.id)) else {
-            return self.drop_rooms(&fetch);
+            return self.drop_rooms(&fetch.rooms);
         };
         let cseq = text(element(reply, 3)).and_then(|cseq| cseq.parse().ok()).unwrap_or_default();
         let rooms = rooms(text(element(reply, 4)).unwrap_or("[]"));
         let standing = if fetch.gap { Standing::Gap(None) } else { Standing::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
-        self.drop_rooms(&fetch);
-        let claim = Claim { kept: Kept::of(standing, seq, cseq, at), rooms, missed: fetch.missed };
+        let claim = Claim { kept: Kept::of(standing, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
         if let Some(backplane) = &mut self.backplane {
             backplane.introduced.push(Introduced { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
         }
@@ -209,52 +214,60 @@ impl Server {
 
     /// Gives a client what its other process left: rooms, and messages that it missed.
     pub(crate) fn restore(&mut self, id: SocketId, uuid: Uuid, claim: Claim) {
-        let mut kept = claim.kept;
-        kept.rooms = claim.rooms.iter().map(|room| (room.room.as_str().into(), room.place)).collect();
-        self.clients[id].kept = Some(Box::new(kept));
+        self.clients[id].kept = Some(Box::new(claim.kept));
         for room in claim.rooms {
             if let Err(error) = self.join(id, &room.room, &room.name, room.announce) {
                 log::info!("Socket {id} - {error}: not again in a room");
             }
         }
-        self.catch_up(id, uuid, claim.missed);
+        self.drop_rooms(&claim.subscribed);
+        self.catch_up(id, uuid, claim.missed, Vec::new());
     }
 
-    fn resynced(&mut self, fetch: Fetch) {
-        self.synced(fetch.id);
-        if fetch.gap
-            && let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut())
-        {
+    /// A client that is gone by now leaves nothing behind: one that was fetched may still come back, a new one not.
+    pub(crate) fn abandon(&mut self, uuid: Uuid, claim: Option<Claim>) {
+        match claim {
+            Some(claim) => self.drop_rooms(&claim.subscribed),
+            None => self.release_client(uuid),
+        }
+    }
+
+    fn sync(&mut self, id: SocketId) -> Option<&mut Sync> {
+        self.clients.get_mut(id)?.kept.as_mut()?.sync.as_deref_mut()
+    }
+
+    /// A client gets what it missed, what it got without Redis left out, and what came meanwhile.
+    fn resynced(&mut self, mut fetch: Fetch) {
+        let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut()) else { return };
+        let sync = kept.sync.take().unwrap_or_default();
+        if fetch.gap {
             // It hears of that when it comes back.
             kept.missing = true;
             return self.close_with(fetch.id, CloseCode::TRY_AGAIN_LATER, "Some messages are lost");
         }
-        self.catch_up(fetch.id, fetch.uuid, fetch.missed);
-    }
-
-    fn synced(&mut self, id: SocketId) {
-        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.syncing = false;
+        if let Some(own) = &self.backplane {
+            fetch.missed.retain(|remote| remote.from != own.node || !own.alone.contains(&remote.id));
         }
+        self.catch_up(fetch.id, fetch.uuid, fetch.missed, sync.held);
     }
 
-    /// Queues what a client missed, in order, but its own broadcasts and what it got without Redis.
-    fn catch_up(&mut self, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>) {
+    /// Queues what a client missed, but its own messages to many, and what came while that was read, in order.
+    fn catch_up(&mut self, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>, held: Vec<Held>) {
         let uuid = uuid.to_string();
-        for remote in missed {
-            let alone = self.backplane.as_ref().is_some_and(|own| remote.from == own.node && own.alone.contains(&remote.id));
-            if remote.sender != uuid && !alone {
-                self.at = remote.at;
-                self.keep(id, &remote.text.into(), None);
-                self.at = 0;
-            }
+        let is_own = |remote: &Remote| remote.sender == uuid && !matches!(remote.to, Target::One { .. });
+        let missed = missed.into_iter().filter(|remote| !is_own(remote)).map(|remote| (remote.at, None, remote.text.into()));
+        // What came meanwhile may be among what was read.
+        let all: BTreeMap<u64, Held> = missed.chain(held).map(|message| (message.0, message)).collect();
+        for (at, frame, text) in all.into_values() {
+            self.at = at;
+            self.keep(id, &text, frame.as_ref());
+            self.at = 0;
         }
     }
 
     /// Redis does not know a client: it comes back as a new one, or is made known again.
-    fn unknown_client(&mut self, fetch: &Fetch) {
-        self.drop_rooms(fetch);
-        self.synced(fetch.id);
+    fn unknown_client(&mut self, mut fetch: Fetch) {
+        self.drop_rooms(&fetch.rooms);
         if fetch.wish.is_some() {
             let introduction = Introduction { id: fetch.id, uuid: Uuid::new_v4(), wish: fetch.wish };
             if !self.send_registration(fetch.id, introduction.uuid, Pending::Register(introduction)) {
@@ -263,6 +276,8 @@ impl Server {
         } else if self.is_open(fetch.id) {
             self.send_registration(fetch.id, fetch.uuid, Pending::Done("registering a client"));
             self.store_rooms(fetch.id);
+            fetch.gap |= self.sync(fetch.id).is_some_and(|sync| sync.spilled);
+            self.resynced(fetch);
         }
     }
 
@@ -274,28 +289,21 @@ impl Server {
 
     /// The rooms of a client that may resume are kept where another process finds them.
     pub(super) fn store_rooms(&mut self, id: SocketId) {
-        let Some(client) = self.clients.get(id).filter(|client| client.shared) else { return };
-        let Some(kept) = &client.kept else { return };
-        let room = |(room, name, announce): (&str, &str, bool)| {
-            json!([room, name, announce, kept.rooms.get(room).copied().unwrap_or_default()])
-        };
-        let rooms = self.rooms.of_client(id).map(room).collect::<Value>().to_string();
-        let uuid = client.uuid;
+        let Some(client) = self.clients.get(id).filter(|client| client.shared && client.kept.is_some()) else { return };
+        let (uuid, ms) = (client.uuid.to_string(), self.key_time());
+        let rooms = self.rooms.of_client(id).map(|(room, name, announce)| json!([room, name, announce]));
+        let rooms = rooms.collect::<Value>().to_string();
         let Some(backplane) = &mut self.backplane else { return };
-        let key = backplane.key(&format!("client:{uuid}"));
-        backplane.command("storing rooms", &[b"HSET", key.as_bytes(), b"rooms", rooms.as_bytes()]);
+        let node = backplane.node.clone();
+        // Where it does not get through it is made good after the next connection.
+        let _ = backplane.run(|scripts| &scripts.store, &[&uuid, &node, &rooms, &ms], Pending::Done("storing rooms"));
     }
 }
 
 fn rooms(json: &str) -> Vec<RoomOf> {
     let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
     let room = |entry: &Value| {
-        Some(RoomOf {
-            room: entry[0].as_str()?.into(),
-            name: entry[1].as_str()?.into(),
-            announce: entry[2].as_bool()?,
-            place: entry[3].as_u64()?,
-        })
+        Some(RoomOf { room: entry[0].as_str()?.into(), name: entry[1].as_str()?.into(), announce: entry[2].as_bool()? })
     };
     list.iter().filter_map(room).collect()
 }

@@ -59,7 +59,7 @@ impl Server {
         let author = hand.and_then(|(id, _)| self.clients.get(id)).map(|client| client.uuid.to_string()).unwrap_or_default();
         let cseq = hand.map(|(_, cseq)| cseq.to_string()).unwrap_or_default();
         let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id) };
-        given.client.into_iter().for_each(|id| self.set_given(id, true));
+        given.client.into_iter().for_each(|id| self.gave(id));
         let Some(backplane) = &mut self.backplane else { return };
         let rest = remote.rest();
         let taken = match &remote.to {
@@ -79,16 +79,6 @@ impl Server {
         }
     }
 
-    /// The client whose message it was may send its next one.
-    fn release(&mut self, given: Given) {
-        if let Some(id) = given.client {
-            self.set_given(id, false);
-            if self.clients.contains_key(id) {
-                self.next(id);
-            }
-        }
-    }
-
     /// Nobody else is reached: the clients that are here get it, and whoever asks hears so.
     fn publish_alone(&mut self, sender: SocketId, to: To<'_>, text: &str, key: Option<&str>, asked: bool) -> Sent {
         if let Some(backplane) = &mut self.backplane {
@@ -102,8 +92,8 @@ impl Server {
 
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
     pub(super) fn undelivered(&mut self, given: Given) {
-        self.release(given);
-        let Given { id, ask, .. } = given;
+        let Given { id, ask, client } = given;
+        client.into_iter().for_each(|client| self.release(client));
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.undelivered += 1;
         let Some(remote) = backplane.under_way.remove(&id) else {
@@ -124,8 +114,8 @@ impl Server {
     }
 
     pub(super) fn was_cast(&mut self, given: Given, reply: &Reply) {
-        self.release(given);
-        let Given { id, ask, .. } = given;
+        let Given { id, ask, client } = given;
+        client.into_iter().for_each(|client| self.release(client));
         let processes = number(element(reply, 1)).unwrap_or_default();
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
@@ -140,13 +130,14 @@ impl Server {
     }
 
     pub(super) fn was_told(&mut self, given: Given, reply: &Reply) {
-        self.release(given);
-        let Given { id, ask, .. } = given;
+        let Given { id, ask, client } = given;
+        client.into_iter().for_each(|client| self.release(client));
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
         let remote = backplane.under_way.remove(&id);
+        ask.filter(|_| kept).into_iter().for_each(|ask| backplane.asks.keep(ask));
         match (remote.map(|remote| remote.to), ask, processes) {
             (_, Some(ask), 0) if found && kept => {
                 backplane.asks.answer(ask, 0, 1, 0);
@@ -167,9 +158,12 @@ impl Server {
     pub(super) fn deliver(&mut self, remote: &Remote) {
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.received += 1;
-        backplane.place = backplane.place.max(remote.at);
         if remote.from == backplane.node {
             backplane.under_way.remove(&remote.id);
+            // Redis woke up and did what an earlier connection had asked for: the clients here have it.
+            if backplane.alone.contains(&remote.id) {
+                return;
+            }
         }
         self.deliver_here(remote);
     }
@@ -193,6 +187,7 @@ impl Server {
                 self.at = 0;
                 sent
             }
+            None if remote.at == 0 => Sent::unknown(),
             None => Sent::nowhere(404, "nobody has that uuid"),
         };
         if let Some(ask) = remote.ask {
@@ -203,6 +198,8 @@ impl Server {
     /// Tells another process, or notes for this one, what became of a message.
     pub(crate) fn answer_node(&mut self, node: &str, ask: u64, report: &Report) {
         let (delivered, queued, failed) = report.counts();
+        // Redis has told this process that it has the client; it had it.
+        let failed = failed.max(usize::from(report.status == 404));
         let Some(backplane) = &mut self.backplane else { return };
         if node == backplane.node {
             return self.answered(ask, delivered, queued, failed);

@@ -73,8 +73,6 @@ pub(crate) struct Backplane {
     /// Those of them that were delivered here alone, since nobody knows whether Redis had them.
     alone: BTreeSet<u64>,
     last_id: u64,
-    /// The place of the last message that came.
-    place: u64,
     asks: Asks,
     rooms: HashMap<Box<str>, Elsewhere>,
     /// What there is to announce in rooms of which it is not known yet who is in them elsewhere.
@@ -152,7 +150,6 @@ impl Backplane {
             under_way: BTreeMap::new(),
             alone: BTreeSet::new(),
             last_id: 0,
-            place: 0,
             asks: Asks::default(),
             rooms: HashMap::new(),
             untold: HashMap::new(),
@@ -260,11 +257,14 @@ impl Server {
         backplane.link.drive(registry, token, now);
     }
 
-    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too.
-    pub(crate) fn hear_backplane(&mut self) {
+    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too. Says whether
+    /// there was anything: then there may be something to be written.
+    pub(crate) fn hear_backplane(&mut self) -> bool {
+        let mut heard = false;
         while let Some(backplane) = self.backplane.as_mut().filter(|backplane| backplane.introduced.is_empty())
             && let Some(event) = backplane.link.next_event()
         {
+            heard = true;
             match event {
                 LinkEvent::Up => self.backplane_up(),
                 LinkEvent::Down(why) => self.backplane_down(&why),
@@ -272,6 +272,7 @@ impl Server {
                 LinkEvent::Message { payload, .. } => self.heard(&payload),
             }
         }
+        heard
     }
 
     fn backplane_up(&mut self) {
@@ -306,12 +307,10 @@ impl Server {
             log::debug!("Backplane is still away: {why}");
         }
         backplane.down.get_or_insert(now);
-        backplane.next_beat = None;
         let pending: BTreeMap<u64, Pending> = std::mem::take(&mut backplane.pending).into_iter().collect();
         for pending in pending.into_values() {
             self.unanswered(pending, None);
         }
-        self.fetch_nothing();
         self.alone();
     }
 

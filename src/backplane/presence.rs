@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::link::Reply;
-use super::{DEAD_AFTER, MARGIN, Pending, elements, text, wire};
+use super::{DEAD_AFTER, Pending, elements, text, wire};
 use crate::client::SocketId;
 use crate::rooms::Announcement;
 use crate::server::Server;
@@ -49,32 +49,31 @@ impl Server {
 
     fn fetch_room(&mut self, room: &str, question: Option<RoomQuestion>) -> bool {
         let Some(backplane) = self.backplane.as_mut().filter(|backplane| backplane.is_up()) else { return false };
-        let key = backplane.key(&format!("room:{room}"));
-        let Ok(tag) = backplane.link.send(&[b"HGETALL", key.as_bytes()]) else { return false };
-        backplane.pending.insert(tag, Pending::Room(room.into(), question));
-        true
+        backplane.run(|scripts| &scripts.members, &[room], Pending::Room(room.into(), question)).is_ok()
     }
 
     /// A client joined a room here.
     pub(crate) fn joined_here(&mut self, id: SocketId, room: &str, announce: bool) {
         self.share_room(room);
+        self.store_announce(room, announce);
+        self.store_rooms(id);
+    }
+
+    /// Whether joins are announced in a room; who was there first has decided that. The key gets an end at once,
+    /// since the room may be empty again before it is written the next time.
+    fn store_announce(&mut self, room: &str, announce: bool) {
+        let ms = self.key_time();
         let Some(backplane) = &mut self.backplane else { return };
-        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.rooms.entry(room.into()).or_insert(backplane.place);
-        }
         let key = backplane.key(&format!("room:{room}"));
         let announce: &[u8] = if announce { b"1" } else { b"0" };
         backplane.command("storing a room", &[b"HSETNX", key.as_bytes(), ANNOUNCE.as_bytes(), announce]);
-        self.store_rooms(id);
+        backplane.command("renewing a key", &[b"PEXPIRE", key.as_bytes(), ms.as_bytes()]);
     }
 
     /// A client left a room here.
     pub(crate) fn left_here(&mut self, id: SocketId, room: &str) {
         self.unshare_room(room);
-        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.as_mut()) {
-            kept.rooms.remove(room);
-            self.store_rooms(id);
-        }
+        self.store_rooms(id);
     }
 
     /// Members came to a room of this process, or went: the others are told.
@@ -99,7 +98,7 @@ impl Server {
             false => Vec::new(),
         };
         let count = announcement.ids.len();
-        let ms = (self.limits().resume_time + MARGIN).as_millis().to_string();
+        let ms = self.key_time();
         let Some(backplane) = &mut self.backplane else { return };
         let (node, room) = (backplane.node.clone(), &*announcement.room);
         let key = backplane.key(&format!("room:{room}"));
@@ -166,7 +165,7 @@ impl Server {
             let (Some(field), Some(value)) = (text(Some(&pair[0])), text(Some(&pair[1]))) else { continue };
             if field == ANNOUNCE {
                 announce = Some(value == "1");
-            } else if field != backplane.node && (backplane.nodes.is_empty() || backplane.nodes.contains(field)) {
+            } else if field != backplane.node {
                 let entry: Value = serde_json::from_str(value).unwrap_or_default();
                 counts.insert(field.to_owned(), entry["count"].as_u64().unwrap_or_default() as usize);
                 names.extend(entry["names"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
@@ -195,11 +194,7 @@ impl Server {
     /// After a new connection to Redis every room of this process is written again, and read.
     pub(super) fn resync_rooms(&mut self) {
         for announcement in self.rooms.all_as_they_are() {
-            if let Some(backplane) = &mut self.backplane {
-                let key = backplane.key(&format!("room:{}", announcement.room));
-                let announce: &[u8] = if announcement.announce { b"1" } else { b"0" };
-                backplane.command("storing a room", &[b"HSETNX", key.as_bytes(), ANNOUNCE.as_bytes(), announce]);
-            }
+            self.store_announce(&announcement.room, announcement.announce);
             self.tell_elsewhere(&announcement);
             self.fetch_room(&announcement.room, None);
         }
@@ -209,8 +204,12 @@ impl Server {
     pub(super) fn beat(&mut self) {
         let now = self.now;
         let Some(backplane) = &mut self.backplane else { return };
+        // Also without a connection: answers that were on their way don't come any more.
         backplane.asks.expire(now);
-        backplane.next_beat = backplane.is_up().then(|| now + super::BEAT);
+        backplane.next_beat = Some(now + super::BEAT);
+        if !backplane.is_up() {
+            return;
+        }
         let (node, ms) = (backplane.node.clone(), DEAD_AFTER.as_millis().to_string());
         // A beat that can't be sent is made good by the next one.
         let _ = backplane.run(|scripts| &scripts.beat, &[&node, &ms], Pending::Beat);

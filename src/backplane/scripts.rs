@@ -34,7 +34,8 @@ local function seen(uuid, cseq)
   local client = P .. 'client:' .. uuid
   local last = redis.call('HGET', client, 'cseq')
   if not last then return false end
-  if tonumber(cseq) <= tonumber(last) then return true end
+  -- As text, since numbers here are exact only up to 2^53.
+  if #cseq < #last or #cseq == #last and cseq <= last then return true end
   redis.call('HSET', client, 'cseq', cseq)
   return false
 end
@@ -53,9 +54,13 @@ return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
 "#;
 
 /// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
-/// place, how many processes got it, and whether it is kept for a client that may resume.
+/// place, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
+/// ident it is the first whose process is there, or who may come back.
 const TELL: &str = r#"
 local function of(uuid) return redis.call('HMGET', P .. 'client:' .. uuid, 'node', 'resume', 'type') end
+local function is_there(client)
+  return client[2] == '1' or redis.call('PUBSUB', 'NUMSUB', P .. 'to:' .. client[1])[2] > 0
+end
 local uuid, client = ARGV[2], nil
 if uuid ~= '' then
   client = of(uuid)
@@ -65,8 +70,8 @@ if not client and ARGV[3] ~= '' then
   local holders = P .. 'ident:' .. ARGV[3]
   for _, holder in ipairs(redis.call('ZRANGE', holders, 0, -1)) do
     uuid, client = holder, of(holder)
-    if client[1] then break end
-    redis.call('ZREM', holders, holder)
+    if client[1] and is_there(client) then break end
+    if not client[1] then redis.call('ZREM', holders, holder) end
     client = nil
   end
 end
@@ -130,8 +135,8 @@ if client[2] == 'websocket' then
   read(P .. 'log:path:' .. ARGV[5], at)
 end
 for _, room in ipairs(cjson.decode(client[6] or '[]')) do
-  local from = string.format('%.0f', room[4])
-  if tonumber(at) > room[4] then from = at end
+  local from = room[4]
+  if tonumber(at) > tonumber(from) then from = at end
   read(P .. 'log:room:' .. room[1], from)
 end
 local slice = {}
@@ -149,12 +154,40 @@ end
 return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
 "#;
 
-/// A client is gone: prefix, uuid, node, ident. Nothing happens where another process has it by now.
+/// The rooms that a client is in: prefix, uuid, node, a list of `[room, name, announce]`, milliseconds. Each gets
+/// the place at which the client joined it as its last element. Nothing happens where another process has the client.
+const STORE: &str = r#"
+local key, now = P .. 'client:' .. ARGV[2], tick()
+local client = redis.call('HMGET', key, 'node', 'rooms')
+if client[1] and client[1] ~= ARGV[3] then return 0 end
+local since = {}
+for _, room in ipairs(cjson.decode(client[2] or '[]')) do since[room[1]] = room[4] end
+local rooms = cjson.decode(ARGV[4])
+for _, room in ipairs(rooms) do room[4] = since[room[1]] or now end
+redis.call('HSET', key, 'rooms', #rooms > 0 and cjson.encode(rooms) or '[]')
+redis.call('PEXPIRE', key, ARGV[5])
+return 1
+"#;
+
+/// Who is in a room: prefix, room. Gives the fields of its hash, without those of processes that are dead.
+const MEMBERS: &str = r#"
+local fields, living = redis.call('HGETALL', P .. 'room:' .. ARGV[2]), {}
+for at = 1, #fields, 2 do
+  if fields[at] == 'announce' or redis.call('ZSCORE', P .. 'nodes', fields[at]) then
+    table.insert(living, fields[at])
+    table.insert(living, fields[at + 1])
+  end
+end
+return living
+"#;
+
+/// A client is gone: prefix, uuid, node. Nothing happens where another process has it by now.
 const RELEASE: &str = r#"
-local client = P .. 'client:' .. ARGV[2]
-if redis.call('HGET', client, 'node') ~= ARGV[3] then return 0 end
-redis.call('DEL', client, P .. 'queue:' .. ARGV[2])
-if ARGV[4] ~= '' then redis.call('ZREM', P .. 'ident:' .. ARGV[4], ARGV[2]) end
+local key = P .. 'client:' .. ARGV[2]
+local client = redis.call('HMGET', key, 'node', 'ident')
+if client[1] ~= ARGV[3] then return 0 end
+redis.call('DEL', key, P .. 'queue:' .. ARGV[2])
+if client[2] ~= '' then redis.call('ZREM', P .. 'ident:' .. client[2], ARGV[2]) end
 return 1
 "#;
 
@@ -179,18 +212,22 @@ pub(crate) struct Scripts {
     pub(crate) tell: Script,
     pub(crate) register: Script,
     pub(crate) claim: Script,
+    pub(crate) store: Script,
+    pub(crate) members: Script,
     pub(crate) release: Script,
     pub(crate) beat: Script,
 }
 
 impl Scripts {
     pub(crate) fn new() -> Scripts {
-        let [cast, tell, register, claim, release, beat] = [CAST, TELL, REGISTER, CLAIM, RELEASE, BEAT].map(Script::new);
-        Scripts { cast, tell, register, claim, release, beat }
+        let [cast, tell, register, claim] = [CAST, TELL, REGISTER, CLAIM].map(Script::new);
+        let [store, members, release, beat] = [STORE, MEMBERS, RELEASE, BEAT].map(Script::new);
+        Scripts { cast, tell, register, claim, store, members, release, beat }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 6] {
-        [&self.cast, &self.tell, &self.register, &self.claim, &self.release, &self.beat]
+    pub(crate) fn all(&self) -> [&Script; 8] {
+        let Scripts { cast, tell, register, claim, store, members, release, beat } = self;
+        [cast, tell, register, claim, store, members, release, beat]
     }
 }
 

@@ -102,10 +102,16 @@ impl Server {
         self.backplane.as_mut().map(|backplane| std::mem::take(&mut backplane.introduced)).unwrap_or_default()
     }
 
-    /// Another process has this client: the one here ends, and takes nothing of it out of Redis.
+    /// Another process has this client.
     pub(super) fn yield_client(&mut self, uuid: &str) {
-        let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| self.by_uuid(uuid)) else { return };
-        log::info!("Client of socket #{id} goes on in another process");
+        if let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| self.by_uuid(uuid)) {
+            log::info!("Client of socket #{id} goes on in another process");
+            self.give_way(id);
+        }
+    }
+
+    /// A client goes on elsewhere: the one here ends, and takes nothing of it out of Redis.
+    pub(crate) fn give_way(&mut self, id: SocketId) {
         self.unshare(id, false);
         self.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
         self.forsake(id);
@@ -132,12 +138,18 @@ impl Server {
         for channel in channels(client.client_type, path.map(|path| &**path)) {
             backplane.unsubscribe(&channel);
         }
-        if release && !client.uuid.is_nil() {
-            let (uuid, node) = (client.uuid.to_string(), backplane.node.clone());
-            // Where it does not get through, the key ends with its time.
-            let _ =
-                backplane.run(|scripts| &scripts.release, &[&uuid, &node, client.ident()], Pending::Done("releasing a client"));
+        let uuid = client.uuid;
+        if release && !uuid.is_nil() {
+            self.release_client(uuid);
         }
+    }
+
+    /// Takes a client of this process out of Redis.
+    pub(crate) fn release_client(&mut self, uuid: Uuid) {
+        let Some(backplane) = &mut self.backplane else { return };
+        let (uuid, node) = (uuid.to_string(), backplane.node.clone());
+        // Where it does not get through, the key ends with its time.
+        let _ = backplane.run(|scripts| &scripts.release, &[&uuid, &node], Pending::Done("releasing a client"));
     }
 
     pub(super) fn share_room(&mut self, room: &str) {

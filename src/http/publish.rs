@@ -252,8 +252,13 @@ fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
             server.ask(Asker::Description(asker), vec![Sent::elsewhere(Some(ask))]);
             None
         }
+        None if server.has_backplane() => Some(not_said()),
         None => Some(Answer::error("404 Not Found", "nobody has that uuid")),
     }
+}
+
+fn not_said() -> Answer {
+    Answer::error("503 Service Unavailable", "other processes do not answer: nobody knows whether the client is there")
 }
 
 /// What another process said of a client.
@@ -261,7 +266,7 @@ pub(crate) fn description(reports: &[Report]) -> Answer {
     match reports {
         [Report { text: Some(text), .. }] => Answer::json("200 OK", text.clone()),
         [Report { status: 404, error: Some(error), .. }] => Answer::error("404 Not Found", error),
-        _ => Answer::error("503 Service Unavailable", "other processes do not answer: nobody knows whether the client is there"),
+        _ => not_said(),
     }
 }
 

@@ -20,14 +20,15 @@ impl WebSocketServer {
             self.server.announce_presence();
             // Before the clients: what they are told of is known elsewhere by then.
             self.server.drive_backplane(self.poll.registry(), BACKPLANE);
-            self.server.hear_backplane();
+            let mut heard = self.server.hear_backplane();
             while self.start_introduced() {
                 self.server.hear_backplane();
+                heard = true;
             }
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
-            if self.settle() {
+            if self.settle() || heard {
                 continue;
             }
             match self.server.closing.pop() {

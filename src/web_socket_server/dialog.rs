@@ -137,8 +137,8 @@ impl WebSocketServer {
         self.admit(id, client_type, &request)?;
         let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
         let wish = Wish::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
-        if let Some(Wish::Resume { uuid, seq, .. }) = wish
-            && let Some(known) = self.find_resumed(id, uuid, seq, app, client_type)?
+        if let Some(wish @ Wish::Resume { seq, .. }) = wish
+            && let Some(known) = self.find_resumed(id, wish, app, client_type)?
         {
             self.take_over(id, known, seq);
             self.server.push_bytes(known, &handshake::switching_protocols(&accept));

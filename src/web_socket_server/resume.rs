@@ -5,12 +5,12 @@
 //! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
 
 use mio::{Interest, Token};
-use uuid::Uuid;
 
 use super::WebSocketServer;
 use crate::backplane::Introduced;
 use crate::client::{ClientType, SocketId};
 use crate::resource::AppId;
+use crate::resume::Wish;
 use crate::rfc6455::{CloseCode, Refusal};
 use crate::socket::Socket;
 
@@ -19,8 +19,7 @@ impl WebSocketServer {
     pub(super) fn find_resumed(
         &mut self,
         id: SocketId,
-        uuid: Option<Uuid>,
-        seq: u64,
+        wish: Wish,
         app: Option<AppId>,
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
@@ -29,7 +28,7 @@ impl WebSocketServer {
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = uuid.and_then(|uuid| self.server.find_resumable(uuid, seq, app, client_type));
+        let found = self.server.find_resumable(wish, app, client_type);
         // Another process may know it.
         if found.is_none() && !self.server.has_backplane() {
             self.admission.guessed_wrong(ip, now);
@@ -44,6 +43,7 @@ impl WebSocketServer {
         let any = !introduced.is_empty();
         for Introduced { id, uuid, claim, guessed } in introduced {
             if !self.server.is_open(id) {
+                self.server.abandon(uuid, claim);
                 continue;
             }
             if guessed {
@@ -52,6 +52,11 @@ impl WebSocketServer {
             self.server.clients[id].uuid = uuid;
             if let Some(claim) = claim {
                 self.server.restore(id, uuid, claim);
+            }
+            // It may have come twice while Redis was asked: the last one wins.
+            if let Some(other) = self.server.by_uuid(uuid) {
+                log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
+                self.server.give_way(other);
             }
             self.tell_to_start(id, Some(uuid));
             self.go_on(id, 0);

@@ -96,6 +96,8 @@ for test in live publish one_frame_per_read raw_dialect scripts; do
     run "$test over ws" "$php" "$here/$test.php" "$ws"
     run "$test over wss" "$php" "$here/$test.php" "$wss" "$cert"
 done
+start apart --backplane redis://127.0.0.1:1 ws://127.0.0.1:0
+run "apart" "$php" "$here/apart.php" "ws://$address"
 run "restart" "$php" "$here/restart.php" "$bin"
 run "resume, live" "$php" "$here/resume_live.php" "$bin"
 run "notices" "$php" "$here/notices.php" "$bin"

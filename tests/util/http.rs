@@ -1,8 +1,11 @@
 //! Plain HTTP requests, each on a connection of its own: status and JSON of the answer.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
 use serde_json::Value;
 
-use super::Phpws;
+use super::{PATIENCE, Phpws};
 
 pub fn feedback(server: &Phpws, uuid: &str, body: &str) -> (u16, Value) {
     post(server, &format!("/feedback/{uuid}"), body)
@@ -23,4 +26,17 @@ fn ask(server: &Phpws, request: &str) -> (u16, Value) {
     let answer = String::from_utf8(client.rest()).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+/// The same where the server, or its answer, may fail to come: then there is none.
+pub fn try_post(addr: SocketAddr, path: &str, body: &str) -> Option<(u16, Value)> {
+    let mut wire = TcpStream::connect(addr).ok()?;
+    wire.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    wire.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    wire.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
 }

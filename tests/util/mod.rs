@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+pub mod crowd;
 pub mod embedded;
 pub mod http;
 pub mod page;

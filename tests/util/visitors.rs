@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::page::Page;
-use super::{NEXT, PATIENCE, masked, parse, request};
+use super::{Frame, NEXT, PATIENCE, masked, parse, request};
 
 /// Threads that connect, are told `ready`, say something, and go.
 pub struct Visitors {
@@ -92,12 +92,18 @@ fn visit(addr: SocketAddr) -> Result<Instant, String> {
     bytes.drain(..len);
     // Whether the server parts from it after `ready` is no matter: a page would come back.
     let said = wire.write_all(&masked(true, 1, br#"{"opcode":"echo"}"#));
-    if said.is_ok() && read_until(&mut wire, &mut bytes, |bytes| parse(bytes).is_some()).is_ok() {
-        let (next, _) = parse(&bytes).unwrap();
+    let is_for_others = |frame: &Frame| frame.opcode == 1 && frame.text().contains(r#""opcode":"broadcast""#);
+    while said.is_ok() && read_until(&mut wire, &mut bytes, |bytes| parse(bytes).is_some()).is_ok() {
+        let (next, len) = parse(&bytes).unwrap();
+        bytes.drain(..len);
+        if is_for_others(&next) {
+            continue;
+        }
         if next.opcode == 1 && next.text() != NEXT && !next.text().contains("close") {
             return Err(format!("not next: {}", next.text()));
         }
         let _ = wire.write_all(&masked(true, 8, &1000u16.to_be_bytes()));
+        break;
     }
     Ok(welcomed)
 }

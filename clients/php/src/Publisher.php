@@ -47,7 +47,8 @@ final class Publisher
      * @param array<string, mixed> $extra further keys of the packet
      * @param string $key a newer message with the same key replaces this one while it waits for a slow browser
      * @return array{delivered: int, queued: int}
-     * @throws PublishException with status 404 if nobody has that uuid
+     * @throws PublishException with status 404 if nobody has that uuid; with 503, of several processes, if nobody knows: it may
+     *                          have arrived, so send it again only if twice does no harm
      */
     public function feedback($message, string $uuid, array $extra = [], string $key = ''): array
     {
@@ -78,7 +79,8 @@ final class Publisher
      *
      * @param mixed $message
      * @param array<string, mixed> $extra
-     * @return array{delivered: int, queued: int} both 0 if nobody is there
+     * @return array{delivered: int, queued: int, unknown?: true} both 0 if nobody is there; `unknown` if others may have it
+     *                                                            too, since not all processes answered
      */
     public function broadcast($message, array $extra = [], string $resource = '', string $key = ''): array
     {
@@ -94,18 +96,19 @@ final class Publisher
      *
      * @param array<int, array<string, mixed>> $messages
      * @return array<int, array<string, mixed>> for each message `status`, and as far as it went
-     *                                          `delivered`, `queued`, `failed`, `error`
+     *                                          `delivered`, `queued`, `failed`, `error`, `unknown`
      */
     public function publish(array $messages): array
     {
         $body = '[' . implode(',', array_map([Json::class, 'encode'], array_values($messages))) . ']';
-        return $this->ask('POST', '/publish', $body)['results'];
+        return array_map([self::class, 'counted'], $this->ask('POST', '/publish', $body)['results']);
     }
 
     /**
      * What the server knows of a client; null if nobody has that uuid.
      *
      * @return ?array<string, mixed> `connected`, `since`, `seconds`, `queued` (bytes), `client_type`, `resource`
+     * @throws PublishException with status 503, of several processes, if the one that may know does not answer
      */
     public function client(string $uuid): ?array
     {
@@ -123,13 +126,28 @@ final class Publisher
      * @param array<string, string> $query empty values are left out
      * @param mixed $message
      * @param array<string, mixed> $extra
-     * @return array{delivered: int, queued: int}
+     * @return array{delivered: int, queued: int, unknown?: true}
      */
     private function send(string $path, array $query, $message, array $extra): array
     {
         $query = http_build_query(array_filter($query, static fn (string $value): bool => $value !== ''));
         $answer = $this->ask('POST', $path . ($query === '' ? '' : "?$query"), Json::encode(['message' => $message] + $extra));
-        return ['delivered' => $answer['delivered'], 'queued' => $answer['queued']];
+        return array_intersect_key(self::counted($answer), ['delivered' => 0, 'queued' => 0, 'unknown' => 0]);
+    }
+
+    /**
+     * With `delivered` always a number: where the server says "unknown", what it knows of, and `unknown` beside it.
+     *
+     * @param array<string, mixed> $answer
+     * @return array<string, mixed>
+     */
+    private static function counted(array $answer): array
+    {
+        if (($answer['delivered'] ?? 0) === 'unknown') {
+            $answer = ['delivered' => $answer['known'] ?? 0, 'unknown' => true] + $answer;
+            unset($answer['known']);
+        }
+        return $answer;
     }
 
     /** @return array<array-key, mixed> */

@@ -39,6 +39,9 @@ pub(super) struct Session {
     /// Whether there may be more to read, or room to write, than was last found.
     readable: bool,
     writable: bool,
+    /// The turn of the loop, and the bytes that may still be read in it.
+    turn: Instant,
+    budget: usize,
     /// When the last byte came.
     heard: Instant,
     /// Since when Redis owes an answer and has said nothing.
@@ -82,6 +85,8 @@ impl Session {
             scratch: vec![0; READ_SIZE].into(),
             readable: true,
             writable: true,
+            turn: now,
+            budget: READ_BUDGET,
             heard: now,
             owing: None,
         };
@@ -147,8 +152,10 @@ impl Session {
     }
 
     fn read(&mut self, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
-        let mut budget = READ_BUDGET;
-        while self.readable && budget > 0 {
+        if now != self.turn {
+            (self.turn, self.budget) = (now, READ_BUDGET);
+        }
+        while self.readable && self.budget > 0 {
             match self.stream.read(&mut self.scratch) {
                 Ok(0) if self.is_up() => {
                     return Err("closed by Redis: it ended, or its client-output-buffer-limit pubsub was reached".into());
@@ -157,7 +164,7 @@ impl Session {
                 Ok(count) => {
                     self.heard = now;
                     self.owing = None;
-                    budget = budget.saturating_sub(count);
+                    self.budget = self.budget.saturating_sub(count);
                     self.inbox.extend(&self.scratch[..count]);
                     self.take_answers(now, events)?;
                 }
