@@ -521,7 +521,7 @@ impl Server {
         let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
         let seen = cseq <= kept.cseq;
         kept.cseq = kept.cseq.max(cseq);
-        self.in_hand = Some((id, cseq)).filter(|_| !seen);
+        self.in_hand = Some((id, cseq)).filter(|_| !seen && self.backplane.is_some());
         seen
     }
 

@@ -47,7 +47,9 @@ impl Api {
                 "type" => assert!(is_a(value, rule.as_str().unwrap()), "{place}: {value} is no {rule}"),
                 "const" => assert_eq!(value, rule, "{place}"),
                 "oneOf" => {
-                    let fits = |one: &Value| one.get("const") == Some(value) || one["type"].as_str().is_some_and(|kind| is_a(value, kind));
+                    let fits = |one: &Value| {
+                        one.get("const") == Some(value) || one["type"].as_str().is_some_and(|kind| is_a(value, kind))
+                    };
                     assert_eq!(rule.as_array().unwrap().iter().filter(|one| fits(one)).count(), 1, "{place}: {value}");
                 }
                 "enum" => assert!(rule.as_array().unwrap().contains(value), "{place}: {value}"),

@@ -355,17 +355,18 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if server.defers_next(id) {
         dispatch(server, all_apps, id, app, message);
         server.next_if_done(id);
+        server.in_hand = None;
     } else {
         server.next(id);
         dispatch(server, all_apps, id, app, message);
     }
-    server.in_hand = None;
 }
 
 /// Lets the server take what is meant for it, and hands on the rest.
 fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppId, message: Message<'_>) {
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
+    let may_repeat = client.kept.is_some();
     let chunks;
     let message = match client.server_command(message, max_chunks, max_message) {
         Command::Taken => return,
@@ -381,7 +382,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
         }
     };
     // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-    if message.bytes().is_empty() || server.has_seen(id, message) {
+    if message.bytes().is_empty() || may_repeat && server.has_seen(id, message) {
         return;
     }
     if server.permits(id, all_apps.path(app), message) {
