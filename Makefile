@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean
+.PHONY: run cluster run-tls demo test cluster-tests check cert conformance browser php web-client http-clients openapi deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update bench-cluster manual deb packaging proxies clean
 
 # Builds the server and starts it.
 run:
@@ -149,6 +149,11 @@ bench-growth:
 # Does the comparison work? One short round into a folder that goes away.
 bench-smoke:
 	python3 benches/compare smoke
+
+# Several processes on one Redis: docs/cluster-figures.md (4 minutes of a quiet machine; needs Python 3 and redis-server).
+bench-cluster:
+	cargo build --release --locked --bins --examples
+	python3 benches/cluster run
 
 # Nanoseconds and bytes per second of the server's parts, without sockets.
 microbench:
