@@ -651,10 +651,9 @@ fn a_process_that_has_just_come_is_counted() {
     let second = process(&redis, &[]);
     let (mut ann, _) = second.browser();
     let (mut bob, _) = first.browser();
-    for client in [&mut ann, &mut bob] {
-        client.send_text(r#"{"opcode":"join","room":"r"}"#);
-    }
+    ann.send_text(r#"{"opcode":"join","room":"r"}"#);
     next_with(&mut ann, r#""opcode":"joined""#);
+    bob.send_text(r#"{"opcode":"join","room":"r"}"#);
     assert!(next_with(&mut bob, r#""opcode":"joined""#).contains(r#""count":2"#));
 }
 
@@ -666,6 +665,7 @@ fn who_comes_back_gets_nothing_from_before_it_joined() {
     let mut page = Page::ready(&[servers[0].addr], "/web");
     assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":1}"#).0, 200);
     page.say(r#"{"opcode":"join","room":"r"}"#);
+    page.until("joined", |page| page.got.len() == 1);
     assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":2}"#).0, 200);
     page.until("the message", |page| page.got.len() == 2);
     page.break_off();
@@ -676,6 +676,7 @@ fn who_comes_back_gets_nothing_from_before_it_joined() {
     let mut other = Page::ready(&[servers[0].addr], "/web");
     assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":1}"#).0, 200);
     other.say(r#"{"opcode":"join","room":"s"}"#);
+    other.until("joined", |other| other.got.len() == 1);
     other.break_off();
     (other.seq, other.at) = (0, 0);
     other.got.clear();
