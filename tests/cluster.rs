@@ -559,6 +559,26 @@ fn a_question_that_leads_to_others_takes_no_beats() {
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
+/// Redis has handed a message out before anybody here needed it, and is gone later.
+#[test]
+fn what_was_sent_before_a_client_came_is_not_for_it() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut other, _) = servers[1].browser();
+    let (mut publisher, mut browser) = (servers[0].connect(), servers[0].connect());
+    servers[0].signal("STOP");
+    publisher.send(b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1");
+    browser.send(util::request("/web", "").as_bytes());
+    servers[0].signal("CONT");
+    assert!(publisher.head().starts_with("HTTP/1.1 200 "));
+    browser.head();
+    assert!(browser.text().contains("ready"));
+    other.text();
+    redis.kill();
+    servers[0].log_line("Backplane is away");
+    assert!(browser.is_silent(Duration::from_millis(300)));
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
