@@ -579,6 +579,16 @@ fn what_was_sent_before_a_client_came_is_not_for_it() {
     assert!(browser.is_silent(Duration::from_millis(300)));
 }
 
+/// Pings find out in twice their interval that nobody reads; what was sent until then is not yet forgotten.
+#[test]
+fn messages_are_kept_as_long_as_a_dead_connection_may_go_unnoticed() {
+    let redis = Redis::start();
+    let server = process(&redis, &["--ping-interval", "300"]);
+    let (_client, ready) = open(&server, "/web?resume=");
+    let ttl: u64 = redis.cli(&["ttl", &format!("phpws:1:client:{}", uuid(&ready))]).parse().unwrap();
+    assert!(ttl > 660, "{ttl}");
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
