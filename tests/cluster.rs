@@ -589,6 +589,46 @@ fn messages_are_kept_as_long_as_a_dead_connection_may_go_unnoticed() {
     assert!(ttl > 660, "{ttl}");
 }
 
+/// Who comes first makes a room, also one that was there before and is empty.
+#[test]
+fn an_empty_room_is_forgotten() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut ann, _) = servers[0].browser();
+    ann.say(r#"{"opcode":"join","room":"r"}"#);
+    ann.text();
+    ann.say(r#"{"opcode":"leave","room":"r"}"#);
+    ann.text();
+    wait_for("the room to go", || (redis.cli(&["exists", "phpws:1:room:r"]) == "0").then_some(()));
+    let (mut bob, _) = servers[1].browser();
+    bob.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+    next_with(&mut bob, r#""joined":1"#);
+}
+
+/// A process that says nothing for some seconds is taken for dead; if it is not, it counts again.
+#[test]
+fn a_process_that_was_taken_for_dead_is_counted_again() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut ann, _) = servers[0].browser();
+    let (mut bob, _) = servers[1].browser();
+    for client in [&mut ann, &mut bob] {
+        client.send_text(r#"{"opcode":"join","room":"r","announce":true}"#);
+        next_with(client, r#""opcode":"joined""#);
+    }
+    servers[1].signal("STOP");
+    next_with(&mut ann, r#""count":1,"left":1"#);
+    servers[1].signal("CONT");
+    wait_for("the other to count", || {
+        let (mut new, _) = servers[0].browser();
+        new.send_text(r#"{"opcode":"join","room":"r"}"#);
+        let count = next_with(&mut new, r#""opcode":"joined""#);
+        new.send_text(r#"{"opcode":"leave","room":"r"}"#);
+        next_with(&mut new, r#""opcode":"left""#);
+        count.contains(r#""count":3"#).then_some(())
+    });
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
