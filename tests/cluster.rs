@@ -405,6 +405,7 @@ fn of_two_that_come_to_another_process_at_once_the_last_one_wins() {
     assert_eq!(feedback(&servers[0], &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
     assert_eq!(next_message(&mut two)["message"], 1);
     assert_eq!(metric(&servers[1], "phpws_clients{type=\"websocket\"}"), 1.0);
+    assert_eq!(metric(&servers[1], "phpws_clients_resumed_total"), 2.0);
     drop(two);
     let (_, ready) = open(&servers[0], &target);
     assert_eq!(ready["resume"], "resumed");
