@@ -7,8 +7,8 @@ CAPACITY = Path(__file__).resolve().parents[2] / "docs/capacity.md"
 # How full a core is to be planned.
 FULL = 0.7
 CLIENTS = 1_000_000
-# Seconds that Redis keeps what is sent to clients that may resume, with the default resume-time.
-KEPT = 120
+# Seconds that Redis keeps what is sent to clients that may resume, with the default settings.
+KEPT = 180
 # Broadcasts a second to all clients, and feedback a second, of each case.
 CASES = ((1, 10_000), (10, 10_000), (1, 100_000))
 
