@@ -385,7 +385,8 @@ impl Server {
         let Wish::Resume { uuid: Some(uuid), seq, at } = wish else { return None };
         let id = self.by_uuid(uuid)?;
         let client = &self.clients[id];
-        let has_seen_more = |kept: &Kept| seq > kept.sent_up_to() || at > kept.told;
+        // Where nothing with a place was sent, an `at` may be an application's own.
+        let has_seen_more = |kept: &Kept| seq > kept.sent_up_to() || kept.told > 0 && at > kept.told;
         let elsewhere = self.has_backplane() && client.kept.as_deref().is_some_and(has_seen_more);
         (client.kept.is_some() && !elsewhere && client.app == app && client.client_type == client_type).then_some(id)
     }

@@ -443,6 +443,7 @@ fn of_two_that_come_to_another_process_at_once_the_last_one_wins() {
     assert_eq!(feedback(&servers[0], &uuid(&ready), r#"{"message":1}"#), (200, json!({"delivered": 1, "queued": 0})));
     assert_eq!(next_message(&mut two)["message"], 1);
     assert_eq!(metric(&servers[1], "phpws_clients{type=\"websocket\"}"), 1.0);
+    assert_eq!(metric(&servers[1], "phpws_clients_resumed_total"), 2.0);
     drop(two);
     let (_, ready) = open(&servers[0], &target);
     assert_eq!(ready["resume"], "resumed");
@@ -597,6 +598,76 @@ fn a_question_that_leads_to_others_takes_no_beats() {
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
+/// Redis has handed a message out before anybody here needed it, and is gone later.
+#[test]
+fn what_was_sent_before_a_client_came_is_not_for_it() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut other, _) = servers[1].browser();
+    let (mut publisher, mut browser) = (servers[0].connect(), servers[0].connect());
+    servers[0].signal("STOP");
+    publisher.send(b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1");
+    browser.send(util::request("/web", "").as_bytes());
+    servers[0].signal("CONT");
+    assert!(publisher.head().starts_with("HTTP/1.1 200 "));
+    browser.head();
+    assert!(browser.text().contains("ready"));
+    other.text();
+    redis.kill();
+    servers[0].log_line("Backplane is away");
+    assert!(browser.is_silent(Duration::from_millis(300)));
+}
+
+/// Pings find out in twice their interval that nobody reads; what was sent until then is not yet forgotten.
+#[test]
+fn messages_are_kept_as_long_as_a_dead_connection_may_go_unnoticed() {
+    let redis = Redis::start();
+    let server = process(&redis, &["--ping-interval", "300"]);
+    let (_client, ready) = open(&server, "/web?resume=");
+    let ttl: u64 = redis.cli(&["ttl", &format!("phpws:1:client:{}", uuid(&ready))]).parse().unwrap();
+    assert!(ttl > 660, "{ttl}");
+}
+
+/// Who comes first makes a room, also one that was there before and is empty.
+#[test]
+fn an_empty_room_is_forgotten() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut ann, _) = servers[0].browser();
+    ann.say(r#"{"opcode":"join","room":"r"}"#);
+    ann.text();
+    ann.say(r#"{"opcode":"leave","room":"r"}"#);
+    ann.text();
+    wait_for("the room to go", || (redis.cli(&["exists", "phpws:1:room:r"]) == "0").then_some(()));
+    let (mut bob, _) = servers[1].browser();
+    bob.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+    next_with(&mut bob, r#""joined":1"#);
+}
+
+/// A process that says nothing for some seconds is taken for dead; if it is not, it counts again.
+#[test]
+fn a_process_that_was_taken_for_dead_is_counted_again() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (mut ann, _) = servers[0].browser();
+    let (mut bob, _) = servers[1].browser();
+    for client in [&mut ann, &mut bob] {
+        client.send_text(r#"{"opcode":"join","room":"r","announce":true}"#);
+        next_with(client, r#""opcode":"joined""#);
+    }
+    servers[1].signal("STOP");
+    next_with(&mut ann, r#""count":1,"left":1"#);
+    servers[1].signal("CONT");
+    wait_for("the other to count", || {
+        let (mut new, _) = servers[0].browser();
+        new.send_text(r#"{"opcode":"join","room":"r"}"#);
+        let count = next_with(&mut new, r#""opcode":"joined""#);
+        new.send_text(r#"{"opcode":"leave","room":"r"}"#);
+        next_with(&mut new, r#""opcode":"left""#);
+        count.contains(r#""count":3"#).then_some(())
+    });
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
@@ -693,10 +764,9 @@ fn a_process_that_has_just_come_is_counted() {
     let second = process(&redis, &[]);
     let (mut ann, _) = second.browser();
     let (mut bob, _) = first.browser();
-    for client in [&mut ann, &mut bob] {
-        client.send_text(r#"{"opcode":"join","room":"r"}"#);
-    }
+    ann.send_text(r#"{"opcode":"join","room":"r"}"#);
     next_with(&mut ann, r#""opcode":"joined""#);
+    bob.send_text(r#"{"opcode":"join","room":"r"}"#);
     assert!(next_with(&mut bob, r#""opcode":"joined""#).contains(r#""count":2"#));
 }
 
@@ -708,6 +778,7 @@ fn who_comes_back_gets_nothing_from_before_it_joined() {
     let mut page = Page::ready(&[servers[0].addr], "/web");
     assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":1}"#).0, 200);
     page.say(r#"{"opcode":"join","room":"r"}"#);
+    page.until("joined", |page| page.got.len() == 1);
     assert_eq!(post(&servers[1], "/broadcast?room=r", r#"{"message":2}"#).0, 200);
     page.until("the message", |page| page.got.len() == 2);
     page.break_off();
@@ -718,6 +789,7 @@ fn who_comes_back_gets_nothing_from_before_it_joined() {
     let mut other = Page::ready(&[servers[0].addr], "/web");
     assert_eq!(post(&servers[1], "/broadcast?room=s", r#"{"message":1}"#).0, 200);
     other.say(r#"{"opcode":"join","room":"s"}"#);
+    other.until("joined", |other| other.got.len() == 1);
     other.break_off();
     (other.seq, other.at) = (0, 0);
     other.got.clear();

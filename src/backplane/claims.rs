@@ -215,6 +215,7 @@ impl Server {
     /// Gives a client what its other process left: rooms, and messages that it missed.
     pub(crate) fn restore(&mut self, id: SocketId, uuid: Uuid, claim: Claim) {
         self.clients[id].kept = Some(Box::new(claim.kept));
+        self.metrics.resumed += 1;
         for room in claim.rooms {
             if let Err(error) = self.join(id, &room.room, &room.name, room.announce) {
                 log::info!("Socket {id} - {error}: not again in a room");

@@ -58,9 +58,10 @@ impl Server {
         let hand = self.in_hand.take();
         let author = hand.and_then(|(id, _)| self.clients.get(id)).map(|client| client.uuid.to_string()).unwrap_or_default();
         let cseq = hand.map(|(_, cseq)| cseq.to_string()).unwrap_or_default();
-        let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id) };
-        given.client.into_iter().for_each(|id| self.gave(id));
+        hand.into_iter().for_each(|(id, _)| self.gave(id));
         let Some(backplane) = &mut self.backplane else { return };
+        let comes_back = backplane.subscriptions.contains_key(&remote.to.channel());
+        let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id), comes_back };
         let rest = remote.rest();
         let taken = match &remote.to {
             Target::One { uuid, ident } => {
@@ -92,7 +93,7 @@ impl Server {
 
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
     pub(super) fn undelivered(&mut self, given: Given) {
-        let Given { id, ask, client } = given;
+        let Given { id, ask, client, .. } = given;
         client.into_iter().for_each(|client| self.release(client));
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.undelivered += 1;
@@ -110,11 +111,11 @@ impl Server {
     /// The connection is lost: what was on its way back to the clients that are here reaches them now.
     pub(super) fn alone(&mut self) {
         let under_way: Vec<u64> = self.backplane.iter().flat_map(|backplane| backplane.under_way.keys().copied()).collect();
-        under_way.into_iter().for_each(|id| self.undelivered(Given { id, ask: None, client: None }));
+        under_way.into_iter().for_each(|id| self.undelivered(Given { id, ask: None, client: None, comes_back: false }));
     }
 
     pub(super) fn was_cast(&mut self, given: Given, reply: &Reply) {
-        let Given { id, ask, client } = given;
+        let Given { id, ask, client, comes_back } = given;
         client.into_iter().for_each(|client| self.release(client));
         let processes = number(element(reply, 1)).unwrap_or_default();
         self.backplane_well();
@@ -122,15 +123,13 @@ impl Server {
         if let Some(ask) = ask {
             backplane.asks.expect(ask, usize::try_from(processes).unwrap_or_default());
         }
-        // What goes to nobody here does not come back; nor does what was sent before.
-        let comes = |remote: &Remote| processes > 0 && backplane.subscriptions.contains_key(&remote.to.channel());
-        if !backplane.under_way.get(&id).is_some_and(comes) {
+        if processes <= 0 || !comes_back {
             backplane.under_way.remove(&id);
         }
     }
 
     pub(super) fn was_told(&mut self, given: Given, reply: &Reply) {
-        let Given { id, ask, client } = given;
+        let Given { id, ask, client, .. } = given;
         client.into_iter().for_each(|client| self.release(client));
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));

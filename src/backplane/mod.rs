@@ -50,7 +50,8 @@ const VERSION: &str = "1";
 const BEAT: Duration = Duration::from_secs(1);
 /// When one that says nothing is taken for dead.
 const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// How long keys outlive the clients that they are of, beyond the time to resume.
+/// How long keys outlive the clients that they are of, beyond the time to find out that a connection is dead, and
+/// to resume.
 const MARGIN: Duration = Duration::from_secs(60);
 /// In so many beats every key of this process is renewed once.
 const RENEWAL_BEATS: usize = 20;
@@ -109,6 +110,8 @@ struct Given {
     ask: Option<u64>,
     /// The client that gets its `next` for it now.
     client: Option<SocketId>,
+    /// Whether it was for clients that were here as it was sent.
+    comes_back: bool,
 }
 
 /// What a reply belongs to.
@@ -280,6 +283,8 @@ impl Server {
         let Some(backplane) = &mut self.backplane else { return };
         log::info!("Backplane is up: this process is {}", backplane.node);
         backplane.down = None;
+        // Whoever took this process for dead hears of its rooms below.
+        backplane.nodes.remove(&backplane.node);
         let texts: Vec<String> = backplane.scripts.all().map(|script| script.text.clone()).into();
         for text in texts {
             backplane.command("loading a script", &[b"SCRIPT", b"LOAD", text.as_bytes()]);

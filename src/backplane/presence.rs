@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::link::Reply;
-use super::{DEAD_AFTER, Pending, elements, text, wire};
+use super::{DEAD_AFTER, Pending, element, elements, number, text, wire};
 use crate::client::SocketId;
 use crate::rooms::Announcement;
 use crate::server::Server;
@@ -101,11 +101,12 @@ impl Server {
         let ms = self.key_time();
         let Some(backplane) = &mut self.backplane else { return };
         let (node, room) = (backplane.node.clone(), &*announcement.room);
-        let key = backplane.key(&format!("room:{room}"));
         if count == 0 {
             backplane.rooms.remove(room);
-            backplane.command("storing a room", &[b"HDEL", key.as_bytes(), node.as_bytes()]);
+            // Where it does not get through the room ends with its time.
+            let _ = backplane.run(|scripts| &scripts.leave, &[room, &node], Pending::Done("storing a room"));
         } else {
+            let key = backplane.key(&format!("room:{room}"));
             let entry = json!({"count": count, "names": names}).to_string();
             backplane.command("storing a room", &[b"HSET", key.as_bytes(), node.as_bytes(), entry.as_bytes()]);
             backplane.command("renewing a key", &[b"PEXPIRE", key.as_bytes(), ms.as_bytes()]);
@@ -219,11 +220,16 @@ impl Server {
     /// The processes that live: what the others had of rooms is no more.
     pub(super) fn nodes_live(&mut self, reply: &Reply) {
         self.backplane_well();
-        let live: BTreeSet<String> =
-            elements(Some(reply)).iter().filter_map(|node| text(Some(node))).map(str::to_owned).collect();
+        let nodes = elements(element(reply, 1)).iter().filter_map(|node| text(Some(node)));
+        let live: BTreeSet<String> = nodes.map(str::to_owned).collect();
         let Some(backplane) = &mut self.backplane else { return };
+        let was_buried = number(element(reply, 0)) == Some(1) && backplane.nodes.contains(&backplane.node);
         let dead: Vec<String> = backplane.nodes.difference(&live).cloned().collect();
         backplane.nodes = live;
+        if was_buried {
+            log::warn!("Backplane: the others have taken this process for dead");
+            self.resync_rooms();
+        }
         for node in dead {
             log::warn!("Backplane: process {node} is gone");
             self.buried(&node);

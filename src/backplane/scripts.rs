@@ -181,6 +181,16 @@ end
 return living
 "#;
 
+/// A process has no members in a room any more: prefix, room, node. With the last ones the room goes.
+const LEAVE: &str = r#"
+local room = P .. 'room:' .. ARGV[2]
+redis.call('HDEL', room, ARGV[3])
+for _, field in ipairs(redis.call('HKEYS', room)) do
+  if field ~= 'announce' and redis.call('ZSCORE', P .. 'nodes', field) then return 0 end
+end
+return redis.call('DEL', room)
+"#;
+
 /// A client is gone: prefix, uuid, node. Nothing happens where another process has it by now.
 const RELEASE: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
@@ -191,13 +201,14 @@ if client[2] ~= '' then redis.call('ZREM', P .. 'ident:' .. client[2], ARGV[2]) 
 return 1
 "#;
 
-/// A process lives: prefix, node, milliseconds after which one is taken for dead. Gives those that live.
+/// A process lives: prefix, node, milliseconds after which one is taken for dead. Gives whether it was not
+/// among those that live, and those that do.
 const BEAT: &str = r#"
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-redis.call('ZADD', P .. 'nodes', now, ARGV[2])
+local came = redis.call('ZADD', P .. 'nodes', now, ARGV[2])
 redis.call('ZREMRANGEBYSCORE', P .. 'nodes', '-inf', now - tonumber(ARGV[3]))
-return redis.call('ZRANGE', P .. 'nodes', 0, -1)
+return {came, redis.call('ZRANGE', P .. 'nodes', 0, -1)}
 "#;
 
 /// A script and the digest by which Redis knows it.
@@ -214,6 +225,7 @@ pub(crate) struct Scripts {
     pub(crate) claim: Script,
     pub(crate) store: Script,
     pub(crate) members: Script,
+    pub(crate) leave: Script,
     pub(crate) release: Script,
     pub(crate) beat: Script,
 }
@@ -221,13 +233,13 @@ pub(crate) struct Scripts {
 impl Scripts {
     pub(crate) fn new() -> Scripts {
         let [cast, tell, register, claim] = [CAST, TELL, REGISTER, CLAIM].map(Script::new);
-        let [store, members, release, beat] = [STORE, MEMBERS, RELEASE, BEAT].map(Script::new);
-        Scripts { cast, tell, register, claim, store, members, release, beat }
+        let [store, members, leave, release, beat] = [STORE, MEMBERS, LEAVE, RELEASE, BEAT].map(Script::new);
+        Scripts { cast, tell, register, claim, store, members, leave, release, beat }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 8] {
-        let Scripts { cast, tell, register, claim, store, members, release, beat } = self;
-        [cast, tell, register, claim, store, members, release, beat]
+    pub(crate) fn all(&self) -> [&Script; 9] {
+        let Scripts { cast, tell, register, claim, store, members, leave, release, beat } = self;
+        [cast, tell, register, claim, store, members, leave, release, beat]
     }
 }
 

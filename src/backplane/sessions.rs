@@ -12,6 +12,7 @@ use super::link::Reply;
 use super::target::Target;
 use super::{MARGIN, Pending, text};
 use crate::client::{ClientType, SocketId};
+use crate::limits::Limits;
 use crate::resume::Wish;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
@@ -194,6 +195,7 @@ impl Server {
 
     /// How long keys live without being renewed.
     pub(super) fn key_time(&self) -> String {
-        (self.limits().resume_time + MARGIN).as_millis().to_string()
+        let Limits { resume_time, ping_interval, .. } = self.limits();
+        (*resume_time + *ping_interval * 2 + MARGIN).as_millis().to_string()
     }
 }
