@@ -668,6 +668,23 @@ fn a_process_that_was_taken_for_dead_is_counted_again() {
     });
 }
 
+/// Redis is slow to say who is in a room, and some who joined it are gone by then.
+#[test]
+fn who_joins_and_goes_while_redis_is_asked_does_no_harm() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut ann, _) = server.browser();
+    let (mut bob, _) = server.browser();
+    redis.cli(&["client", "pause", "700"]);
+    for client in [&mut ann, &mut bob] {
+        client.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+    }
+    drop(bob);
+    next_with(&mut ann, r#""opcode":"joined""#);
+    assert!(next_with(&mut ann, r#""opcode":"presence""#).contains(r#""joined":"#));
+    next_with(&mut ann, r#""left":1"#);
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {

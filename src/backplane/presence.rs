@@ -188,6 +188,8 @@ impl Server {
         let untold = self.backplane.as_mut().and_then(|backplane| backplane.untold.remove(room));
         for mut announcement in untold.into_iter().flatten() {
             announcement.announce = announce.unwrap_or(announcement.announce);
+            // Some may be gone by now.
+            announcement.ids = self.who(room).map(|(id, _)| id).collect();
             self.announce(&announcement);
         }
     }
