@@ -71,10 +71,9 @@ export function socketWebClient(server, ...rest) {
   let attempts = 0;
   let busy = false;
   const rooms = new Map(); // the rooms this client is in, each with the packet that joins it
-  let asked = null; // the question that `next` acknowledged and nobody has answered yet
+  const questions = []; // those that `next` acknowledged and nobody has answered yet
   let deadline; // of the one thing waited for: ready, next, the end, or the next try
   let stable;
-  let patience; // with the question
 
   const callbacks = {
     status() {},
@@ -372,15 +371,15 @@ export function socketWebClient(server, ...rest) {
   }
 
   function taken(entry, fyi) {
-    unanswered('The server does not know who is in a room'); // the answer comes before the next `next`
     if (entry.joins !== undefined) {
       entry.joins ? rooms.set(entry.room, entry.packet) : rooms.delete(entry.room);
     }
     if (entry.asks && entry.answer !== undefined) {
       entry.answer();
     } else if (entry.asks) {
-      asked = entry;
-      patience = options.setTimeout(() => unanswered('The server does not answer'), options.replyTimeout);
+      // Where other processes of the server are asked too, the answer may come after further messages.
+      questions.push(entry);
+      entry.patience = options.setTimeout(() => refuse(entry, 'The server does not answer'), options.replyTimeout);
     } else {
       entry.resolve?.(fyi);
     }
@@ -396,8 +395,10 @@ export function socketWebClient(server, ...rest) {
 
   function answered(packet) {
     const early = sentBefore();
-    if (asked !== null) {
-      return forgetQuestion().resolve(packet);
+    const question = questions.find(({ asks }) => asks === packet.room);
+    if (question !== undefined) {
+      forget(question);
+      return question.resolve(packet);
     }
     if (early?.asks) {
       early.answer = () => early.resolve(packet);
@@ -408,10 +409,12 @@ export function socketWebClient(server, ...rest) {
 
   function refused(packet) {
     const early = sentBefore();
-    if (packet.refused === 'who' && (asked !== null || early?.asks)) {
+    // It repeats the beginning of a long name, and may say none.
+    const question = questions.find(({ asks }) => asks.startsWith(packet.room ?? ''));
+    if (packet.refused === 'who' && (question !== undefined || early?.asks)) {
       const why = packet.error ?? 'The server does not permit who';
-      if (asked !== null) {
-        return unanswered(why);
+      if (question !== undefined) {
+        return refuse(question, why);
       }
       early.answer = () => early.reject(new Error(why));
       return undefined;
@@ -426,14 +429,17 @@ export function socketWebClient(server, ...rest) {
   }
 
   function unanswered(why) {
-    forgetQuestion()?.reject(new Error(why));
+    [...questions].forEach((question) => refuse(question, why));
   }
 
-  function forgetQuestion() {
-    const question = asked;
-    options.clearTimeout(patience);
-    asked = null;
-    return question;
+  function refuse(question, why) {
+    forget(question);
+    question.reject(new Error(why));
+  }
+
+  function forget(question) {
+    options.clearTimeout(question.patience);
+    questions.splice(questions.indexOf(question), 1);
   }
 
   // The server ends the connection itself; the deadline is for one that does not.
@@ -561,7 +567,7 @@ export function socketWebClient(server, ...rest) {
     broadcast,
     join,
     leave,
-    who: async (room) => sendAsync({ opcode: 'who', room: named(room) }, { asks: true }),
+    who: async (room) => sendAsync({ opcode: 'who', room: named(room) }, { asks: String(room) }),
     feedback: (message, toUUID) => sendMsg({ opcode: 'feedback', message, uuid: toUUID }, { signed: true }),
     echo: (message) => sendMsg({ opcode: 'echo', message }),
   };
