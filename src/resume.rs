@@ -61,8 +61,8 @@ pub(crate) struct Kept {
     owed: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
-    /// Whether it gets what it missed from other processes first.
-    pub(crate) sync: Option<Box<Sync>>,
+    /// Where it gets what it missed from other processes first: what comes until then.
+    pub(crate) meanwhile: Option<Box<Meanwhile>>,
     /// What the next `ready` says.
     standing: Standing,
 }
@@ -76,9 +76,9 @@ struct Item {
     frame: Option<Rc<KeyedFrame>>,
 }
 
-/// A client that gets what it missed first: what came for it meanwhile.
+/// What comes for a client while Redis is asked for what it missed.
 #[derive(Debug, Default)]
-pub(crate) struct Sync {
+pub(crate) struct Meanwhile {
     /// Whether what it missed is being fetched, or waits for that.
     pub(crate) fetching: bool,
     pub(crate) held: Vec<Held>,
@@ -90,7 +90,7 @@ pub(crate) struct Sync {
 /// A message with a place, the frame with a key that it belongs to, and its text.
 pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
 
-impl Sync {
+impl Meanwhile {
     fn hold(&mut self, held: Held, max: usize) {
         self.bytes += held.2.len() + ITEM;
         self.spilled |= self.bytes > max;
@@ -170,7 +170,7 @@ impl Kept {
             given: 0,
             owed: 0,
             missing: false,
-            sync: None,
+            meanwhile: None,
             standing,
         }
     }
@@ -396,8 +396,8 @@ impl Server {
         let max = self.limits().resume_bytes;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
         let Some(kept) = &mut client.kept else { return };
-        if let Some(sync) = kept.sync.as_mut().filter(|_| self.at > 0) {
-            return sync.hold((self.at, frame.cloned(), text.clone()), max);
+        if let Some(meanwhile) = kept.meanwhile.as_mut().filter(|_| self.at > 0) {
+            return meanwhile.hold((self.at, frame.cloned(), text.clone()), max);
         }
         kept.place = kept.place.max(self.at);
         // With other processes every message says how far the client is in what they share.

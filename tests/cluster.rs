@@ -626,6 +626,64 @@ fn a_process_that_was_taken_for_dead_is_counted_again() {
     });
 }
 
+/// Redis is slow to say who is in a room, and some who joined it are gone by then.
+#[test]
+fn who_joins_and_goes_while_redis_is_asked_does_no_harm() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut ann, _) = server.browser();
+    let (mut bob, _) = server.browser();
+    redis.cli(&["client", "pause", "700"]);
+    for client in [&mut ann, &mut bob] {
+        client.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+    }
+    drop(bob);
+    next_with(&mut ann, r#""opcode":"joined""#);
+    assert!(next_with(&mut ann, r#""opcode":"presence""#).contains(r#""joined":"#));
+    next_with(&mut ann, r#""left":1"#);
+}
+
+/// Somebody else writes to the same Redis.
+#[test]
+fn strange_things_in_redis_harm_no_client() {
+    let redis = Redis::start();
+    let server = process(&redis, &[]);
+    let (mut ann, _) = server.browser();
+    let (mut page, ready) = open(&server, "/web?resume=");
+    ann.say(r#"{"opcode":"join","room":"r","announce":true}"#);
+    next_with(&mut ann, r#""opcode":"presence""#);
+    let deep = "[".repeat(100_000);
+    let message = |members: &str| format!("{{\"v\":1,\"at\":1,{members}}}\nx");
+    for payload in [
+        "",
+        "x",
+        &deep,
+        "{\"v\":1}\n",
+        &message(r#""kind":"message","from":"n","id":1,"to":[]"#),
+        &message(r#""kind":"message","from":"n","id":18446744073709551615,"to":{"uuid":"nobody"},"ask":7"#),
+        &message(r#""kind":"presence","from":"n","room":"r","count":18446744073709551615,"moved":7"#),
+        &message(r#""kind":"presence","from":"m","room":"r","count":18446744073709551615,"moved":{"joined":[]}"#),
+        &message(r#""kind":"yield","uuid":"nobody""#),
+        &message(r#""kind":"fate","ask":7,"delivered":18446744073709551615,"queued":0,"failed":0"#),
+    ] {
+        redis.cli(&["publish", "phpws:1:room:r", payload]);
+        redis.cli(&["publish", "phpws:1:all", payload]);
+    }
+    redis.cli(&["hset", "phpws:1:room:r", "announce", "7", "nobody", "nonsense"]);
+    redis.cli(&["hset", &format!("phpws:1:client:{}", uuid(&ready)), "rooms", "{}", "cseq", "x"]);
+    redis.cli(&["del", "phpws:1:clock"]);
+    redis.cli(&["lpush", "phpws:1:clock", "x"]);
+    let answer = feedback(&server, &uuid(&ready), r#"{"message":1}"#);
+    assert_eq!(answer, (200, json!({"delivered": 1, "queued": 0})));
+    assert_eq!(next_message(&mut page)["message"], 1);
+    redis.cli(&["del", "phpws:1:clock"]);
+    server.log_line("works again");
+    ann.send_text(r#"{"opcode":"who","room":"r"}"#);
+    next_with(&mut ann, r#""opcode":"who""#);
+    drop(page);
+    wait_for("all to be well", || (post(&server, "/broadcast", "1").1["delivered"] == 1).then_some(()));
+}
+
 /// More clients than are fetched at a time come back, and Redis can't tell of most of them.
 #[test]
 fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {

@@ -15,7 +15,7 @@ use super::target::Target;
 use super::wire::{News, Remote};
 use super::{Pending, element, elements, number, text};
 use crate::client::SocketId;
-use crate::resume::{Held, Kept, Standing, Sync, Wish};
+use crate::resume::{Held, Kept, Meanwhile, Standing, Wish};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
@@ -101,7 +101,7 @@ impl Server {
         for (id, uuid) in known {
             self.share(id);
             let place = self.clients[id].kept.as_mut().map(|kept| {
-                let fetching = std::mem::replace(&mut kept.sync.get_or_insert_default().fetching, true);
+                let fetching = std::mem::replace(&mut kept.meanwhile.get_or_insert_default().fetching, true);
                 (kept.place, fetching)
             });
             // Those that it joined or left meanwhile.
@@ -189,8 +189,8 @@ impl Server {
         self.drop_rooms(&fetch.rooms);
         if fetch.wish.is_some() {
             self.come_again(fetch.id);
-        } else if let Some(sync) = self.sync(fetch.id) {
-            sync.fetching = false;
+        } else if let Some(meanwhile) = self.meanwhile(fetch.id) {
+            meanwhile.fetching = false;
         }
     }
 
@@ -233,14 +233,14 @@ impl Server {
         }
     }
 
-    fn sync(&mut self, id: SocketId) -> Option<&mut Sync> {
-        self.clients.get_mut(id)?.kept.as_mut()?.sync.as_deref_mut()
+    fn meanwhile(&mut self, id: SocketId) -> Option<&mut Meanwhile> {
+        self.clients.get_mut(id)?.kept.as_mut()?.meanwhile.as_deref_mut()
     }
 
     /// A client gets what it missed, what it got without Redis left out, and what came meanwhile.
     fn resynced(&mut self, mut fetch: Fetch) {
         let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut()) else { return };
-        let sync = kept.sync.take().unwrap_or_default();
+        let meanwhile = kept.meanwhile.take().unwrap_or_default();
         if fetch.gap {
             // It hears of that when it comes back.
             kept.missing = true;
@@ -249,7 +249,7 @@ impl Server {
         if let Some(own) = &self.backplane {
             fetch.missed.retain(|remote| remote.from != own.node || !own.alone.contains(&remote.id));
         }
-        self.catch_up(fetch.id, fetch.uuid, fetch.missed, sync.held);
+        self.catch_up(fetch.id, fetch.uuid, fetch.missed, meanwhile.held);
     }
 
     /// Queues what a client missed, but its own messages to many, and what came while that was read, in order.
@@ -277,7 +277,7 @@ impl Server {
         } else if self.is_open(fetch.id) {
             self.send_registration(fetch.id, fetch.uuid, Pending::Done("registering a client"));
             self.store_rooms(fetch.id);
-            fetch.gap |= self.sync(fetch.id).is_some_and(|sync| sync.spilled);
+            fetch.gap |= self.meanwhile(fetch.id).is_some_and(|meanwhile| meanwhile.spilled);
             self.resynced(fetch);
         }
     }

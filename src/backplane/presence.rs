@@ -168,7 +168,7 @@ impl Server {
                 announce = Some(value == "1");
             } else if field != backplane.node {
                 let entry: Value = serde_json::from_str(value).unwrap_or_default();
-                counts.insert(field.to_owned(), entry["count"].as_u64().unwrap_or_default() as usize);
+                counts.insert(field.to_owned(), wire::count(entry["count"].as_u64().unwrap_or_default()));
                 names.extend(entry["names"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
             }
         }
@@ -188,6 +188,8 @@ impl Server {
         let untold = self.backplane.as_mut().and_then(|backplane| backplane.untold.remove(room));
         for mut announcement in untold.into_iter().flatten() {
             announcement.announce = announce.unwrap_or(announcement.announce);
+            // Some may be gone by now.
+            announcement.ids = self.who(room).map(|(id, _)| id).collect();
             self.announce(&announcement);
         }
     }

@@ -196,6 +196,6 @@ impl Server {
     /// How long keys live without being renewed.
     pub(super) fn key_time(&self) -> String {
         let Limits { resume_time, ping_interval, .. } = self.limits();
-        (*resume_time + *ping_interval * 2 + MARGIN).as_millis().to_string()
+        resume_time.saturating_add(ping_interval.saturating_mul(2)).saturating_add(MARGIN).as_millis().to_string()
     }
 }

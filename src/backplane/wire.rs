@@ -86,7 +86,7 @@ impl News {
         }
         let string = |key: &str| line[key].as_str().map(str::to_owned);
         let number = |key: &str| line[key].as_u64();
-        let count = |key: &str| number(key).map(|count| count as usize);
+        let count = |key: &str| number(key).map(count);
         Some(match line["kind"].as_str()? {
             "message" => News::Message(Remote {
                 at: number("at")?,
@@ -116,6 +116,11 @@ impl News {
             _ => return None,
         })
     }
+}
+
+/// A count that sums of many can't overflow.
+pub(crate) fn count(number: u64) -> usize {
+    number.min(u32::MAX.into()) as usize
 }
 
 fn target(value: &Value) -> Option<Target> {
