@@ -142,8 +142,10 @@ class Peers:
 
     def _php_copy(self, port):
         """The checkout is never written to: each server has its own copy and configuration."""
-        folder = self.scratch / f"php-{port}"
-        shutil.copytree(self.php_server, folder, ignore=shutil.ignore_patterns(".git", "autoload_map.php", "*.JPG"))
+        # A port may come twice in a run.
+        folder = Path(tempfile.mkdtemp(prefix=f"php-{port}-", dir=self.scratch))
+        ignored = shutil.ignore_patterns(".git", "autoload_map.php", "*.JPG")
+        shutil.copytree(self.php_server, folder, dirs_exist_ok=True, ignore=ignored)
         (folder / "autoload").mkdir(exist_ok=True)
         (folder / "config").mkdir(exist_ok=True)
         (folder / "config/config.ini").write_text(

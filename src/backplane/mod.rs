@@ -54,7 +54,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(5);
 /// to resume.
 const MARGIN: Duration = Duration::from_secs(60);
 /// In so many beats every key of this process is renewed once.
-const RENEWAL_BEATS: usize = 20;
+const RENEWAL_BEATS: usize = 40;
 /// Messages that are kept in the log of a channel, and in that of one client.
 const MAX_LOG: usize = 100_000;
 const MAX_QUEUE: usize = 10_000;
