@@ -103,8 +103,15 @@ test('clients/web: a page greets the others', async () => {
   await textOf(others, '#others', /hello from [0-9a-f-]{36}/);
 });
 
+test('clients/web: a page that resumes', async () => {
+  const lines = block('clients/web/README.md', 1, 'wss://example.org');
+  const { said } = await show(script(`import { socketWebClient } from './socketWebClient.js';
+    ${lines} sock.setCallback('ready', ({ resume }) => console.log('ready: ' + resume)); sock.init();`));
+  await hears(said, 'ready: new');
+});
+
 test('clients/web: rooms', async () => {
-  const { said } = await show(script(`${CLIENT()}\n${block('clients/web/README.md', 1)}\nshow('counted ' + count);`));
+  const { said } = await show(script(`${CLIENT()}\n${block('clients/web/README.md', 2)}\nshow('counted ' + count);`));
   await hears(said, '1 in order 4711');
   await hears(said, 'counted 1');
 });
@@ -112,7 +119,7 @@ test('clients/web: rooms', async () => {
 test('clients/web: the dialog stays until the request comes back', async () => {
   let answer;
   const globals = '<script>globalThis.sock = { setCallback() {} }; globalThis.body = "";</script>';
-  const { page, said } = await show(globals + block('clients/web/README.md', 2), {
+  const { page, said } = await show(globals + block('clients/web/README.md', 3), {
     '/reserve.php': (response) => { answer = () => response.end('reserved'); },
   });
   const dialog = page.getByRole('dialog', { name: 'Reserving' });
@@ -124,7 +131,7 @@ test('clients/web: the dialog stays until the request comes back', async () => {
 });
 
 test('clients/web: the lines for pages of the original', async () => {
-  const { page, said } = await show(`${block('clients/web/README.md', 3)}<script>
+  const { page, said } = await show(`${block('clients/web/README.md', 4)}<script>
     addEventListener('load', () => {
       const sock = socketWebClient('ws://${server.host}', '/web');
       sock.setCallbackReady(() => console.log('ready'));

@@ -117,9 +117,11 @@ PHP = {
             "prints": "allowconnect|b:1;",
         },
     ],
+    "docs/resume.md": [{"before": CLIENT}],
     "clients/php/README.md": [
         {},
         {"before": CLIENT, "hears": ["doing some work", '"progress":50', "to all browsers"]},
+        {"lint": "it goes on for ever; tests/php/resume_live.php breaks the connection of one like it"},
         {"web": CLIENT},
         {"before": CLIENT, "hears": ['"progress":50']},
     ],

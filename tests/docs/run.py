@@ -285,7 +285,7 @@ def is_server(command):
     name = re.sub(r"^(\w+=\S+ )*(taskset -c \d )?", "", command)
     if re.search(r"phpws (publish|status)\b|--check|--man|--completions", name):
         return False
-    return re.match(r"make (run|run-tls|demo)\b|(target/release/)?phpws\b|cargo run\b|php .*-S |target/release/examples/echo", name)
+    return re.match(r"make (run|run-tls|demo|cluster)\b|redis-server\b|(target/release/)?phpws\b|cargo run\b|php .*-S |target/release/examples/echo", name)
 
 
 def php(*args, env=None):

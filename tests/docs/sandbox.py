@@ -13,13 +13,15 @@ PATIENCE = 60
 STANDINS = {
     # There is no systemd to ask. It could be told of units that are no good, so they are verified.
     "systemctl": """#!/bin/sh
-for word; do last=$word; done
-[ "$last" = daemon-reload ] && exit 0
-case $last in *.socket) unit=$last ;; *) unit=${last%.service}.service ;; esac
-[ -e "/etc/systemd/system/$unit" ] || { echo "there is no unit $unit" >&2; exit 5; }
-complaints=$(systemd-analyze verify --man=no "/etc/systemd/system/$unit" 2>&1) && [ -z "$complaints" ] && exit 0
-echo "$complaints" >&2
-exit 1
+shift # what is to be done
+for word; do
+  case $word in -*) continue ;; *.socket) unit=$word ;; *) unit=${word%.service}.service ;; esac
+  unit=$(echo "$unit" | sed 's/@[^.]*/@/') # an instance is one of its template
+  [ -e "/etc/systemd/system/$unit" ] || { echo "there is no unit $unit" >&2; exit 5; }
+  complaints=$(systemd-analyze verify --man=no "/etc/systemd/system/$unit" 2>&1) && [ -z "$complaints" ] && continue
+  echo "$complaints" >&2
+  exit 1
+done
 """,
 }
 
@@ -81,9 +83,9 @@ class Sandbox:
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )
         self.servers.append((child, ports))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         for port in ports:
-            while not speaks_http(port, "--proxy-protocol" in command):
+            while not (is_taken(port) if command.startswith("redis-server") else speaks_http(port, "--proxy-protocol" in command)):
                 if child.poll() is not None or time.monotonic() > deadline:
                     output.seek(0)
                     raise Failure(f"nothing answers on port {port}: {output.read()[-2000:]}")
@@ -117,6 +119,10 @@ def call(*command):
 
 def ports_of(command):
     """Where a server will listen, as its command says."""
+    if command.startswith("redis-server"):
+        return [6379]
+    if command.startswith("make cluster"):
+        return [8095]
     if command.startswith("make demo"):
         ports = re.findall(r":(\d+)", command)
         return [int(port) for port in ports] or [8095, 8080]
