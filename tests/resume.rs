@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use util::http::{feedback, get, post};
 use util::page::Page;
 use util::tls::Pair;
 use util::{Client, NEXT, Phpws, masked, request, wait_for};
@@ -31,24 +32,7 @@ fn break_off(server: &Phpws, client: Client, uuid: &str) {
 }
 
 fn clients(server: &Phpws, uuid: &str) -> Value {
-    http(server, &format!("GET /clients/{uuid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).1
-}
-
-fn feedback(server: &Phpws, uuid: &str, body: &str) -> (u16, Value) {
-    post(server, &format!("/feedback/{uuid}"), body)
-}
-
-fn post(server: &Phpws, path: &str, body: &str) -> (u16, Value) {
-    let length = body.len();
-    http(server, &format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"))
-}
-
-fn http(server: &Phpws, request: &str) -> (u16, Value) {
-    let mut client = server.connect();
-    client.send(request.as_bytes());
-    let answer = String::from_utf8(client.rest()).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    get(server, &format!("/clients/{uuid}")).1
 }
 
 /// The next message, without what publishing puts before its members.
