@@ -116,7 +116,7 @@ class Peers:
         line = " ".join(pinned(SERVER_CORE, command))
         ours = peer == "phpws"
         line = line.replace(str(target_dir() if ours else target_dir(PEERS)), "target" if ours else "benches/peers/target", 1)
-        line = line.replace(f"{self.scratch}/php-{port}", "CHECKOUT").replace(f"{self.scratch}/", "")
+        line = re.sub(rf"{re.escape(str(self.scratch))}/php-{port}[^/]*", "CHECKOUT", line).replace(f"{self.scratch}/", "")
         return line.replace(f"{ROOT}/", "").replace(str(port), "8095")
 
     def _command(self, peer, mode, tls, port):
