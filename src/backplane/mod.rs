@@ -206,6 +206,13 @@ impl Backplane {
         self.command(what, &[b"PUBLISH", channel.as_bytes(), payload.as_bytes()]);
     }
 
+    fn load_scripts(&mut self) {
+        let texts = self.scripts.all().map(|script| script.text.clone());
+        for text in texts {
+            self.command("loading a script", &[b"SCRIPT", b"LOAD", text.as_bytes()]);
+        }
+    }
+
     fn run(&mut self, script: impl Fn(&Scripts) -> &Script, arguments: &[&str], pending: Pending) -> Result<(), Busy> {
         let tag = self.run_with(script, arguments)?;
         self.pending.insert(tag, pending);
@@ -285,10 +292,7 @@ impl Server {
         backplane.down = None;
         // Whoever took this process for dead hears of its rooms below.
         backplane.nodes.remove(&backplane.node);
-        let texts: Vec<String> = backplane.scripts.all().map(|script| script.text.clone()).into();
-        for text in texts {
-            backplane.command("loading a script", &[b"SCRIPT", b"LOAD", text.as_bytes()]);
-        }
+        backplane.load_scripts();
         let own = format!("to:{}", backplane.node);
         let channels: Vec<String> = backplane.subscriptions.keys().map(|channel| channel.to_string()).chain([own]).collect();
         for channel in channels {
@@ -359,10 +363,7 @@ impl Server {
     fn backplane_refused(&mut self, error: &str) {
         let Some(backplane) = &mut self.backplane else { return };
         if error.starts_with("NOSCRIPT") {
-            let texts: Vec<String> = backplane.scripts.all().map(|script| script.text.clone()).into();
-            for text in texts {
-                backplane.command("loading a script", &[b"SCRIPT", b"LOAD", text.as_bytes()]);
-            }
+            backplane.load_scripts();
         }
         if backplane.down.is_none() {
             backplane.down = Some(self.now);

@@ -54,6 +54,9 @@ impl Server {
 
     /// A client joined a room here.
     pub(crate) fn joined_here(&mut self, id: SocketId, room: &str, announce: bool) {
+        if self.backplane.is_none() {
+            return;
+        }
         self.share_room(room);
         self.store_announce(room, announce);
         self.store_rooms(id);
@@ -78,6 +81,9 @@ impl Server {
 
     /// Members came to a room of this process, or went: the others are told.
     pub(crate) fn tell_elsewhere(&mut self, announcement: &Announcement) {
+        if self.backplane.is_none() {
+            return;
+        }
         self.store_room(announcement);
         let Some(backplane) = &mut self.backplane else { return };
         let (room, count) = (&*announcement.room, announcement.ids.len());

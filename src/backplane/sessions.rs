@@ -183,13 +183,11 @@ impl Server {
         let Some(client) = self.clients.get(id).filter(|client| client.shared && !client.uuid.is_nil()) else { return };
         let uuid = client.uuid;
         let ms = self.key_time();
-        let (Some(backplane), Some(kept)) = (&mut self.backplane, &client.kept) else {
-            self.send_registration(id, uuid, Pending::Done("renewing a client"));
-            return;
-        };
-        let (queue, from) = (backplane.key(&format!("queue:{uuid}")), (kept.come_up_to() + 1).to_string());
-        backplane.command("trimming a queue", &[b"XTRIM", queue.as_bytes(), b"MINID", from.as_bytes()]);
-        backplane.command("renewing a queue", &[b"PEXPIRE", queue.as_bytes(), ms.as_bytes()]);
+        if let (Some(backplane), Some(kept)) = (&mut self.backplane, &client.kept) {
+            let (queue, from) = (backplane.key(&format!("queue:{uuid}")), (kept.come_up_to() + 1).to_string());
+            backplane.command("trimming a queue", &[b"XTRIM", queue.as_bytes(), b"MINID", from.as_bytes()]);
+            backplane.command("renewing a queue", &[b"PEXPIRE", queue.as_bytes(), ms.as_bytes()]);
+        }
         self.send_registration(id, uuid, Pending::Done("renewing a client"));
     }
 
