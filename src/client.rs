@@ -3,70 +3,18 @@
 //! The record knows no socket; it is found by the same key. PHP counterpart: the object that `Start`
 //! stores in `$this->Clients[$SocketID]`, and `serverCommand`.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::deadlines::after;
-use crate::outbox::Outbox;
-use crate::resource::{AppId, Message};
-use crate::resume::Kept;
+use crate::extras::resume::Kept;
+use crate::ids::{AppId, ClientType};
+use crate::mail::outbox::Outbox;
+use crate::mail::pace::Pace;
+use crate::packet::Message;
+use crate::rate::Rate;
 use crate::rfc6455::Request;
-
-slotmap::new_key_type! {
-    /// Names a connection; plays PHP's `intval($socket)`. Never used twice while the server runs: an
-    /// id kept past its connection finds nothing.
-    #[doc(alias = "intval")]
-    pub struct SocketId;
-}
-
-impl SocketId {
-    /// The id as a number, for instance as the tag of a timer; [`from_u64`](Self::from_u64) reverses it.
-    pub fn as_u64(self) -> u64 {
-        slotmap::Key::data(&self).as_ffi()
-    }
-
-    /// The number in the log.
-    pub(crate) fn number(self) -> u64 {
-        let (slot, generation) = (self.as_u64() & 0xFFFF_FFFF, self.as_u64() >> 33);
-        generation * 1_000_000 + slot
-    }
-
-    /// The id of that number.
-    pub fn from_u64(number: u64) -> SocketId {
-        slotmap::KeyData::from_ffi(number).into()
-    }
-}
-
-/// The number in the log: the slot, and above the millions how often it was taken before.
-impl fmt::Display for SocketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number().fmt(f)
-    }
-}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientType {
-    /// A browser, or anything that does not say otherwise.
-    Websocket,
-    /// A backend that sent `Client-Type: php`; it decodes one frame per read.
-    Php,
-    /// A backend of the oldest kind, with bare JSON in place of frames.
-    Tcp,
-}
-
-impl fmt::Display for ClientType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ClientType::Websocket => "websocket",
-            ClientType::Php => "php",
-            ClientType::Tcp => "tcp",
-        })
-    }
-}
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,108 +229,5 @@ impl Client {
             }
             (_, None) => Command::Deliver(message),
         }
-    }
-}
-
-/// When the next frame may go to a client that decodes one frame per read.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    /// Frames that may go at once: the 101 and `ready`, then one for each message of the client.
-    credits: u8,
-    next: Instant,
-    pub(crate) armed: bool,
-}
-
-impl Pace {
-    pub(crate) fn new(now: Instant) -> Pace {
-        Pace { credits: 2, next: now, armed: false }
-    }
-
-    /// The client spoke, so it reads again: what comes next can't share a read with what came before.
-    pub(crate) fn client_spoke(&mut self) {
-        self.credits = 1;
-    }
-
-    /// Until when the next frame has to wait.
-    pub(crate) fn wait(&self, now: Instant) -> Option<Instant> {
-        (self.credits == 0 && now < self.next).then_some(self.next)
-    }
-
-    pub(crate) fn released(&mut self, now: Instant, pause: Duration) {
-        self.credits = self.credits.saturating_sub(1);
-        self.next = after(now, pause);
-    }
-}
-
-/// Token buckets for what a client sends. They hold two seconds' worth.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    messages: Bucket,
-    bytes: Bucket,
-    filled: Instant,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    each_second: f64,
-    tokens: f64,
-}
-
-impl Rate {
-    /// A rate of 0 is no limit.
-    pub(crate) fn new(messages: u32, bytes: u32, now: Instant) -> Rate {
-        Rate { messages: Bucket::new(messages), bytes: Bucket::new(bytes), filled: now }
-    }
-
-    /// Takes so much from the buckets; `false` where there was not enough.
-    pub(crate) fn take(&mut self, messages: u32, bytes: usize, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(std::mem::replace(&mut self.filled, now)).as_secs_f64();
-        let enough = [self.messages.take(f64::from(messages), elapsed), self.bytes.take(bytes as f64, elapsed)];
-        enough == [true, true]
-    }
-}
-
-impl Bucket {
-    fn new(each_second: u32) -> Bucket {
-        let each_second = if each_second == 0 { f64::INFINITY } else { f64::from(each_second) };
-        Bucket { each_second, tokens: 2.0 * each_second }
-    }
-
-    fn take(&mut self, count: f64, elapsed: f64) -> bool {
-        if self.each_second.is_infinite() {
-            return true;
-        }
-        self.tokens = (self.tokens + elapsed * self.each_second).min(2.0 * self.each_second) - count;
-        self.tokens >= 0.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_holds_two_seconds_and_refills() {
-        let start = Instant::now();
-        let mut rate = Rate::new(10, 0, start);
-        assert!((0..20).all(|_| rate.take(1, 1 << 30, start)));
-        assert!(!rate.take(1, 0, start));
-        let later = start + Duration::from_secs(1);
-        assert!((0..9).all(|_| rate.take(1, 0, later)));
-        assert!(!rate.take(1, 0, later));
-        let much_later = start + Duration::from_secs(100);
-        assert!((0..20).all(|_| rate.take(1, 0, much_later)));
-        assert!(!rate.take(1, 0, much_later));
-    }
-
-    #[test]
-    fn ids_are_printed_without_the_marks_of_the_store() {
-        let mut sockets = slotmap::SlotMap::<SocketId, ()>::with_key();
-        let first = sockets.insert(());
-        assert_eq!(first.to_string(), "1");
-        sockets.remove(first);
-        let second = sockets.insert(());
-        assert_eq!(second.to_string(), "1000001");
-        assert_eq!(SocketId::from_u64(second.as_u64()), second);
     }
 }

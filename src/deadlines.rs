@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use crate::client::SocketId;
-use crate::resource::AppId;
+use crate::ids::AppId;
+use crate::ids::SocketId;
 
 /// What the loop is reminded of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::browser_opcodes::BrowserOpcodes;
+use crate::extras::browser_opcodes::BrowserOpcodes;
 
 /// What the server allows. For all numbers and times but those that say otherwise, 0 means
 /// unlimited or off, as in PHP.

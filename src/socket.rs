@@ -7,8 +7,8 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use crate::http::Exchange;
-use crate::outbox::Outbox;
+use crate::extras::http::Exchange;
+use crate::mail::outbox::Outbox;
 use crate::raw::RawInbox;
 use crate::rfc6455::Inbox;
 use crate::tls::Stream;

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use slotmap::SecondaryMap;
 
-use crate::client::{Client, ClientType, SocketId};
+use crate::client::Client;
+use crate::ids::{ClientType, SocketId};
 use crate::limits::Limits;
-use crate::resource::{AllApps, Message};
+use crate::packet::Message;
+use crate::resource::AllApps;
 use crate::resources::ResourceWeb;
 use crate::rfc6455::{Event, Inbox};
 use crate::server::Server;

@@ -1,8 +1,9 @@
 //! The resource `/`: every client that names no other application. PHP counterpart: `resourceDefault.php`.
 
 use super::talk;
-use crate::client::SocketId;
-use crate::resource::{Message, Resource};
+use crate::ids::SocketId;
+use crate::packet::Message;
+use crate::resource::Resource;
 use crate::server::Server;
 
 /// The application for every client that names no other application.

@@ -32,8 +32,9 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::{refuse, talk};
-use crate::client::{ClientType, SocketId};
-use crate::resource::{Message, Packet, Resource};
+use crate::ids::{ClientType, SocketId};
+use crate::packet::{Message, Packet};
+use crate::resource::Resource;
 use crate::server::Server;
 
 /// Bytes of a message with ids.

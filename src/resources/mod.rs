@@ -7,23 +7,22 @@
 
 mod default;
 pub mod emas;
-mod in_room;
 mod php;
 mod rvk;
-mod status;
 mod web;
 mod wlbriserva;
 
+pub use crate::extras::metrics::ResourceStatus;
 pub use default::ResourceDefault;
 pub use emas::ResourceEmas;
 pub use php::ResourcePhp;
 pub use rvk::ResourceRvk;
-pub use status::ResourceStatus;
 pub use web::ResourceWeb;
 pub use wlbriserva::ResourceWlbriserva;
 
-use crate::client::SocketId;
-use crate::resource::{Message, Packet};
+use crate::extras::rooms::opcodes;
+use crate::ids::SocketId;
+use crate::packet::{Message, Packet};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
@@ -40,8 +39,8 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             server.close(id);
         }
         "echo" => server.echo(id, &packet),
-        "join" | "leave" | "who" => in_room::in_room(server, id, &packet),
-        "broadcast" if !packet.room().is_empty() => in_room::in_room(server, id, &packet),
+        "join" | "leave" | "who" => opcodes::in_room(server, id, &packet),
+        "broadcast" if !packet.room().is_empty() => opcodes::in_room(server, id, &packet),
         "feedback" | "broadcast" if packet.has_wishes() => server.publish_packet(id, &packet),
         "feedback" => {
             server.feedback(&packet);

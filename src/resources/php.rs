@@ -1,8 +1,9 @@
 //! The resource `/php`: PHP backends. PHP counterpart: `resourcePHP.php`.
 
 use super::talk;
-use crate::client::SocketId;
-use crate::resource::{Message, Resource};
+use crate::ids::SocketId;
+use crate::packet::Message;
+use crate::resource::Resource;
 use crate::server::Server;
 
 /// The application for PHP backends.

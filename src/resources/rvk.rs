@@ -24,8 +24,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::json;
 
 use super::{refuse, talk};
-use crate::client::{ClientType, SocketId};
-use crate::resource::{Message, Packet, Resource};
+use crate::ids::{ClientType, SocketId};
+use crate::packet::{Message, Packet};
+use crate::resource::Resource;
 use crate::server::Server;
 
 /// The application that aborts queries.

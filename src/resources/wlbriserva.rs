@@ -17,8 +17,9 @@
 use std::collections::BTreeSet;
 
 use super::{refuse, talk};
-use crate::client::{ClientType, SocketId};
-use crate::resource::{Message, Packet, Resource};
+use crate::ids::{ClientType, SocketId};
+use crate::packet::{Message, Packet};
+use crate::resource::Resource;
 use crate::server::Server;
 
 /// The application that keeps pages up to date with reservations.

@@ -6,15 +6,16 @@
 use std::io;
 
 use super::{BACKPLANE, WebSocketServer};
-use crate::client::{SocketId, State};
+use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::ids::SocketId;
 use crate::rfc6455::frame;
 use crate::rfc6455::handshake::PHP_READ;
 use crate::socket::Peer;
 
 impl WebSocketServer {
     /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
-    pub(super) fn before_sleep(&mut self) {
+    pub(crate) fn before_sleep(&mut self) {
         self.server.congested = false;
         loop {
             self.server.announce_presence();
@@ -41,7 +42,7 @@ impl WebSocketServer {
     /// An answer to the one who spoke alone goes out while its socket is at hand. What is for others
     /// waits for the end of the turn, so that the messages of one turn leave together; and with other
     /// processes everything, lest a client be told that they have what they have not.
-    pub(super) fn answer_at_once(&mut self, id: SocketId) {
+    pub(crate) fn answer_at_once(&mut self, id: SocketId) {
         if self.server.dirty == [id] && !self.server.has_backplane() {
             self.server.dirty.clear();
             self.flush(id);
@@ -49,7 +50,7 @@ impl WebSocketServer {
     }
 
     /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
-    pub(super) fn flush(&mut self, id: SocketId) {
+    pub(crate) fn flush(&mut self, id: SocketId) {
         let (now, pause, resume_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().resume_bytes);
         let Some(client) = self.server.clients.get_mut(id) else { return };
         client.dirty = false;
@@ -87,7 +88,7 @@ impl WebSocketServer {
 
     /// Writes what TLS holds back, and lets go of a connection that has been buried and has nothing
     /// left to write.
-    fn part(&mut self, id: SocketId) {
+    pub(crate) fn part(&mut self, id: SocketId) {
         let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
         let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
         if client.state != State::Closed || waits {
@@ -106,7 +107,7 @@ impl WebSocketServer {
     /// The end of a connection for its application and the stores. The socket stays until the last
     /// bytes are written and the peer has closed too, for the close timeout at most.
     #[doc(alias = "Close")]
-    fn bury(&mut self, id: SocketId) {
+    pub(crate) fn bury(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id) else { return };
         // It stays and only loses its connection, unless it has another one by now.
         if client.state == State::Open {
@@ -134,7 +135,7 @@ impl WebSocketServer {
     }
 
     /// The peer ended its side (`Finished`: it may still read) or the connection broke (`Gone`).
-    pub(super) fn hang_up(&mut self, id: SocketId, peer: Peer) {
+    pub(crate) fn hang_up(&mut self, id: SocketId, peer: Peer) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let lost = socket.peer == Peer::Talking;
         socket.peer = socket.peer.max(peer);

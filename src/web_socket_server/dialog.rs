@@ -8,12 +8,15 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::WebSocketServer;
-use crate::client::{Client, ClientType, Command, SocketId, State};
+use crate::client::{Client, Command, State};
 use crate::deadlines::after;
-use crate::log_file::Printable;
+use crate::extras::resume::{Kept, Wish};
+use crate::ids::AppId;
+use crate::ids::{ClientType, SocketId};
+use crate::packet::Message;
+use crate::printable::Printable;
 use crate::raw::{self, Greeting, RawInbox};
-use crate::resource::{AllApps, AppId, Message};
-use crate::resume::{Kept, Wish};
+use crate::resource::AllApps;
 use crate::rfc6455::handshake::{self, MAX_HEAD};
 use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
 use crate::server::{Elided, Server, close_message};
@@ -21,7 +24,7 @@ use crate::socket::{Peer, Socket, Stage};
 
 impl WebSocketServer {
     /// Takes the first `count` bytes of the buffer as the connection's next ones.
-    pub(super) fn received(&mut self, id: SocketId, count: usize) {
+    pub(crate) fn received(&mut self, id: SocketId, count: usize) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         match &mut socket.stage {
             Stage::Head(head) => {
@@ -41,7 +44,7 @@ impl WebSocketServer {
     }
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
-    fn move_deadline(&mut self, id: SocketId) {
+    pub(crate) fn move_deadline(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
@@ -57,12 +60,12 @@ impl WebSocketServer {
     }
 
     /// Whether a message, or the chunks of one, have begun and not ended.
-    pub(super) fn awaits_rest(&self, id: SocketId) -> bool {
+    pub(crate) fn awaits_rest(&self, id: SocketId) -> bool {
         self.sockets[id].is_mid_message() || self.server.clients[id].is_buffering()
     }
 
     /// Looks whether the request head is whole, and answers it.
-    pub(super) fn head(&mut self, id: SocketId) {
+    pub(crate) fn head(&mut self, id: SocketId) {
         let socket = &self.sockets[id];
         let Stage::Head(head) = &socket.stage else { return };
         // Behind an HTTP request there is HTTP: a proxy may have sent both.
@@ -95,7 +98,7 @@ impl WebSocketServer {
     }
 
     /// Feeds what came behind the head, in the same segments, to the stage that follows it.
-    pub(super) fn go_on(&mut self, id: SocketId, end: usize) {
+    pub(crate) fn go_on(&mut self, id: SocketId, end: usize) {
         let max_message = self.server.limits().max_message;
         let stage = match self.server.client(id).map(Client::client_type).filter(|_| self.server.is_open(id)) {
             Some(ClientType::Websocket) => Stage::Frames(Inbox::new(max_message)),
@@ -123,7 +126,7 @@ impl WebSocketServer {
 
     #[doc(alias = "Handshake")]
     /// Gives the id under which the connection goes on: another one where a client comes back.
-    fn handshake(&mut self, id: SocketId, request: Request) -> Result<SocketId, Refusal> {
+    pub(crate) fn handshake(&mut self, id: SocketId, request: Request) -> Result<SocketId, Refusal> {
         let app = self.all_apps.find(request.path());
         if self.turns_away(id) {
             return Err(Refusal::unavailable());
@@ -162,7 +165,7 @@ impl WebSocketServer {
     }
 
     /// The checks that come before the 101: who, and from where.
-    fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
+    pub(crate) fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
         let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
         let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
@@ -182,7 +185,7 @@ impl WebSocketServer {
     }
 
     /// Browsers come with a PHP session, where the server asks for one.
-    fn check_session(&self, id: SocketId, request: &Request) -> Result<(), Refusal> {
+    pub(crate) fn check_session(&self, id: SocketId, request: &Request) -> Result<(), Refusal> {
         let Some(sessions) = &self.sessions else { return Ok(()) };
         sessions.check(request).map_err(|reason| {
             log::info!("{id}, Client handshake status: unauthorized, {reason}");
@@ -191,7 +194,7 @@ impl WebSocketServer {
     }
 
     /// Backends come from the server's own host or from allowed ones.
-    fn allows_backend(&self, id: SocketId) -> bool {
+    pub(crate) fn allows_backend(&self, id: SocketId) -> bool {
         let ip = self.server.clients[id].ip;
         let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own_ip());
         if !allowed {
@@ -201,7 +204,7 @@ impl WebSocketServer {
     }
 
     /// Checks an open client and tells it to start, or to go.
-    fn welcome(&mut self, id: SocketId, wish: Option<Wish>) {
+    pub(crate) fn welcome(&mut self, id: SocketId, wish: Option<Wish>) {
         if let Err(dismissal) = self.server.specific_checks(id) {
             // The application never hears of a client that it was not given.
             self.server.clients[id].app = None;
@@ -216,7 +219,7 @@ impl WebSocketServer {
     }
 
     /// Tells a client to start, under a uuid that it may have already.
-    pub(super) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
+    pub(crate) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
         if self.server.clients[id].dialog {
             match uuid {
                 Some(uuid) => self.server.ready_as(id, uuid),
@@ -232,7 +235,7 @@ impl WebSocketServer {
     }
 
     /// The oldest backends: no 101, no frames.
-    fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
+    pub(crate) fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
         let app = app.filter(|app| allowed && !self.turns_away(id) && self.all_apps.traits(*app).dialog);
         self.server.open(id, ClientType::Tcp, app, true);
@@ -248,7 +251,7 @@ impl WebSocketServer {
     }
 
     /// Answers a request with a status in place of the 101.
-    fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
         self.server.metrics.refused_by(refusal);
         self.server.push_bytes(id, &refusal.response());
@@ -256,7 +259,7 @@ impl WebSocketServer {
         self.sockets[id].stage = Stage::Ignored;
     }
 
-    pub(super) fn handshake_timed_out(&mut self, id: SocketId) {
+    pub(crate) fn handshake_timed_out(&mut self, id: SocketId) {
         let socket = &self.sockets[id];
         let raw_head = match &socket.stage {
             Stage::Head(head) if self.server.limits().raw_dialect && head.starts_with(raw::GREETING) => Some(head.len()),
@@ -278,7 +281,7 @@ impl WebSocketServer {
     }
 
     /// PHP's `foreach` over `readDecode`.
-    fn frames(&mut self, id: SocketId, count: usize) {
+    pub(crate) fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
         // What was read to its place in the inbox is not in the buffer.
@@ -315,14 +318,14 @@ impl WebSocketServer {
     }
 
     /// Closes with the error's code; what the peer still sends is discarded.
-    fn protocol_error(&mut self, id: SocketId, error: ProtocolError) {
+    pub(crate) fn protocol_error(&mut self, id: SocketId, error: ProtocolError) {
         if self.server.is_open(id) {
             self.failed(id, &format!("Protocol error: {error}"));
             self.server.close_with(id, error.close_code(), &error.to_string());
         }
     }
 
-    fn raw_messages(&mut self, id: SocketId, count: usize) {
+    pub(crate) fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let mut bytes = &buffer[..count];

@@ -3,14 +3,15 @@
 //! A part of the loop. PHP counterpart: the checks at the head of `Start`'s loop, and `pingClients`.
 
 use super::{Stopping, WebSocketServer};
-use crate::client::{SocketId, State};
+use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::ids::SocketId;
 use crate::rfc6455::CloseCode;
 use crate::socket::{Peer, Stage};
 
 impl WebSocketServer {
     /// Acts on everything that is due.
-    pub(super) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         let mark = self.server.deadlines.mark();
         while let Some(deadline) = self.server.deadlines.pop(self.server.now, mark) {
             match deadline {
@@ -34,7 +35,7 @@ impl WebSocketServer {
         }
     }
 
-    fn check_deadline(&mut self, id: SocketId) {
+    pub(crate) fn check_deadline(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         // An older reminder, for a deadline that was moved to an earlier one since.
         if socket.reminder.is_some_and(|reminder| reminder > self.server.now) {
@@ -51,7 +52,7 @@ impl WebSocketServer {
     }
 
     /// What a connection's deadline means depends on how far the connection has come.
-    fn timed_out(&mut self, id: SocketId) {
+    pub(crate) fn timed_out(&mut self, id: SocketId) {
         match self.server.clients[id].state {
             State::Handshake => {
                 if !self.http_timed_out(id) {
@@ -72,14 +73,14 @@ impl WebSocketServer {
         }
     }
 
-    fn release(&mut self, id: SocketId) {
+    pub(crate) fn release(&mut self, id: SocketId) {
         if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.pace.as_mut()) {
             pace.armed = false;
             self.flush(id);
         }
     }
 
-    fn ping(&mut self) {
+    pub(crate) fn ping(&mut self) {
         log::info!("Ping Clients");
         // A peer in the middle of a frame can't send a pong before that frame's end.
         for (id, socket) in &self.sockets {
@@ -93,21 +94,21 @@ impl WebSocketServer {
         self.next_ping();
     }
 
-    pub(super) fn next_ping(&mut self) {
+    pub(crate) fn next_ping(&mut self) {
         let interval = self.server.limits().ping_interval;
         if !interval.is_zero() {
             self.server.deadlines.set(after(self.server.now, interval), Deadline::Ping);
         }
     }
 
-    pub(super) fn next_sign_of_life(&mut self) {
+    pub(crate) fn next_sign_of_life(&mut self) {
         if let Some(pause) = self.systemd.alive() {
             self.server.deadlines.set(after(self.server.now, pause), Deadline::Watchdog);
         }
     }
 
     /// Makes sure that the sweep looks at a connection no later than its deadline.
-    pub(super) fn remind(&mut self, id: SocketId) {
+    pub(crate) fn remind(&mut self, id: SocketId) {
         let socket = &mut self.sockets[id];
         if let Some(deadline) = socket.deadline
             && socket.reminder.is_none_or(|reminder| deadline < reminder)

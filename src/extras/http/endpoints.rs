@@ -1,0 +1,304 @@
+//! What the paths of publishing do: read the request, send, and put into words what became of it.
+//!
+//! It knows the [`Server`] as an application does, and no socket. What was sent is answered later, by the
+//! loop; everything else at once.
+
+use std::borrow::Cow;
+
+use super::members::{self as json, Members};
+use super::{Answer, is_get, is_head};
+use crate::extras::publishing::{Asker, Report, Sent, To};
+use crate::ids::SocketId;
+use crate::json::too_deep_at;
+use crate::mail::keyed::MAX_KEY;
+use crate::printable::moment;
+use crate::resource::AllApps;
+use crate::rfc6455::Request;
+use crate::server::Server;
+
+/// Messages in one request to `/publish`.
+const MAX_LIST: usize = 1000;
+
+const BAD_REQUEST: &str = "400 Bad Request";
+
+/// A path of publishing, and with `query` what the request said behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    kind: Kind,
+    query: Query,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// `POST /feedback/{uuid}`, and `POST /feedback?ident=…` without a uuid.
+    Feedback(String),
+    /// `POST /broadcast`.
+    Broadcast,
+    /// `POST /publish`.
+    List,
+    /// `GET /clients/{uuid}`.
+    Client(String),
+}
+
+/// What may stand behind the path.
+#[derive(Clone, Debug, Default)]
+struct Query {
+    ident: Option<String>,
+    key: Option<String>,
+    resource: Option<String>,
+    room: Option<String>,
+}
+
+impl Endpoint {
+    /// The endpoint of a path.
+    pub(crate) fn find(path: &str) -> Option<Endpoint> {
+        let kind = match path {
+            "/feedback" => Kind::Feedback(String::new()),
+            "/broadcast" => Kind::Broadcast,
+            "/publish" => Kind::List,
+            _ => match path
+                .strip_prefix("/feedback/")
+                .map(|uuid| (true, uuid))
+                .or(path.strip_prefix("/clients/").map(|uuid| (false, uuid)))?
+            {
+                (_, uuid) if uuid.is_empty() || uuid.contains('/') => return None,
+                (true, uuid) => Kind::Feedback(uuid.into()),
+                (false, uuid) => Kind::Client(uuid.into()),
+            },
+        };
+        Some(Endpoint { kind, query: Query::default() })
+    }
+
+    /// Whether the request brings a body.
+    pub(crate) fn has_body(&self) -> bool {
+        !matches!(self.kind, Kind::Client(_))
+    }
+
+    /// Checks what can be checked before the body comes, and keeps the query.
+    pub(crate) fn accept(&mut self, request: &Request) -> Result<(), Answer> {
+        let (good, allow) = match self.kind {
+            Kind::Client(_) => (is_get(request) || is_head(request), "GET, HEAD"),
+            _ => (request.method().eq_ignore_ascii_case("POST"), "POST"),
+        };
+        if !good {
+            return Err(Answer::error("405 Method Not Allowed", &format!("Method must be {allow}")).with("Allow", allow));
+        }
+        self.query = Query::parse(request.query(), &self.kind).map_err(|why| Answer::error(BAD_REQUEST, &why))?;
+        match &self.kind {
+            Kind::Feedback(uuid) if uuid.is_empty() == self.query.ident.is_none() => {
+                Err(Answer::error(BAD_REQUEST, "Name one client: /feedback/<uuid> or /feedback?ident=<name>"))
+            }
+            Kind::Client(_) => Ok(()),
+            _ => accept_content(request),
+        }
+    }
+
+    /// Does what the request asks for: an answer, or `None` where the loop will give one.
+    pub(crate) fn act(&self, server: &mut Server, all_apps: &AllApps, id: SocketId, body: &[u8]) -> Option<Answer> {
+        let sent = match &self.kind {
+            Kind::Client(uuid) => return client(server, id, uuid),
+            kind => match (json::check(body), kind) {
+                (Err(fault), _) => return Some(Answer::error(BAD_REQUEST, &format!("Not JSON: {fault}"))),
+                (Ok(text), Kind::List) => send_list(server, all_apps, text),
+                (Ok(text), Kind::Broadcast) => self.send(server, all_apps, text, "", true),
+                (Ok(text), Kind::Feedback(uuid) | Kind::Client(uuid)) => self.send(server, all_apps, text, uuid, false),
+            },
+        };
+        match sent {
+            Ok(sent) => {
+                server.ask(Asker::Http { id, list: matches!(self.kind, Kind::List) }, sent);
+                None
+            }
+            Err(answer) => Some(answer),
+        }
+    }
+
+    /// The one message of a request that is not `/publish`.
+    fn send(&self, server: &mut Server, all_apps: &AllApps, text: &str, uuid: &str, all: bool) -> Result<Vec<Sent>, Answer> {
+        let members = Members::of(text);
+        let key = match (&self.query.key, members.key) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(key)) => json::string(key),
+            (None, None) => None,
+        };
+        let message = Message {
+            all,
+            uuid,
+            ident: self.query.ident.as_deref().unwrap_or_default(),
+            resource: self.query.resource.as_deref(),
+            room: self.query.room.as_deref(),
+            key: key.as_deref(),
+            text,
+        };
+        match message.send(server, all_apps) {
+            Sent { error: Some((400, why)), .. } => Err(Answer::error(BAD_REQUEST, &why)),
+            sent => Ok(vec![sent]),
+        }
+    }
+}
+
+impl Query {
+    /// An unknown word is refused: `?rom=x` must not become a broadcast to everybody.
+    fn parse(query: &str, kind: &Kind) -> Result<Query, String> {
+        let mut parsed = Query::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let slot = match (&*name, kind) {
+                ("ident", Kind::Feedback(_)) => &mut parsed.ident,
+                ("resource", Kind::Broadcast) => &mut parsed.resource,
+                ("room", Kind::Broadcast) => &mut parsed.room,
+                ("key", Kind::Feedback(_) | Kind::Broadcast) => &mut parsed.key,
+                _ => return Err(format!("Unknown word in the query: {name}")),
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(format!("Twice in the query: {name}"));
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// One message and whom it is for.
+#[derive(Default)]
+struct Message<'a> {
+    all: bool,
+    uuid: &'a str,
+    ident: &'a str,
+    resource: Option<&'a str>,
+    room: Option<&'a str>,
+    key: Option<&'a str>,
+    text: &'a str,
+}
+
+impl Message<'_> {
+    fn send(&self, server: &mut Server, all_apps: &AllApps) -> Sent {
+        if self.key.is_some_and(|key| key.len() > MAX_KEY) {
+            return Sent::nowhere(400, format!("The key is over {MAX_KEY} bytes"));
+        }
+        let (opcode, receiver) = match (self.all, self.uuid) {
+            (true, _) => ("broadcast", self.room.map(|room| ("room", room))),
+            (false, "") => ("feedback", Some(("ident", self.ident))),
+            (false, uuid) => ("feedback", Some(("uuid", uuid))),
+        };
+        let to = match (self.resource, self.room) {
+            _ if !self.all => To::Name { uuid: self.uuid, ident: self.ident },
+            (None, None) => To::All,
+            (None, Some(room)) => To::Room(room),
+            (Some(_), Some(_)) => return Sent::nowhere(400, "name a resource or a room, not both"),
+            (Some(path), None) => match all_apps.find(path).filter(|app| all_apps.traits(*app).dialog) {
+                Some(app) => To::Resource(app),
+                None => return Sent::nowhere(404, "no resource has that path"),
+            },
+        };
+        let packet = json::packet(self.text, opcode, receiver);
+        if matches!(packet, Cow::Owned(_)) && too_deep_at(&packet).is_some() {
+            return Sent::nowhere(400, "Not JSON: nested deeper than 512 levels as a packet");
+        }
+        server.publish(SocketId::default(), to, &packet, self.key.filter(|key| !key.is_empty()), true)
+    }
+}
+
+fn send_list(server: &mut Server, all_apps: &AllApps, text: &str) -> Result<Vec<Sent>, Answer> {
+    let list =
+        json::list(text, MAX_LIST).map_err(|fault| Answer::error(BAD_REQUEST, &format!("Not a list of messages: {fault}")))?;
+    Ok(list.iter().map(|item| send_item(server, all_apps, item.get())).collect())
+}
+
+fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
+    let members = Members::of(text);
+    if let Some(other) = members.opcode.map(|_| "opcode").or(members.other.as_deref()) {
+        return Sent::nowhere(400, format!("unknown member '{other}'"));
+    }
+    let Some(message) = members.message else { return Sent::nowhere(400, "'message' is missing") };
+    let strings = [members.uuid, members.ident, members.resource, members.room, members.key].map(|value| value.map(json::string));
+    if strings.contains(&Some(None)) {
+        return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings");
+    }
+    let [uuid, ident, resource, room, key] = strings.map(Option::flatten);
+    let everybody = match members.broadcast.map(|value| value.get()) {
+        None => false,
+        Some("true") => true,
+        Some(_) => return Sent::nowhere(400, "'broadcast' can only be true"),
+    };
+    let all = everybody || resource.is_some() || room.is_some();
+    if usize::from(uuid.is_some()) + usize::from(ident.is_some()) + usize::from(all) != 1 {
+        return Sent::nowhere(400, "name one receiver: 'uuid', 'ident', 'broadcast', 'resource' or 'room'");
+    }
+    let (uuid, ident) = (uuid.as_deref().unwrap_or_default(), ident.as_deref().unwrap_or_default());
+    let (resource, room, key) = (resource.as_deref(), room.as_deref(), key.as_deref());
+    Message { all, uuid, ident, resource, room, key, text: message.get() }.send(server, all_apps)
+}
+
+/// Bodies are JSON; what `curl -d` and PHP streams say of theirs unless they are told otherwise is
+/// believed to be JSON too.
+fn accept_content(request: &Request) -> Result<(), Answer> {
+    let coded = request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let content_type = request.header("content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        _ if coded => Err(Answer::error("415 Unsupported Media Type", "The body must not be compressed")),
+        "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" => Ok(()),
+        _ => Err(Answer::error("415 Unsupported Media Type", "The body must be application/json")),
+    }
+}
+
+/// What is known of a client; `None` where another process will say.
+fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
+    let known = server.find_uuid(uuid).and_then(|id| server.description(id));
+    if let Some(known) = known {
+        return Some(Answer::json("200 OK", known));
+    }
+    match server.ask_about(uuid) {
+        Some(ask) => {
+            server.ask(Asker::Description(asker), vec![Sent::elsewhere(Some(ask))]);
+            None
+        }
+        None if server.has_backplane() => Some(not_said()),
+        None => Some(Answer::error("404 Not Found", "nobody has that uuid")),
+    }
+}
+
+fn not_said() -> Answer {
+    Answer::error("503 Service Unavailable", "other processes do not answer: nobody knows whether the client is there")
+}
+
+/// What another process said of a client.
+pub(crate) fn description(reports: &[Report]) -> Answer {
+    match reports {
+        [Report { text: Some(text), .. }] => Answer::json("200 OK", text.clone()),
+        [Report { status: 404, error: Some(error), .. }] => Answer::error("404 Not Found", error),
+        _ => not_said(),
+    }
+}
+
+impl Server {
+    /// What is known of a client, as a JSON object.
+    pub(crate) fn description(&self, id: SocketId) -> Option<String> {
+        let client = self.client(id)?;
+        let elapsed = client.opened.map(|opened| self.now().saturating_duration_since(opened)).unwrap_or_default();
+        let (since, seconds) = (moment(elapsed), elapsed.as_secs());
+        let path = client.app.and_then(|app| self.metrics.path(app));
+        let resource = serde_json::Value::from(path.map_or("", |path| &**path));
+        let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
+        Some(format!(
+            r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
+        ))
+    }
+}
+
+/// The answer of a request whose messages have gone where they could.
+pub(crate) fn answer(reports: &[Report], list: bool) -> Answer {
+    let failed = |report: &Report| report.status >= 400;
+    let status = match reports {
+        _ if list && reports.iter().any(failed) => "207 Multi-Status",
+        [Report { status: 503, .. }] if !list => "503 Service Unavailable",
+        [one] if !list && failed(one) => "404 Not Found",
+        _ if reports.iter().any(|report| report.status == 202) => "202 Accepted",
+        _ => "200 OK",
+    };
+    if !list {
+        return Answer::json(status, reports.iter().map(|report| format!("{{{}}}", report.members())).collect());
+    }
+    let results: Vec<String> =
+        reports.iter().map(|report| format!(r#"{{"status":{},{}}}"#, report.status, report.members())).collect();
+    Answer::json(status, format!(r#"{{"results":[{}]}}"#, results.join(",")))
+}

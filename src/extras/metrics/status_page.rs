@@ -1,0 +1,99 @@
+//! The resource `/status`: what the server counts, once a second, for the status page.
+//!
+//! Only pages that the server itself delivered, in browsers on allowed hosts, may watch. While nobody
+//! does there is no timer. The PHP original has no counterpart.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::extras::metrics;
+use crate::ids::SocketId;
+use crate::limits::Limits;
+use crate::resource::Resource;
+use crate::rfc6455::{CloseCode, Request};
+use crate::server::Server;
+
+/// Time between two pictures.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+/// The application behind the status page.
+#[derive(Default)]
+pub struct ResourceStatus {
+    watchers: Vec<SocketId>,
+    /// Whether a timer is set.
+    ticking: bool,
+}
+
+impl Resource for ResourceStatus {
+    fn on_open(&mut self, server: &mut Server, id: SocketId) {
+        if !server.client(id).is_some_and(|client| may_watch(client, server.limits())) {
+            return server.close_with(id, CloseCode::POLICY_VIOLATION, "Only allowed hosts may watch");
+        }
+        self.watchers.push(id);
+        let picture = metrics::snapshot(server).to_string();
+        server.write(id, &picture);
+        if !std::mem::replace(&mut self.ticking, true) {
+            server.call_after(STATUS_PERIOD, 0);
+        }
+    }
+
+    fn on_close(&mut self, _server: &mut Server, id: SocketId) {
+        self.watchers.retain(|watcher| *watcher != id);
+    }
+
+    fn on_timer(&mut self, server: &mut Server, _tag: u64) {
+        self.ticking = !self.watchers.is_empty();
+        if self.ticking {
+            let picture = metrics::snapshot(server).to_string();
+            server.write_all(&self.watchers, &picture);
+            server.call_after(STATUS_PERIOD, 0);
+        }
+    }
+
+    fn dialog(&self) -> bool {
+        false
+    }
+
+    fn keeps_request(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a browser is on a loopback address or an allowed host, and shows a page from this server.
+fn may_watch(client: &Client, limits: &Limits) -> bool {
+    let Some(request) = client.request() else { return false };
+    let origin = request.header("origin").and_then(|origin| origin.split_once("://"));
+    let own_page = origin.is_some_and(|(_, host)| request.header("host") == Some(host));
+    own_page && limits.allows_backend(client.ip(), Ipv4Addr::LOCALHOST.into()) && came_as_it_says(client, request)
+}
+
+/// Whether a forwarded browser is known by its own address, and not by that of a stranger's proxy.
+fn came_as_it_says(client: &Client, request: &Request) -> bool {
+    let mut hops = request.values("x-forwarded-for").flat_map(|value| value.split(',')).peekable();
+    hops.peek().is_none() || !client.ip().is_loopback() && hops.any(|hop| hop.trim() == client.ip().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::resource::AllApps;
+
+    fn after_a_tick(watchers: Vec<SocketId>) -> bool {
+        let mut all_apps = AllApps::default();
+        all_apps.insert("/status", Box::new(ResourceStatus { watchers, ticking: true }));
+        let now = Instant::now();
+        let mut server = Server::new(Limits::default(), now);
+        let app = all_apps.find("/status").unwrap();
+        all_apps.call(app, &mut server, None, |app, server| app.on_timer(server, 0));
+        server.deadlines.sleep(now).is_some()
+    }
+
+    #[test]
+    fn there_is_a_timer_while_somebody_watches_and_not_longer() {
+        assert!(after_a_tick(vec![SocketId::default()]));
+        assert!(!after_a_tick(Vec::new()));
+    }
+}

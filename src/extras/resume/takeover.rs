@@ -1,0 +1,109 @@
+//! How a client loses its connection and gets another.
+//!
+//! A part of the loop. The client keeps its id, so that rooms, applications and whoever holds the id
+//! notice nothing: its socket moves away to a record of its own, a ghost, and a new one moves in. What
+//! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
+
+use mio::{Interest, Token};
+
+use crate::extras::cluster::Introduced;
+use crate::extras::resume::Wish;
+use crate::ids::AppId;
+use crate::ids::{ClientType, SocketId};
+use crate::rfc6455::{CloseCode, Refusal};
+use crate::socket::Socket;
+use crate::web_socket_server::WebSocketServer;
+
+impl WebSocketServer {
+    /// The client that a request wants to be again; `None` where it is not known here any more.
+    pub(crate) fn find_resumed(
+        &mut self,
+        id: SocketId,
+        wish: Wish,
+        app: Option<AppId>,
+        client_type: ClientType,
+    ) -> Result<Option<SocketId>, Refusal> {
+        let (ip, now) = (self.server.clients[id].ip, self.server.now);
+        // Who has guessed too often is not told whether this guess was right.
+        if self.admission.has_guessed_too_often(ip, now) {
+            return Err(Refusal::too_many("Too many wrong uuids"));
+        }
+        let found = self.server.find_resumable(wish, app, client_type);
+        // Another process may know it.
+        if found.is_none() && !self.server.has_backplane() {
+            self.admission.guessed_wrong(ip, now);
+        }
+        Ok(found)
+    }
+
+    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
+    /// Says whether there was one.
+    pub(crate) fn start_introduced(&mut self) -> bool {
+        let introduced = self.server.take_introduced();
+        let any = !introduced.is_empty();
+        for Introduced { id, uuid, claim, guessed } in introduced {
+            if !self.server.is_open(id) {
+                self.server.abandon(uuid, claim);
+                continue;
+            }
+            if guessed {
+                self.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
+            }
+            self.server.clients[id].uuid = uuid;
+            if let Some(claim) = claim {
+                self.server.restore(id, uuid, claim);
+            }
+            // It may have come twice while Redis was asked: the last one wins.
+            if let Some(other) = self.server.by_uuid(uuid) {
+                log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
+                self.server.give_way(other);
+            }
+            self.tell_to_start(id, Some(uuid));
+            self.go_on(id, 0);
+            self.read_again(id);
+        }
+        any
+    }
+
+    /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.
+    pub(crate) fn take_over(&mut self, new: SocketId, id: SocketId, seq: u64) {
+        if self.server.clients[id].is_here() {
+            log::info!("Client of socket #{id} comes back on #{new}, its old connection is closed");
+            self.server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
+        }
+        self.detach(id);
+        let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };
+        self.server.moved(id, record.ip);
+        self.server.come_back(id, seq);
+        self.attach(socket, id);
+        // TLS may hold more behind the request than the poll knows of.
+        self.read_again(id);
+    }
+
+    /// Takes the connection of a client that stays: it ends by itself, under a record of its own.
+    pub(crate) fn detach(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.remove(id) else { return };
+        let ghost = self.server.clients[id].ghost();
+        let ghost = self.server.clients.insert(ghost);
+        log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
+        self.server.closing.push(ghost);
+        self.attach(socket, ghost);
+        self.server.remind_of(id);
+    }
+
+    /// Puts a socket under another id. What it has to read or write the poll tells anew.
+    pub(crate) fn attach(&mut self, mut socket: Socket, id: SocketId) {
+        socket.unread = false;
+        socket.reminder = None;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let moved = self.poll.registry().reregister(&mut socket.stream.tcp, Token(id.as_u64() as usize), interest);
+        self.sockets.insert(id, socket);
+        match moved {
+            Ok(()) => self.remind(id),
+            Err(error) => {
+                log::error!("Socket {id} - {error}");
+                self.hang_up(id, crate::socket::Peer::Gone);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Rooms: groups of clients that a message reaches together, and who is in them.
+//!
+//! What may be done with them; the rooms themselves are in `store.rs`. A room spans resources and knows
+//! nothing of opcodes: those are in `resources/in_room.rs`. Joins and leaves are gathered while a turn lasts and
+//! announced once before the loop sleeps, so that a thousand clients that vanish together cost each
+//! remaining member one message. No PHP counterpart.
+
+use std::fmt;
+
+use crate::extras::publishing::To;
+use crate::ids::{ClientType, SocketId};
+use crate::printable::Printable;
+use crate::server::Server;
+
+pub(crate) mod opcodes;
+mod store;
+
+pub(crate) use store::{Announcement, Rooms};
+
+/// Bytes of a room's name.
+const MAX_ROOM: usize = 128;
+/// Bytes of a member's name.
+const MAX_NAME: usize = 64;
+
+/// Why a client can't do what it asked of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomError {
+    /// The room's name is empty, too long, or not printable.
+    BadRoom,
+    /// The member's name is too long or not printable.
+    BadName,
+    /// There are `max_rooms` rooms.
+    TooManyRooms,
+    /// The client is in `max_rooms_per_client` rooms.
+    TooManyOfClient,
+    /// The client is not in that room.
+    NotMember,
+    /// The client is not open.
+    NotOpen,
+}
+
+impl fmt::Display for RoomError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RoomError::BadRoom => "A room has a printable name of 1 to 128 bytes",
+            RoomError::BadName => "A name is printable and has at most 64 bytes",
+            RoomError::TooManyRooms => "Too many rooms",
+            RoomError::TooManyOfClient => "Too many rooms for one client",
+            RoomError::NotMember => "Not a member",
+            RoomError::NotOpen => "Not connected",
+        })
+    }
+}
+
+impl std::error::Error for RoomError {}
+
+impl Server {
+    /// Puts a client of any type into a room, under a name for the other members or none, and gives the
+    /// number of members. Who joins first makes the room and decides with `announce` whether its members
+    /// are told of joins and leaves. Joining again only changes the name.
+    pub fn join(&mut self, id: SocketId, room: &str, name: &str, announce: bool) -> Result<usize, RoomError> {
+        if !self.is_open(id) {
+            return Err(RoomError::NotOpen);
+        }
+        if room.is_empty() || !is_printable(room, MAX_ROOM) {
+            return Err(RoomError::BadRoom);
+        }
+        if !is_printable(name, MAX_NAME) {
+            return Err(RoomError::BadName);
+        }
+        let (max_rooms, max_own) = (self.limits().max_rooms, self.limits().max_rooms_per_client);
+        self.rooms.admit(id, room, max_rooms, max_own)?;
+        let is_new = !self.rooms.has(id, room);
+        let count = self.rooms.join(id, room, name, announce);
+        if is_new {
+            self.joined_here(id, room, announce);
+        }
+        Ok(count + self.count_elsewhere(room))
+    }
+
+    /// Takes a client out of a room and gives the number of members that remain. A client leaves its
+    /// rooms by itself when its connection ends.
+    pub fn leave(&mut self, id: SocketId, room: &str) -> Result<usize, RoomError> {
+        let remaining = self.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
+        self.left_here(id, room);
+        Ok(remaining + self.count_elsewhere(room))
+    }
+
+    /// A client that goes leaves all its rooms.
+    pub(crate) fn forget_rooms(&mut self, id: SocketId) {
+        if self.backplane.is_some() {
+            let rooms: Vec<Box<str>> = self.rooms.of_client(id).map(|(room, ..)| room.into()).collect();
+            rooms.iter().for_each(|room| self.unshare_room(room));
+        }
+        self.rooms.forget(id);
+    }
+
+    /// Sends text to the members of a room but `sender`, who need not be one of them, and gives their
+    /// number; `SocketId::default()` is nobody.
+    pub fn broadcast_room(&mut self, sender: SocketId, room: &str, message: &str) -> usize {
+        let ids: Vec<SocketId> = self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect();
+        match self.backplane.is_some() {
+            true => drop(self.publish(sender, To::Room(room), message, None, false)),
+            false => self.tell(&ids, message),
+        }
+        ids.len() + self.count_elsewhere(room)
+    }
+
+    /// The members of a room that are in this process with their names, in no certain order; `len` is their
+    /// number.
+    pub fn who(&self, room: &str) -> impl ExactSizeIterator<Item = (SocketId, &str)> {
+        self.rooms.members(room).iter().map(|(id, name)| (*id, &**name))
+    }
+
+    /// Whether a client is in a room.
+    pub fn is_member(&self, id: SocketId, room: &str) -> bool {
+        self.rooms.has(id, room)
+    }
+
+    /// Tells the members of each room that asked for it who came and went in this turn.
+    pub(crate) fn announce_presence(&mut self) {
+        while let Some(announcement) = self.rooms.next_announcement() {
+            self.tell_elsewhere(&announcement);
+            if let Some(announcement) = self.hold_back(announcement) {
+                self.announce(&announcement);
+            }
+        }
+    }
+
+    pub(crate) fn announce(&mut self, announcement: &Announcement) {
+        if announcement.announce {
+            let text = announcement.text(self.count_elsewhere(&announcement.room));
+            self.tell(&announcement.ids, &text);
+        }
+    }
+
+    /// Sends what nobody of them waits for: a PHP client gets it filled up to its reads.
+    pub(crate) fn tell(&mut self, ids: &[SocketId], message: &str) {
+        let is_browser = |id: &SocketId| self.clients[*id].client_type == ClientType::Websocket;
+        let (browsers, backends): (Vec<SocketId>, Vec<SocketId>) = ids.iter().copied().partition(is_browser);
+        self.write_all(&browsers, message);
+        backends.into_iter().for_each(|id| self.write_unasked(id, message));
+    }
+}
+
+fn is_printable(text: &str, max_bytes: usize) -> bool {
+    text.len() <= max_bytes && Printable(text).to_string() == text
+}

@@ -1,0 +1,351 @@
+//! The rooms and their members.
+//!
+//! A room is made by its first member and gone with its last. The store knows no client but by its
+//! id, and sends nothing: it says what is to be announced, and to whom.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+use slotmap::SlotMap;
+
+use super::RoomError;
+use crate::ids::SocketId;
+
+/// Names of each kind in one announcement; the counts are whole.
+const ANNOUNCED_NAMES: usize = 20;
+
+slotmap::new_key_type! {
+    struct RoomId;
+}
+
+/// All rooms, by name and by member. All members are open clients.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    rooms: SlotMap<RoomId, Room>,
+    by_name: HashMap<Rc<str>, RoomId>,
+    /// Clients that are in rooms; the others cost nothing.
+    of_client: HashMap<SocketId, Vec<RoomId>>,
+    /// Rooms with changes to announce, each once.
+    changed: Vec<RoomId>,
+    /// Whether other processes have members too.
+    shared: bool,
+    /// Rooms that lost their last member here, where they are shared.
+    gone: Vec<Announcement>,
+}
+
+/// Who came to a room and who went, and who is in it.
+pub(crate) struct Announcement {
+    pub(crate) room: Rc<str>,
+    /// Whether the members are told.
+    pub(crate) announce: bool,
+    pub(crate) ids: Vec<SocketId>,
+    changes: Changes,
+}
+
+struct Room {
+    name: Rc<str>,
+    announce: bool,
+    members: Members,
+    changes: Option<Box<Changes>>,
+}
+
+/// Members and their names: adding and removing take constant time, a walk the time of its members.
+#[derive(Default)]
+struct Members {
+    list: Vec<(SocketId, Box<str>)>,
+    places: HashMap<SocketId, usize>,
+}
+
+/// Who came and went since the last announcement.
+#[derive(Clone, Default)]
+struct Changes {
+    joined: Movement,
+    left: Movement,
+}
+
+#[derive(Clone, Default)]
+struct Movement {
+    count: usize,
+    names: Vec<Box<str>>,
+}
+
+impl Rooms {
+    /// The members of a room with their names; none where there is no such room.
+    pub(super) fn members(&self, name: &str) -> &[(SocketId, Box<str>)] {
+        self.find(name).map_or(&[], |room| &room.members.list)
+    }
+
+    /// Whether a client is in a room.
+    pub(super) fn has(&self, id: SocketId, name: &str) -> bool {
+        self.find(name).is_some_and(|room| room.members.places.contains_key(&id))
+    }
+
+    /// Whether a client may be in a room, which it may already be.
+    pub(super) fn admit(&self, id: SocketId, room: &str, max_rooms: usize, max_own: usize) -> Result<(), RoomError> {
+        if self.has(id, room) {
+            return Ok(());
+        }
+        if max_own > 0 && self.of_client.get(&id).is_some_and(|own| own.len() >= max_own) {
+            return Err(RoomError::TooManyOfClient);
+        }
+        if max_rooms > 0 && self.find(room).is_none() && self.rooms.len() >= max_rooms {
+            return Err(RoomError::TooManyRooms);
+        }
+        Ok(())
+    }
+
+    pub(super) fn join(&mut self, id: SocketId, name: &str, own_name: &str, announce: bool) -> usize {
+        let key = self.by_name.get(name).copied().unwrap_or_else(|| self.create(name, announce));
+        let room = &mut self.rooms[key];
+        if room.members.insert(id, own_name) {
+            self.of_client.entry(id).or_default().push(key);
+            self.note(key, |changes| &mut changes.joined, own_name);
+        }
+        self.rooms[key].members.list.len()
+    }
+
+    fn create(&mut self, name: &str, announce: bool) -> RoomId {
+        let name: Rc<str> = name.into();
+        let key = self.rooms.insert(Room { name: name.clone(), announce, members: Members::default(), changes: None });
+        self.by_name.insert(name, key);
+        key
+    }
+
+    pub(super) fn leave(&mut self, id: SocketId, name: &str) -> Option<usize> {
+        let key = *self.by_name.get(name)?;
+        let remaining = self.remove(id, key)?;
+        if let Some(own) = self.of_client.get_mut(&id) {
+            own.retain(|other| *other != key);
+            if own.is_empty() {
+                self.of_client.remove(&id);
+            }
+        }
+        Some(remaining)
+    }
+
+    /// Takes a client that goes out of all its rooms.
+    pub(crate) fn forget(&mut self, id: SocketId) {
+        for key in self.of_client.remove(&id).unwrap_or_default() {
+            self.remove(id, key);
+        }
+    }
+
+    /// Takes a member out; with the last one the room goes.
+    fn remove(&mut self, id: SocketId, key: RoomId) -> Option<usize> {
+        let room = self.rooms.get_mut(key)?;
+        let own_name = room.members.remove(id)?;
+        let remaining = room.members.list.len();
+        if remaining == 0 {
+            self.by_name.remove(&room.name);
+            let room = self.rooms.remove(key)?;
+            if self.shared {
+                let mut changes = room.changes.as_deref().cloned().unwrap_or_default();
+                changes.left.add(&own_name);
+                self.gone.push(room.announcement(changes));
+            }
+        } else {
+            self.note(key, |changes| &mut changes.left, &own_name);
+        }
+        Some(remaining)
+    }
+
+    fn note(&mut self, key: RoomId, movement: impl FnOnce(&mut Changes) -> &mut Movement, name: &str) {
+        let shared = self.shared;
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.announce || shared) else { return };
+        if room.changes.is_none() {
+            self.changed.push(key);
+        }
+        movement(room.changes.get_or_insert_default()).add(name);
+    }
+
+    /// The next announcement that is due. A room that is gone has one only where it is shared: nobody here
+    /// hears of it.
+    pub(super) fn next_announcement(&mut self) -> Option<Announcement> {
+        if let Some(gone) = self.gone.pop() {
+            return Some(gone);
+        }
+        while let Some(key) = self.changed.pop() {
+            if let Some(room) = self.rooms.get_mut(key)
+                && let Some(changes) = room.changes.take()
+            {
+                return Some(room.announcement(*changes));
+            }
+        }
+        None
+    }
+
+    /// Every room, with nobody who came or went.
+    pub(crate) fn all_as_they_are(&self) -> Vec<Announcement> {
+        self.rooms.values().map(|room| room.announcement(Changes::default())).collect()
+    }
+
+    /// The rooms of a client: name, its own name there, whether joins and leaves are announced.
+    pub(crate) fn of_client(&self, id: SocketId) -> impl Iterator<Item = (&str, &str, bool)> {
+        let rooms = self.of_client.get(&id).into_iter().flatten().map(|key| &self.rooms[*key]);
+        rooms.map(move |room| (&*room.name, room.members.name(id), room.announce))
+    }
+
+    /// Whether joins and leaves are announced in a room, and its members; `None` where there is no such room.
+    pub(crate) fn audience(&self, name: &str) -> Option<(bool, Vec<SocketId>)> {
+        self.find(name).map(|room| (room.announce, room.members.ids()))
+    }
+
+    /// What the first member in another process decided.
+    pub(crate) fn set_announce(&mut self, name: &str, announce: bool) {
+        if let Some(key) = self.by_name.get(name) {
+            self.rooms[*key].announce = announce;
+        }
+    }
+
+    /// Every change is of interest from here on, since other processes have members too.
+    pub(crate) fn share(&mut self) {
+        self.shared = true;
+    }
+
+    fn find(&self, name: &str) -> Option<&Room> {
+        self.by_name.get(name).map(|key| &self.rooms[*key])
+    }
+}
+
+impl Room {
+    fn announcement(&self, changes: Changes) -> Announcement {
+        Announcement { room: self.name.clone(), announce: self.announce, ids: self.members.ids(), changes }
+    }
+}
+
+impl Announcement {
+    /// What the members are told; `elsewhere` are further ones in other processes.
+    pub(super) fn text(&self, elsewhere: usize) -> String {
+        let (room, count) = (Value::from(&*self.room), self.ids.len() + elsewhere);
+        format!(r#"{{"opcode":"presence","room":{room},"count":{count}{}}}"#, self.members())
+    }
+
+    /// Who came and went, as a JSON object.
+    pub(crate) fn moved(&self) -> String {
+        format!("{{{}}}", self.members().trim_start_matches(','))
+    }
+
+    fn members(&self) -> String {
+        self.changes.joined.json("joined") + &self.changes.left.json("left")
+    }
+}
+
+impl Movement {
+    fn add(&mut self, name: &str) {
+        self.count += 1;
+        if !name.is_empty() && self.names.len() < ANNOUNCED_NAMES {
+            self.names.push(name.into());
+        }
+    }
+
+    /// The keys that tell of it; nothing where nobody moved.
+    fn json(&self, word: &str) -> String {
+        let mut json = String::new();
+        if self.count > 0 {
+            json = format!(r#","{word}":{}"#, self.count);
+        }
+        if !self.names.is_empty() {
+            let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+            json += &format!(r#","{word}Names":{}"#, Value::from(names));
+        }
+        json
+    }
+}
+
+impl Members {
+    fn ids(&self) -> Vec<SocketId> {
+        self.list.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn name(&self, id: SocketId) -> &str {
+        self.places.get(&id).map_or("", |place| &*self.list[*place].1)
+    }
+
+    /// Adds a member, or changes its name; `true` where it is new.
+    fn insert(&mut self, id: SocketId, name: &str) -> bool {
+        if let Some(place) = self.places.get(&id) {
+            self.list[*place].1 = name.into();
+            return false;
+        }
+        self.places.insert(id, self.list.len());
+        self.list.push((id, name.into()));
+        true
+    }
+
+    /// Removes a member and gives its name; the last one takes its place.
+    fn remove(&mut self, id: SocketId) -> Option<Box<str>> {
+        let place = self.places.remove(&id)?;
+        let (_, name) = self.list.swap_remove(place);
+        if let Some((moved, _)) = self.list.get(place) {
+            self.places.insert(*moved, place);
+        }
+        Some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids as the server makes them.
+    fn ids(count: usize) -> Vec<SocketId> {
+        let mut sockets = SlotMap::<SocketId, ()>::with_key();
+        (0..count).map(|_| sockets.insert(())).collect()
+    }
+
+    #[test]
+    fn the_last_member_takes_all_memory_of_a_room_along() {
+        let (mut rooms, ids) = (Rooms::default(), ids(3));
+        for id in &ids {
+            rooms.join(*id, "a", "", false);
+            rooms.join(*id, "b", "", true);
+        }
+        assert_eq!(rooms.leave(ids[0], "a"), Some(2));
+        assert_eq!(rooms.leave(ids[0], "a"), None);
+        ids.iter().for_each(|id| rooms.forget(*id));
+        assert!(rooms.rooms.is_empty() && rooms.by_name.is_empty() && rooms.of_client.is_empty());
+        assert!(rooms.next_announcement().is_none(), "nobody is there to hear it");
+        assert!(rooms.changed.is_empty());
+    }
+
+    #[test]
+    fn members_are_found_after_others_were_removed_in_any_order() {
+        let (mut members, ids) = (Members::default(), ids(100));
+        ids.iter().for_each(|id| assert!(members.insert(*id, "")));
+        assert!(!members.insert(ids[7], "seven"));
+        for (at, id) in ids.iter().enumerate().filter(|(at, _)| at % 3 != 1) {
+            assert!(members.remove(*id).is_some(), "{at}");
+            assert!(members.remove(*id).is_none(), "{at}");
+        }
+        assert_eq!((members.list.len(), members.places.len()), (33, 33));
+        assert!(members.places.iter().all(|(id, place)| members.list[*place].0 == *id));
+        assert_eq!(members.remove(ids[7]).as_deref(), Some("seven"));
+    }
+
+    #[test]
+    fn a_thousand_that_vanish_in_one_turn_are_one_announcement_of_bounded_length() {
+        let (mut rooms, ids) = (Rooms::default(), ids(1001));
+        ids.iter().for_each(|id| _ = rooms.join(*id, "r", "Ann", true));
+        let announcement = rooms.next_announcement().unwrap();
+        let (text, told) = (announcement.text(0), announcement.ids);
+        assert!(text.starts_with(r#"{"opcode":"presence","room":"r","count":1001,"joined":1001,"joinedNames":["Ann","#));
+        assert_eq!(told.len(), 1001);
+        ids[1..].iter().for_each(|id| rooms.forget(*id));
+        let announcement = rooms.next_announcement().unwrap();
+        let (text, told) = (announcement.text(0), announcement.ids);
+        assert!(text.starts_with(r#"{"opcode":"presence","room":"r","count":1,"left":1000,"leftNames":["Ann","#));
+        assert_eq!(text.matches("Ann").count(), ANNOUNCED_NAMES);
+        assert_eq!(told, ids[..1]);
+        assert!(rooms.next_announcement().is_none());
+    }
+
+    #[test]
+    fn a_room_that_did_not_ask_announces_nothing() {
+        let (mut rooms, ids) = (Rooms::default(), ids(2));
+        assert_eq!(rooms.join(ids[0], "r", "", false), 1);
+        assert_eq!(rooms.join(ids[1], "r", "", true), 2);
+        rooms.forget(ids[0]);
+        assert!(rooms.changed.is_empty());
+    }
+}

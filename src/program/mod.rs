@@ -1,0 +1,9 @@
+//! What only the program needs: its settings, its log file, its commands, systemd.
+
+pub mod commands;
+pub(crate) mod http_client;
+pub mod ini;
+pub mod log_file;
+pub mod manual;
+pub mod settings;
+pub mod systemd;

@@ -1,0 +1,557 @@
+//! Every setting of the program in one table: flag, environment, configuration file, default.
+//!
+//! A setting's flag is its name, its variable is `PHPWS_` and the name in capitals, its key in the
+//! file is the name or PHP's own word for it. The first of flag, environment and file that has it
+//! counts. PHP counterpart: `GetAllConfig.php` and the parameters of `runSocketServer.php`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use getopts::{HasArg, Occur, Options};
+use log::LevelFilter;
+
+use crate::address::{self, Address};
+use crate::error::StartError;
+use crate::extras::http::tokens::Tokens;
+use crate::extras::notices::{Receiver, Secret};
+use crate::extras::sessions::Sessions;
+use crate::limits::{Limits, Publish};
+use crate::program::ini::{self, Entry};
+use crate::program::log_file::LogFormat;
+use crate::program::manual;
+
+/// What the program is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: Address,
+    /// Certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// Private key, PEM; without it the certificate's file is searched for one.
+    pub key: Option<PathBuf>,
+    /// Log file.
+    pub log_file: Option<PathBuf>,
+    /// Bytes after which the log file is renamed; 0 is never.
+    pub log_size: u64,
+    /// Renamed log files that are kept.
+    pub log_keep: usize,
+    /// Whether log lines go to standard output.
+    pub console: bool,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// The form of the lines.
+    pub log_format: LogFormat,
+    /// Whether browsers need a PHP session.
+    pub require_session: bool,
+    /// PHP's `session.save_path`.
+    pub session_path: Option<String>,
+    /// PHP's `session.name`.
+    pub session_cookie: String,
+    /// The key in `$_SESSION` that must be true.
+    pub session_key: String,
+    /// The page that is told who comes and goes.
+    pub notify_url: Option<String>,
+    /// A file with the secret that notices are signed with.
+    pub notify_secret_file: Option<PathBuf>,
+    /// The secret itself, from `PHPWS_NOTIFY_SECRET`.
+    pub notify_secret: Option<Secret>,
+    /// Tokens for publishing, one a line; from the environment only, so that no list of processes shows
+    /// them.
+    pub publish_token: Option<String>,
+    /// A file of such tokens.
+    pub publish_token_file: Option<PathBuf>,
+    /// Redis or Valkey, through which several processes act as one.
+    pub backplane: Option<String>,
+    /// What all names there begin with.
+    pub backplane_prefix: String,
+    /// The knobs of the server.
+    pub limits: Limits,
+    /// Validate everything, bind nothing.
+    pub check: bool,
+}
+
+impl Settings {
+    /// The tokens for publishing: the file's, else the environment's.
+    pub fn tokens(&self) -> Result<Tokens, StartError> {
+        match (&self.publish_token_file, &self.publish_token) {
+            (Some(file), _) => Tokens::load(file),
+            (None, Some(text)) => Tokens::parse(text).map_err(|problem| StartError::new(TOKEN_VARIABLE, problem)),
+            (None, None) if self.limits.publish == Publish::Token => {
+                Err(StartError::new("--publish token", "needs tokens: give --publish-token-file FILE or set PHPWS_PUBLISH_TOKEN"))
+            }
+            (None, None) => Ok(Tokens::default()),
+        }
+    }
+
+    /// The session check, where it is asked for.
+    pub fn sessions(&self) -> Result<Option<Sessions>, StartError> {
+        let path = match (&self.session_path, self.require_session) {
+            (_, false) => return Ok(None),
+            (None, true) => {
+                return Err(StartError::new("--require-session", "needs PHP's session.save_path: give --session-path DIR"));
+            }
+            (Some(path), true) => path,
+        };
+        let sessions = Sessions::new(path, &self.session_cookie, &self.session_key);
+        sessions.map(Some).map_err(|problem| StartError::new("--session-path", problem))
+    }
+
+    /// The page that is told who comes and goes, where there is one.
+    pub fn notices(&self) -> Result<Option<Receiver>, StartError> {
+        let Some(url) = &self.notify_url else { return Ok(None) };
+        let from_file = self.notify_secret_file.as_deref().map(read_secret).transpose()?;
+        let secret = from_file.or_else(|| self.notify_secret.clone()).ok_or_else(|| {
+            StartError::new("--notify-url", "needs a secret: give --notify-secret-file FILE or set PHPWS_NOTIFY_SECRET")
+        })?;
+        Receiver::new(url, secret).map(Some).map_err(|problem| StartError::new("--notify-url", problem))
+    }
+}
+
+/// The variable with tokens for publishing.
+const TOKEN_VARIABLE: &str = "PHPWS_PUBLISH_TOKEN";
+
+/// One row of the table.
+pub struct Setting {
+    /// Flag and key.
+    pub name: &'static str,
+    /// One-letter flag, or empty.
+    pub short: &'static str,
+    /// PHP's word in the file, or empty.
+    pub php: &'static str,
+    /// Placeholder of the value; empty for a switch.
+    pub hint: &'static str,
+    /// Default as shown; empty for none.
+    pub default: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Whether it may be given several times.
+    pub many: bool,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// The environment variable of this setting.
+    pub fn variable(&self) -> String {
+        format!("PHPWS_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    fn is_switch(&self) -> bool {
+        self.hint.is_empty()
+    }
+}
+
+macro_rules! setting {
+    ($name:literal, $short:literal, $php:literal, $hint:literal, $default:literal, $help:literal, $set:expr) => {
+        Setting { name: $name, short: $short, php: $php, hint: $hint, default: $default, help: $help, many: false, set: $set }
+    };
+    (many $name:literal, $short:literal, $php:literal, $hint:literal, $default:literal, $help:literal, $set:expr) => {
+        Setting { name: $name, short: $short, php: $php, hint: $hint, default: $default, help: $help, many: true, set: $set }
+    };
+}
+
+/// The table. `--help` and docs/operations.md show the same rows.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    setting!("address", "", "adress", "ADDRESS", "ws://127.0.0.1:8095", "where to listen; the same as the first argument",
+        |s, v| { s.address = Address::parse(v)?; Ok(()) }),
+    setting!("cert", "", "certFile", "FILE", "", "certificate chain for wss:// (PEM)",
+        |s, v| { s.cert = Some(v.into()); Ok(()) }),
+    setting!("key", "", "pkFile", "FILE", "", "private key for wss:// (PEM: PKCS#8, PKCS#1 or SEC1); default: in the --cert file",
+        |s, v| { s.key = Some(v.into()); Ok(()) }),
+    setting!("log-file", "l", "logfile", "FILE", "", "append log lines to this file",
+        |s, v| { s.log_file = Some(v.into()); Ok(()) }),
+    setting!("log-size", "", "", "BYTES", "10485760", "rename the log file to FILE.1 at this size; 0 = never",
+        |s, v| { s.log_size = number(v)?; Ok(()) }),
+    setting!("log-keep", "", "", "COUNT", "5", "keep this many renamed log files",
+        |s, v| { s.log_keep = number(v)?; Ok(()) }),
+    setting!("console", "", "console", "", "on", "log to standard output",
+        |s, v| { s.console = switch(v)?; Ok(()) }),
+    setting!("log-level", "", "", "LEVEL", "info", "off, error, warn, info, debug or trace (trace shows frames)",
+        |s, v| { s.log_level = v.parse().map_err(|_| format!("'{v}' is not off, error, warn, info, debug or trace"))?; Ok(()) }),
+    setting!("log-format", "", "", "FORMAT", "text", "text (date;message) or json (one object a line, with time, level and message)",
+        |s, v| { s.log_format = v.parse()?; Ok(()) }),
+    setting!("max-per-ip", "", "maxPerIP", "COUNT", "0", "browser connections from one address; 0 = unlimited",
+        |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
+    setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
+        |s, v| { s.limits.max_clients = number(v)?; Ok(()) }),
+    setting!("max-chunks", "", "maxChunks", "COUNT", "100", "chunks between bufferON and bufferOFF (one more is accepted); 0 = unlimited",
+        |s, v| { s.limits.max_chunks = number(v)?; Ok(()) }),
+    setting!("max-message", "", "maxBufferSize", "BYTES", "5242880", "size of one message, also in fragments or chunks",
+        |s, v| { s.limits.max_message = positive(v)?; Ok(()) }),
+    setting!("max-outbox", "", "", "BYTES", "8388608", "bytes that may wait for one slow client before it is dropped",
+        |s, v| { s.limits.max_outbox = positive(v)?; Ok(()) }),
+    setting!("resume-time", "", "", "SECONDS", "60", "keep browsers that opted in, and what is sent to them, so long after their connection broke; 0 = off",
+        |s, v| { s.limits.resume_time = seconds(v)?; Ok(()) }),
+    setting!("resume-bytes", "", "", "BYTES", "262144", "bytes of messages kept for one such client",
+        |s, v| { s.limits.resume_bytes = positive(v)?; Ok(()) }),
+    setting!("max-away", "", "", "COUNT", "10000", "such clients that are away at a time; 0 = unlimited",
+        |s, v| { s.limits.max_away = number(v)?; Ok(()) }),
+    setting!("max-message-rate", "", "", "COUNT", "0", "messages a second from one browser (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_message_rate = number(v)?; Ok(()) }),
+    setting!("max-byte-rate", "", "", "BYTES", "0", "bytes a second from one browser (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_byte_rate = number(v)?; Ok(()) }),
+    setting!("max-rooms", "", "", "COUNT", "10000", "rooms at a time; 0 = unlimited",
+        |s, v| { s.limits.max_rooms = number(v)?; Ok(()) }),
+    setting!("max-rooms-per-client", "", "", "COUNT", "16", "rooms that one client may be in; 0 = unlimited",
+        |s, v| { s.limits.max_rooms_per_client = number(v)?; Ok(()) }),
+    setting!("room-names", "", "", "", "off", "tell the members of a room the names that others gave when they joined",
+        |s, v| { s.limits.room_names = switch(v)?; Ok(()) }),
+    setting!(many "browser-opcodes", "", "", "[PATH=]OPCODE", "", "opcode that browsers may send, or all or none; PATH= names the resource for it and those that follow; repeatable; default: all",
+        |s, v| s.limits.browser_opcodes.add(v)),
+    setting!("receive-only", "", "", "", "off", "browsers may only send quit, join, leave and who, where browser-opcodes has no list",
+        |s, v| { s.limits.receive_only = switch(v)?; Ok(()) }),
+    setting!(many "allowed-ip", "", "allowedIP", "IP[/BITS]", "", "further host that PHP backends may connect from; repeatable",
+        |s, v| { s.limits.allowed_ip.push(net(v)?); Ok(()) }),
+    setting!(many "allowed-origin", "", "allowedOrigins", "ORIGIN", "", "origin that browsers may come from, like https://example.com; repeatable; default: any",
+        |s, v| { s.limits.allowed_origins.push(origin(v)?); Ok(()) }),
+    setting!("allow-missing-origin", "", "", "", "off", "accept browsers' requests without an Origin header",
+        |s, v| { s.limits.allow_missing_origin = switch(v)?; Ok(()) }),
+    setting!(many "trusted-proxy", "", "", "IP[/BITS]", "", "proxy whose X-Forwarded-For is believed; repeatable",
+        |s, v| { s.limits.trusted_proxies.push(net(v)?); Ok(()) }),
+    setting!("proxy-protocol", "", "", "", "off", "connections from trusted proxies begin with a PROXY protocol header (version 1 or 2)",
+        |s, v| { s.limits.proxy_protocol = switch(v)?; Ok(()) }),
+    setting!("reuse-port", "", "", "", "off", "share the address with other processes that have this setting (SO_REUSEPORT)",
+        |s, v| { s.limits.reuse_port = switch(v)?; Ok(()) }),
+    setting!("ping-interval", "", "pingInterval", "SECONDS", "30", "ping browsers, and drop those that did not answer the last ping; 0 = off",
+        |s, v| { s.limits.ping_interval = seconds(v)?; Ok(()) }),
+    setting!("handshake-timeout", "", "", "SECONDS", "3", "time for TLS and the request head together",
+        |s, v| { s.limits.handshake_timeout = some_seconds(v)?; Ok(()) }),
+    setting!("message-timeout", "", "", "SECONDS", "60", "time for one message from its first byte to its last; 0 = off",
+        |s, v| { s.limits.message_timeout = seconds(v)?; Ok(()) }),
+    setting!("idle-timeout", "", "", "SECONDS", "0", "drop clients that send nothing, not even pongs, for so long; 0 = off",
+        |s, v| { s.limits.idle_timeout = seconds(v)?; Ok(()) }),
+    setting!("close-timeout", "", "", "SECONDS", "2", "time for the last bytes and the peer's close",
+        |s, v| { s.limits.close_timeout = some_seconds(v)?; Ok(()) }),
+    setting!("drain-time", "", "", "SECONDS", "0", "on SIGTERM say goodbye to the clients one after the other over so long; 0 = to all at once",
+        |s, v| { s.limits.drain_time = seconds(v)?; Ok(()) }),
+    setting!("php-pause", "", "", "MILLISECONDS", "10", "pause between two frames for a PHP client that did not speak between them",
+        |s, v| { s.limits.php_pause = Duration::from_millis(number(v)?); Ok(()) }),
+    setting!("raw-dialect", "", "", "", "on", "serve the oldest PHP backends (first line 'php process')",
+        |s, v| { s.limits.raw_dialect = switch(v)?; Ok(()) }),
+    setting!("require-session", "", "jsauth.require", "", "off", "admit browsers only with a PHP session in which the session key is true",
+        |s, v| { s.require_session = switch(v)?; Ok(()) }),
+    setting!("session-path", "", "jsauth.ssp", "DIR", "", "where PHP keeps its sessions: the value of session.save_path",
+        |s, v| { s.session_path = Some(v.into()); Ok(()) }),
+    setting!("session-cookie", "", "jsauth.cookie_name", "NAME", "PHPSESSID", "name of PHP's session cookie: the value of session.name",
+        |s, v| { s.session_cookie = v.into(); Ok(()) }),
+    setting!("session-key", "", "jsauth.key", "KEY", "allowconnect", "key in $_SESSION that must be true",
+        |s, v| { s.session_key = v.into(); Ok(()) }),
+    setting!("notify-url", "", "", "URL", "", "tell this page (http:// or https://) who comes and goes",
+        |s, v| { s.notify_url = Some(v.into()); Ok(()) }),
+    setting!("notify-secret-file", "", "", "FILE", "", "the secret that notices are signed with; default: PHPWS_NOTIFY_SECRET",
+        |s, v| { s.notify_secret_file = Some(v.into()); Ok(()) }),
+    setting!("publish", "", "", "WHO", "on", "who may publish over HTTP: on = hosts that PHP backends may come from, and tokens; token = tokens only; off = nobody",
+        |s, v| { s.limits.publish = publish(v)?; Ok(()) }),
+    setting!("publish-token-file", "", "", "FILE", "", "bearer tokens for publishing over HTTP, one a line; or the tokens themselves in PHPWS_PUBLISH_TOKEN",
+        |s, v| { s.publish_token_file = Some(v.into()); Ok(()) }),
+    setting!("max-publish-rate", "", "", "COUNT", "0", "requests a second for publishing from one address (twice as many in a burst); 0 = unlimited",
+        |s, v| { s.limits.max_publish_rate = number(v)?; Ok(()) }),
+    setting!("backplane", "", "", "URL", "", "act with other processes as one server, through Redis or Valkey: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… or unix:///PATH",
+        |s, v| { s.backplane = Some(v.into()); Ok(()) }),
+    setting!("backplane-prefix", "", "", "PREFIX", "phpws", "what the names of all keys and channels there begin with: processes with the same one belong together",
+        |s, v| { s.backplane_prefix = v.into(); Ok(()) }),
+    setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
+        |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
+    setting!("page", "", "", "", "on", "show the built-in page on GET /",
+        |s, v| { s.limits.page = switch(v)?; Ok(()) }),
+];
+
+/// A flag that is no setting: it stands on the command line only.
+pub struct Action {
+    /// Flag.
+    pub name: &'static str,
+    /// One-letter flag, or empty.
+    pub short: &'static str,
+    /// Placeholder of the value; empty for none.
+    pub hint: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// These flags.
+#[rustfmt::skip]
+pub const ACTIONS: &[Action] = &[
+    Action { name: "config", short: "c", hint: "FILE", help: "read this configuration file (PHP's ini form)" },
+    Action { name: "check", short: "", hint: "", help: "validate all settings and files, bind nothing, and exit" },
+    Action { name: "man", short: "", hint: "", help: "print the manual page (roff)" },
+    Action { name: "completions", short: "", hint: "SHELL", help: "print completions for bash, zsh or fish" },
+    Action { name: "version", short: "V", hint: "", help: "print the version" },
+    Action { name: "help", short: "h", hint: "", help: "print this help" },
+];
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            address: Address::default(),
+            cert: None,
+            key: None,
+            log_file: None,
+            log_size: 10 * 1024 * 1024,
+            log_keep: 5,
+            console: true,
+            log_level: LevelFilter::Info,
+            log_format: LogFormat::Text,
+            require_session: false,
+            session_path: None,
+            session_cookie: Sessions::COOKIE.into(),
+            session_key: Sessions::KEY.into(),
+            notify_url: None,
+            notify_secret_file: None,
+            notify_secret: None,
+            publish_token: None,
+            publish_token_file: None,
+            backplane: None,
+            backplane_prefix: "phpws".into(),
+            limits: Limits::default(),
+            check: false,
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run, or check, with these settings.
+    Run(Box<Settings>),
+    /// Print this and end well.
+    Print(String),
+}
+
+/// What is wrong with the command line, apart from a value: shown with exit status 2.
+#[derive(Debug)]
+pub enum InvocationError {
+    /// An unknown flag, a missing value, too many arguments.
+    Usage(String),
+    /// A value that can't be used.
+    Start(StartError),
+}
+
+impl From<StartError> for InvocationError {
+    fn from(error: StartError) -> Self {
+        InvocationError::Start(error)
+    }
+}
+
+/// Reads the command line, the environment and the configuration file.
+pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Invocation, InvocationError> {
+    let flags = options().parse(args).map_err(|error| InvocationError::Usage(error.to_string()))?;
+    if let Some(text) = what_to_print(&flags)? {
+        return Ok(Invocation::Print(text));
+    }
+    let positional = positional_address(&flags.free)?;
+    let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
+    let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
+
+    let notify_secret = variable("PHPWS_NOTIFY_SECRET").and_then(|text| Secret::new(text.as_bytes()));
+    let publish_token = variable(TOKEN_VARIABLE).filter(|tokens| !tokens.is_empty());
+    let mut settings = Settings { check: flags.opt_present("check"), notify_secret, publish_token, ..Settings::default() };
+    for setting in SETTINGS {
+        let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
+        let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
+        let given = flag.map(|values| (format!("--{}", setting.name), values));
+        let from_variable = || variable(&setting.variable()).map(|value| (setting.variable(), split(setting, &value)));
+        let from_file = || file.get(setting.name).cloned();
+        let Some((subject, values)) = given.or_else(from_variable).or_else(from_file) else { continue };
+        // Nothing means no for a switch, as in PHP, and elsewhere that the default stands.
+        for value in values.iter().filter(|value| !value.is_empty() || setting.is_switch()) {
+            (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
+        }
+    }
+    check_together(&settings)?;
+    Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// What some flags ask for instead of a server.
+fn what_to_print(flags: &getopts::Matches) -> Result<Option<String>, InvocationError> {
+    if let Some(shell) = flags.opt_str("completions") {
+        let completions = manual::completions(&shell);
+        let unknown = || InvocationError::Usage(format!("--completions: '{shell}' is not bash, zsh or fish"));
+        return completions.map(Some).ok_or_else(unknown);
+    }
+    if flags.opt_present("help") {
+        return Ok(Some(help()));
+    }
+    if flags.opt_present("version") {
+        return Ok(Some(format!("phpws {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    Ok(flags.opt_present("man").then(manual::page))
+}
+
+/// The program's help, made from the table.
+pub fn help() -> String {
+    let usage = "Usage: phpws [OPTIONS] [ADDRESS [PORT]]\n\n\
+        ADDRESS is a host or an IP address, or ws:// tcp:// wss:// ssl:// and host[:port];\n\
+        wss and ssl mean TLS. Every setting up to --page may also stand in the environment (--max-per-ip is\n\
+        PHPWS_MAX_PER_IP) and in the configuration file (max-per-ip = 10 under\n\
+        [websocketserver], or PHP's own key); a switch takes =on or =off.\n\n\
+        phpws status and phpws publish talk to a server that runs: see phpws status --help, phpws publish --help.";
+    options().usage(usage)
+}
+
+fn options() -> Options {
+    let mut options = Options::new();
+    for setting in SETTINGS {
+        let default = if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+        let help = format!("{}{default}", setting.help);
+        let arg = if setting.is_switch() { HasArg::Maybe } else { HasArg::Yes };
+        let hint = if setting.is_switch() { "on|off" } else { setting.hint };
+        let occur = if setting.many { Occur::Multi } else { Occur::Optional };
+        options.opt(setting.short, setting.name, &help, hint, arg, occur);
+    }
+    for action in ACTIONS {
+        let arg = if action.hint.is_empty() { HasArg::No } else { HasArg::Yes };
+        options.opt(action.short, action.name, action.help, action.hint, arg, Occur::Optional);
+    }
+    options
+}
+
+/// `--name` alone switches on.
+fn flag_values(flags: &getopts::Matches, setting: &Setting) -> Vec<String> {
+    let values = flags.opt_strs(setting.name);
+    match values.is_empty() {
+        true => vec!["on".into()],
+        false => values.iter().flat_map(|value| split(setting, value)).collect(),
+    }
+}
+
+/// A list where a list may stand.
+fn split(setting: &Setting, value: &str) -> Vec<String> {
+    match setting.many {
+        true => value.split(',').map(|item| item.trim().to_owned()).collect(),
+        false => vec![value.to_owned()],
+    }
+}
+
+/// `ADDRESS [PORT]` as one address.
+fn positional_address(free: &[String]) -> Result<Option<String>, InvocationError> {
+    match free {
+        [] => Ok(None),
+        [address] => Ok(Some(address.clone())),
+        [address, port] => {
+            address::parse_port(port).map_err(|problem| StartError::new("PORT", problem))?;
+            if address::has_port(address) {
+                return Err(InvocationError::Usage(format!("ADDRESS '{address}' has a port already, PORT '{port}' is too much")));
+            }
+            let bare_v6 = !address.contains("://") && !address.starts_with('[') && address.contains(':');
+            Ok(Some(if bare_v6 { format!("[{address}]:{port}") } else { format!("{address}:{port}") }))
+        }
+        [_, _, extra, ..] => Err(InvocationError::Usage(format!("unexpected argument '{extra}'"))),
+    }
+}
+
+/// Values by the name of their setting, each with the place it stands at.
+pub type FileValues = BTreeMap<&'static str, (String, Vec<String>)>;
+
+/// Reads PHP's ini form: `${NAME}` is replaced from the environment, `[websocketserver]` is ours.
+fn read_file(path: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<FileValues, StartError> {
+    let subject = format!("--config {}", path.display());
+    let failed = |problem: String| StartError::new(&subject, problem);
+    let text = std::fs::read_to_string(path).map_err(|error| failed(format!("can't be read: {error}")))?;
+    parse_file(&text, &subject, variable)
+}
+
+/// The text of a configuration file as values for the table; `subject` names the file in errors.
+pub fn parse_file(text: &str, subject: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<FileValues, StartError> {
+    let mut values = FileValues::new();
+    for Entry { line, section, key, value } in ini::parse(text, variable).map_err(|problem| StartError::new(subject, problem))? {
+        let failed = |problem: &str| StartError::new(format_args!("{subject}: line {line}"), problem);
+        match section.as_str() {
+            "" | "websocketserver" | "jsauth" => {
+                let setting = find(&section, &key).ok_or_else(|| failed(&format!("unknown key '{key}'; see phpws --help")))?;
+                let entry = values.entry(setting.name).or_insert_with(|| (format!("{subject}: line {line}: {key}"), Vec::new()));
+                if !setting.many {
+                    entry.1.clear();
+                }
+                entry.1.extend(split(setting, &value));
+            }
+            // The original's other section does not concern the server.
+            "develop" => {}
+            other => return Err(failed(&format!("unknown section [{other}]; ours is [websocketserver]"))),
+        }
+    }
+    Ok(values)
+}
+
+/// The setting of a key: ours or PHP's under `[websocketserver]`, PHP's under `[jsauth]`.
+fn find(section: &str, key: &str) -> Option<&'static Setting> {
+    match section {
+        "jsauth" => SETTINGS.iter().find(|setting| setting.php.strip_prefix("jsauth.") == Some(key)),
+        _ => SETTINGS.iter().find(|setting| setting.name == key || !key.is_empty() && setting.php == key),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Secret, StartError> {
+    let failed = |problem: String| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
+    let bytes = std::fs::read(path).map_err(|error| failed(format!("can't be read: {error}")))?;
+    Secret::new(&bytes).ok_or_else(|| failed("holds nothing; write the secret into it".into()))
+}
+
+fn check_together(settings: &Settings) -> Result<(), StartError> {
+    match (settings.address.secure, &settings.cert) {
+        (true, None) => Err(StartError::new(&settings.address, "TLS needs a certificate: give --cert FILE and --key FILE")),
+        (false, Some(_)) => {
+            Err(StartError::new("--cert", "a certificate goes with an address that begins with wss:// or ssl://"))
+        }
+        _ if settings.limits.proxy_protocol && settings.limits.trusted_proxies.is_empty() => {
+            Err(StartError::new("--proxy-protocol", "needs the addresses of the proxies: give --trusted-proxy IP"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a whole number in range"))
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match number(text)? {
+        0 => Err("must be more than 0".into()),
+        number => Ok(number),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if seconds < 1e9 => Ok(duration),
+        _ => Err(format!("'{text}' is not a number of seconds in range")),
+    }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) }
+}
+
+/// PHP's words for yes and no.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => Ok(true),
+        "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
+        _ => Err(format!("'{text}' is not on or off")),
+    }
+}
+
+fn publish(text: &str) -> Result<Publish, String> {
+    match text {
+        "token" => Ok(Publish::Token),
+        _ => match switch(text) {
+            Ok(true) => Ok(Publish::On),
+            Ok(false) => Ok(Publish::Off),
+            Err(_) => Err(format!("'{text}' is not on, token or off")),
+        },
+    }
+}
+
+fn net(text: &str) -> Result<ipnet::IpNet, String> {
+    let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
+    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS"))
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(text.into()),
+        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com")),
+    }
+}
