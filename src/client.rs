@@ -8,21 +8,32 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::extras::resume::Kept;
 use crate::ids::{AppId, ClientType};
-use crate::mail::outbox::Outbox;
-use crate::mail::pace::Pace;
+use crate::mail::Mail;
 use crate::packet::Message;
 use crate::rate::Rate;
 use crate::rfc6455::Request;
 
-/// How far a connection has come.
+/// How far a client has come.
+///
+/// | from | what happens | to |
+/// |---|---|---|
+/// | Handshake | a good request | Waiting |
+/// | Waiting | it is told `ready` | Open |
+/// | Open | its connection breaks, and it may come back | Away |
+/// | Away | it comes back | Open |
+/// | Handshake, Waiting, Open, Away | something ends it | Closing |
+/// | Closing | the end of the turn | Closed |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// No request yet.
     Handshake,
+    /// Its handshake is done; it has not been told `ready`.
+    Waiting,
     /// The application has it.
     Open,
+    /// It has lost its connection and may come back.
+    Away,
     /// Something ended it; the application has not been told yet.
     Closing,
     /// The application has been told; the last bytes may still be on their way.
@@ -45,24 +56,18 @@ pub struct Client {
     pub(crate) dialog: bool,
     pub(crate) buffer: Option<Box<ChunkBuffer>>,
     pub(crate) expect_pong: bool,
-    /// Whether an unasked pong was logged: a flood of them is not to fill the log.
-    pub(crate) pong_logged: bool,
-    /// The opcodes whose refusal was logged, a bit each, for the same reason.
-    pub(crate) refusals_logged: u8,
-    /// The same for `bufferON` and `bufferOFF`.
-    buffering_logged: bool,
+    /// What was logged of it once and is not to fill the log: a bit each.
+    pub(crate) logged: u16,
     /// The code of the close frame that was queued, or would have been to a raw client.
     pub(crate) close_code: Option<u16>,
     pub(crate) request: Option<Box<Request>>,
-    pub(crate) outbox: Outbox,
-    pub(crate) dirty: bool,
-    pub(crate) pace: Option<Box<Pace>>,
+    pub(crate) mail: Mail,
     pub(crate) rate: Option<Box<Rate>>,
-    /// Whether other processes find it.
-    pub(crate) shared: bool,
-    /// What it has not certainly got, if it may come back after its connection broke.
-    pub(crate) kept: Option<Box<Kept>>,
 }
+
+/// Bits of `logged`; the lower ones are for the opcodes that were refused.
+pub(crate) const PONG_LOGGED: u16 = 1 << 15;
+const BUFFERING_LOGGED: u16 = 1 << 14;
 
 /// What a client is called and told, beside its uuid.
 #[derive(Debug, Default)]
@@ -104,17 +109,11 @@ impl Client {
             dialog: true,
             buffer: None,
             expect_pong: false,
-            pong_logged: false,
-            refusals_logged: 0,
-            buffering_logged: false,
+            logged: 0,
             close_code: None,
             request: None,
-            outbox: Outbox::default(),
-            dirty: false,
-            pace: None,
+            mail: Mail::default(),
             rate: None,
-            shared: false,
-            kept: None,
         }
     }
 
@@ -165,12 +164,49 @@ impl Client {
 
     /// Bytes that wait to be written to this client.
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.bytes() + self.kept.as_ref().map_or(0, |kept| kept.unsent())
+        self.mail.waiting()
     }
 
-    /// What that costs in memory.
-    pub(crate) fn waiting_cost(&self) -> usize {
-        self.outbox.cost() + self.kept.as_ref().map_or(0, |kept| kept.unsent())
+    /// Whether the client's connection broke and it may still come back.
+    pub fn is_away(&self) -> bool {
+        self.state == State::Away
+    }
+
+    /// Whether it is past its handshake and not closing.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Open | State::Away)
+    }
+
+    /// Whether frames reach it.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Open)
+    }
+
+    /// Whether it waits for its `ready` until other processes know of it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// Whether it was told `ready` and is still open.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Open | State::Away)
+    }
+
+    /// The same, for the dialog: others find it by its uuid.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_ready() && self.dialog
+    }
+
+    /// Whether its application was told of it.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.app.is_some() && (!self.dialog || !self.uuid.is_nil())
+    }
+
+    /// Notes that something was logged of it; says whether it was before.
+    pub(crate) fn log_once(&mut self, bit: u16) -> bool {
+        let before = self.logged & bit != 0;
+        self.logged |= bit;
+        before
     }
 
     /// Between `bufferON` and `bufferOFF`, where bytes are chunks and not messages.
@@ -180,22 +216,12 @@ impl Client {
 
     /// The first pair of each client is shown, the others only to those who look closely.
     fn buffering_level(&self) -> log::Level {
-        if self.buffering_logged { log::Level::Debug } else { log::Level::Info }
+        if self.logged & BUFFERING_LOGGED != 0 { log::Level::Debug } else { log::Level::Info }
     }
 
     /// Keeps the code of a close frame's body; an empty one has none (1005, RFC 6455, section 7.1.5).
     pub(crate) fn set_close_code(&mut self, body: &[u8]) {
         self.close_code = Some(body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
-    }
-
-    /// Whether it waits for its `ready` until other processes know of it.
-    pub(crate) fn is_awaiting(&self) -> bool {
-        self.state == State::Open && self.dialog && self.uuid.is_nil() && self.app.is_some()
-    }
-
-    /// Whether it was told `ready` and is still open.
-    pub(crate) fn is_known(&self) -> bool {
-        self.state == State::Open && self.dialog && !self.uuid.is_nil()
     }
 
     /// The code that the connection ended with; 1006 where it broke without a close frame.
@@ -215,7 +241,7 @@ impl Client {
             (b"bufferOFF", buffer) => {
                 let bytes = buffer.take().unwrap_or_default().bytes;
                 log::log!(self.buffering_level(), "Buffering OFF");
-                self.buffering_logged = true;
+                self.logged |= BUFFERING_LOGGED;
                 Command::DeliverChunks(bytes)
             }
             (chunk, Some(buffer)) => {

@@ -42,6 +42,7 @@
 
 pub mod address;
 mod client;
+mod counters;
 mod deadlines;
 mod error;
 mod extras;

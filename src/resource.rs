@@ -59,22 +59,22 @@ pub trait Resource {
 
 /// What an application says of itself, asked once when it is registered.
 #[derive(Clone, Copy)]
-pub(crate) struct Traits {
+pub(crate) struct AppOptions {
     pub(crate) dialog: bool,
     pub(crate) origin_required: bool,
     pub(crate) keeps_request: bool,
 }
 
 /// As for a path that nobody serves.
-impl Default for Traits {
-    fn default() -> Traits {
-        Traits { dialog: true, origin_required: true, keeps_request: false }
+impl Default for AppOptions {
+    fn default() -> AppOptions {
+        AppOptions { dialog: true, origin_required: true, keeps_request: false }
     }
 }
 
 struct App {
     path: Box<str>,
-    traits: Traits,
+    options: AppOptions,
     resource: Box<dyn Resource>,
 }
 
@@ -91,12 +91,12 @@ impl AllApps {
     pub(crate) fn insert(&mut self, path: &str, resource: Box<dyn Resource>) -> bool {
         let free = self.apps.iter().all(|app| *app.path != *path);
         if free {
-            let traits = Traits {
+            let options = AppOptions {
                 dialog: resource.dialog(),
                 origin_required: resource.origin_required(),
                 keeps_request: resource.keeps_request(),
             };
-            self.apps.push(App { path: path.into(), traits, resource });
+            self.apps.push(App { path: path.into(), options, resource });
         }
         free
     }
@@ -115,8 +115,8 @@ impl AllApps {
         own.map(AppId::of).or(self.fallback)
     }
 
-    pub(crate) fn traits(&self, id: AppId) -> Traits {
-        self.apps[id.index()].traits
+    pub(crate) fn options(&self, id: AppId) -> AppOptions {
+        self.apps[id.index()].options
     }
 
     /// Calls an application, for a client where there is one. A panic ends there: it is logged with
@@ -129,9 +129,9 @@ impl AllApps {
         callback: impl FnOnce(&mut dyn Resource, &mut Server),
     ) {
         let App { path, resource, .. } = &mut self.apps[app.index()];
-        server.app = Some(app);
+        server.current.app = Some(app);
         let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
-        server.app = None;
+        server.current.app = None;
         let Err(panic) = outcome else { return };
         log::error!("Application {path} panicked: {}", Printable(panic_message(&*panic)));
         if server.limits().exit_on_panic {

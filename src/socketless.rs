@@ -9,10 +9,12 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use slotmap::SecondaryMap;
+use uuid::Uuid;
 
-use crate::client::Client;
+use crate::client::{Client, State};
 use crate::ids::{ClientType, SocketId};
 use crate::limits::Limits;
+use crate::mail::Form;
 use crate::packet::Message;
 use crate::resource::AllApps;
 use crate::resources::ResourceWeb;
@@ -42,8 +44,9 @@ impl Socketless {
     fn connect(&mut self) -> SocketId {
         let id = self.server.clients.insert(Client::new(Ipv4Addr::LOCALHOST.into()));
         self.inboxes.insert(id, Inbox::new(self.server.limits().max_message));
-        self.server.open(id, ClientType::Websocket, self.all_apps.find("/web"), true);
-        self.server.ready(id);
+        self.server.open(id, ClientType::Websocket, self.all_apps.find("/web"), true, Form::Frames);
+        self.server.ready(id, Uuid::new_v4());
+        self.server.clients.enter(id, State::Open);
         id
     }
 
@@ -71,15 +74,15 @@ impl Socketless {
 
     /// Takes everything out of the outboxes as the loop does before it sleeps; says how many bytes.
     pub fn drain(&mut self) -> usize {
-        let Server { dirty, clients, spares, .. } = &mut self.server;
+        let Server { dirty, clients, pool, .. } = &mut self.server;
         let mut drained = 0;
         while let Some(client) = dirty.pop().and_then(|id| clients.get_mut(id)) {
-            client.dirty = false;
-            while !client.outbox.is_empty() {
+            client.mail.dirty = false;
+            while !client.mail.outbox.is_empty() {
                 let mut slices = [IoSlice::new(&[])];
-                client.outbox.slices(&mut slices);
+                client.mail.outbox.slices(&mut slices);
                 let count = slices[0].len();
-                client.outbox.advance(spares, count);
+                client.mail.outbox.advance(pool, count);
                 drained += count;
             }
         }

@@ -70,7 +70,7 @@ impl Keyed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outbox::{Outbox, Spares};
+    use super::super::outbox::{BufferPool, Outbox};
     use super::*;
 
     fn frame(key: &str, text: &str) -> Rc<KeyedFrame> {
@@ -86,11 +86,11 @@ mod tests {
     #[test]
     fn a_newer_frame_takes_the_place_of_the_older_with_its_key() {
         let mut outbox = Outbox::default();
-        outbox.push_with(&mut Spares::default(), false, |run| run.extend(b"--"));
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "1")).is_none());
-        outbox.push_with(&mut Spares::default(), false, |run| run.extend(b"=="));
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("b", "2")).is_none());
-        let old = outbox.push_keyed(&mut Spares::default(), &frame("a", "345")).expect("the frame that waited");
+        outbox.push_with(&mut BufferPool::default(), false, |run| run.extend(b"--"));
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "1")).is_none());
+        outbox.push_with(&mut BufferPool::default(), false, |run| run.extend(b"=="));
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("b", "2")).is_none());
+        let old = outbox.push_keyed(&mut BufferPool::default(), &frame("a", "345")).expect("the frame that waited");
         assert_eq!(old.bytes, b"\x81\x011");
         assert_eq!(bytes(&outbox), b"--\x81\x03345==\x81\x012");
         assert_eq!(outbox.bytes(), bytes(&outbox).len());
@@ -99,41 +99,41 @@ mod tests {
     #[test]
     fn places_hold_while_the_queue_moves_on() {
         let mut outbox = Outbox::default();
-        outbox.push_with(&mut Spares::default(), true, |run| run.extend(b"--"));
-        outbox.push_keyed(&mut Spares::default(), &frame("a", "1"));
-        outbox.push_keyed(&mut Spares::default(), &frame("b", "2"));
-        outbox.advance(&mut Spares::default(), 2);
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("b", "3")).is_some());
-        outbox.advance(&mut Spares::default(), 3);
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "4")).is_none(), "what was sent is not replaced");
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("b", "5")).is_some());
+        outbox.push_with(&mut BufferPool::default(), true, |run| run.extend(b"--"));
+        outbox.push_keyed(&mut BufferPool::default(), &frame("a", "1"));
+        outbox.push_keyed(&mut BufferPool::default(), &frame("b", "2"));
+        outbox.advance(&mut BufferPool::default(), 2);
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("b", "3")).is_some());
+        outbox.advance(&mut BufferPool::default(), 3);
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "4")).is_none(), "what was sent is not replaced");
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("b", "5")).is_some());
         assert_eq!(bytes(&outbox), b"\x81\x015\x81\x014");
-        outbox.advance(&mut Spares::default(), 6);
+        outbox.advance(&mut BufferPool::default(), 6);
         assert!(outbox.is_empty() && outbox.cost() == 0);
     }
 
     #[test]
     fn a_frame_that_is_written_in_part_is_finished() {
         let mut outbox = Outbox::default();
-        outbox.push_keyed(&mut Spares::default(), &frame("a", "1"));
-        outbox.advance(&mut Spares::default(), 1);
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "2")).is_none());
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "3")).is_some());
+        outbox.push_keyed(&mut BufferPool::default(), &frame("a", "1"));
+        outbox.advance(&mut BufferPool::default(), 1);
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "2")).is_none());
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "3")).is_some());
         assert_eq!(bytes(&outbox), b"\x011\x81\x013");
-        outbox.advance(&mut Spares::default(), 2);
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "4")).is_some());
+        outbox.advance(&mut BufferPool::default(), 2);
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "4")).is_some());
         outbox.discard_unsent();
-        assert!(outbox.push_keyed(&mut Spares::default(), &frame("a", "5")).is_none());
+        assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("a", "5")).is_none());
         assert_eq!(bytes(&outbox), b"\x81\x015");
     }
 
     #[test]
     fn keys_cost_what_they_hold() {
         let mut outbox = Outbox::default();
-        outbox.push_keyed(&mut Spares::default(), &frame("a", "1"));
-        outbox.push_keyed(&mut Spares::default(), &frame("a", "2"));
+        outbox.push_keyed(&mut BufferPool::default(), &frame("a", "1"));
+        outbox.push_keyed(&mut BufferPool::default(), &frame("a", "2"));
         assert_eq!(outbox.cost(), 3 + 64 + 192);
-        outbox.push_keyed(&mut Spares::default(), &frame("b", "2"));
+        outbox.push_keyed(&mut BufferPool::default(), &frame("b", "2"));
         assert_eq!(outbox.cost(), 2 * (3 + 64 + 192));
     }
 }

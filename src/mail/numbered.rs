@@ -30,39 +30,39 @@ pub(crate) struct Kept {
     /// The number of the newest message with each key.
     pub(crate) keys: HashMap<Rc<str>, u64>,
     /// Since when the client has no connection.
-    pub(crate) away: Option<Instant>,
+    pub(crate) away_since: Option<Instant>,
     /// Whether somebody will look whether its time is over.
     pub(crate) reminded: bool,
     /// The greatest `cseq` of the client.
     pub(crate) cseq: u64,
-    /// The place, in what several processes share, of the last message, and of the last one that has come.
-    pub(crate) place: u64,
-    pub(crate) come: u64,
-    /// The greatest place that was handed to a connection from here.
-    pub(crate) told: u64,
+    /// The position, in what several processes share, of the last message, and of the last one that has come.
+    pub(crate) position: u64,
+    pub(crate) acked_position: u64,
+    /// The greatest position that was handed to a connection from here.
+    pub(crate) sent_position: u64,
     /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
-    pub(crate) given: usize,
-    pub(crate) owed: usize,
+    pub(crate) publishing: usize,
+    pub(crate) owed_nexts: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
     /// Where it gets what it missed from other processes first: what comes until then.
-    pub(crate) meanwhile: Option<Box<Meanwhile>>,
+    pub(crate) held_back: Option<Box<HeldBack>>,
     /// What the next `ready` says.
-    pub(crate) standing: Standing,
+    pub(crate) outcome: ResumeOutcome,
 }
 
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) text: Rc<str>,
-    /// Its place in what several processes share; 0 where there is none.
-    pub(crate) at: u64,
+    /// Its position in what several processes share; 0 where there is none.
+    pub(crate) position: u64,
     /// The frame with a key that it belongs to.
     pub(crate) frame: Option<Rc<KeyedFrame>>,
 }
 
 /// What comes for a client while Redis is asked for what it missed.
 #[derive(Debug, Default)]
-pub(crate) struct Meanwhile {
+pub(crate) struct HeldBack {
     /// Whether what it missed is being fetched, or waits for that.
     pub(crate) fetching: bool,
     pub(crate) held: Vec<Held>,
@@ -71,10 +71,10 @@ pub(crate) struct Meanwhile {
     pub(crate) spilled: bool,
 }
 
-/// A message with a place, the frame with a key that it belongs to, and its text.
+/// A message with a position, the frame with a key that it belongs to, and its text.
 pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
 
-impl Meanwhile {
+impl HeldBack {
     pub(crate) fn hold(&mut self, held: Held, max: usize) {
         self.bytes += held.2.len() + ITEM;
         self.spilled |= self.bytes > max;
@@ -85,9 +85,9 @@ impl Meanwhile {
     }
 }
 
-/// How a client that may resume stands when it is told `ready`.
+/// What a client that may resume is told with `ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ResumeOutcome {
     /// It is new.
     New,
     /// It misses nothing beyond what follows.
@@ -98,7 +98,7 @@ pub(crate) enum Standing {
     Lost,
 }
 impl Kept {
-    pub(crate) fn new(standing: Standing) -> Kept {
+    pub(crate) fn new(outcome: ResumeOutcome) -> Kept {
         Kept {
             items: VecDeque::new(),
             first: 1,
@@ -107,28 +107,28 @@ impl Kept {
             unsent: 0,
             unasked: 0,
             keys: HashMap::new(),
-            away: None,
+            away_since: None,
             reminded: false,
             cseq: 0,
-            place: 0,
-            come: 0,
-            told: 0,
-            given: 0,
-            owed: 0,
+            position: 0,
+            acked_position: 0,
+            sent_position: 0,
+            publishing: 0,
+            owed_nexts: 0,
             missing: false,
-            meanwhile: None,
-            standing,
+            held_back: None,
+            outcome,
         }
     }
 
-    /// A client that comes from another process, having seen the messages up to `seq` and `place`.
-    pub(crate) fn of(standing: Standing, seq: u64, cseq: u64, place: u64) -> Kept {
-        Kept { first: seq + 1, cseq, place, come: place, told: place, ..Kept::new(standing) }
+    /// A client that comes from another process, having seen the messages up to `seq` and `position`.
+    pub(crate) fn of(outcome: ResumeOutcome, seq: u64, cseq: u64, position: u64) -> Kept {
+        Kept { first: seq + 1, cseq, position, acked_position: position, sent_position: position, ..Kept::new(outcome) }
     }
 
-    /// The place of the last message that has come.
-    pub(crate) fn come_up_to(&self) -> u64 {
-        self.come
+    /// The position of the last message that has come.
+    pub(crate) fn acked_up_to(&self) -> u64 {
+        self.acked_position
     }
 
     /// The number of the last message that was handed to the connection.
@@ -136,9 +136,16 @@ impl Kept {
         self.first + self.sent as u64 - 1
     }
 
-    /// What waits to be sent, in bytes of memory.
-    pub(crate) fn unsent(&self) -> usize {
-        self.unsent
+    /// Adds a message, or holds it back while its position says that it belongs behind what is still being fetched.
+    /// Then it is `None`; else what was replaced.
+    pub(crate) fn post(&mut self, item: Item, max: usize) -> Option<Option<Item>> {
+        if let Some(held_back) = self.held_back.as_mut().filter(|_| item.position > 0) {
+            held_back.hold((item.position, item.frame, item.text), max);
+            return None;
+        }
+        // With other processes every message says how far the client is in what they share.
+        self.position = self.position.max(item.position);
+        Some(self.push(Item { position: self.position, ..item }))
     }
 
     /// Adds a message. One with a key takes the place, and the number, of one with the same key that was
@@ -152,8 +159,8 @@ impl Kept {
             let unsent = |seq: &&mut u64| **seq > self.first + self.sent as u64 - 1;
             if let Some(seq) = self.keys.get_mut(&frame.key).filter(unsent) {
                 let slot = &mut self.items[(*seq - self.first) as usize];
-                // Its place in what is shared stays too: who has seen it has not seen what is between the two.
-                let item = Item { at: slot.at, ..item };
+                // Its position in what is shared stays too: a client that has seen it has not seen what is between the two.
+                let item = Item { position: slot.position, ..item };
                 let replaced = std::mem::replace(slot, item);
                 self.cost -= replaced.cost();
                 self.unsent -= replaced.cost();
@@ -169,7 +176,7 @@ impl Kept {
     /// is away of any. Says how many were never sent.
     pub(crate) fn trim(&mut self, max: usize) -> u64 {
         let mut lost = 0;
-        while self.cost > max && (self.sent > 0 || self.away.is_some() && !self.items.is_empty()) {
+        while self.cost > max && (self.sent > 0 || self.away_since.is_some() && !self.items.is_empty()) {
             lost += u64::from(self.sent == 0);
             self.drop_first();
         }
@@ -198,7 +205,7 @@ impl Kept {
     /// The messages up to this number have come.
     pub(crate) fn acknowledge(&mut self, seq: u64) {
         while self.sent > 0 && self.first <= seq {
-            self.come = self.items.front().map_or(0, |item| item.at).max(self.come);
+            self.acked_position = self.items.front().map_or(0, |item| item.position).max(self.acked_position);
             self.drop_first();
         }
     }
@@ -209,13 +216,13 @@ impl Kept {
         self.sent = 0;
         self.unsent = self.cost;
         self.unasked = 0;
-        self.away = None;
+        self.away_since = None;
         // What was not acknowledged is sent again.
-        self.owed = 0;
-        self.standing = match self.first.saturating_sub(seq.saturating_add(1)) {
-            _ if std::mem::take(&mut self.missing) => Standing::Gap(None),
-            0 => Standing::Resumed,
-            lost => Standing::Gap(Some(lost)),
+        self.owed_nexts = 0;
+        self.outcome = match self.first.saturating_sub(seq.saturating_add(1)) {
+            _ if std::mem::take(&mut self.missing) => ResumeOutcome::Gap(None),
+            0 => ResumeOutcome::Resumed,
+            lost => ResumeOutcome::Gap(Some(lost)),
         };
     }
 
@@ -223,22 +230,22 @@ impl Kept {
     pub(crate) fn send_next(&mut self, run: &mut Vec<u8>) -> bool {
         let Some(item) = self.items.get(self.sent) else { return false };
         let before = run.len();
-        encode_numbered(&item.text, item.at, self.first + self.sent as u64, run);
+        encode_numbered(&item.text, item.position, self.first + self.sent as u64, run);
         self.unasked += run.len() - before;
         self.unsent -= item.cost();
-        self.told = self.told.max(item.at);
+        self.sent_position = self.sent_position.max(item.position);
         self.sent += 1;
         true
     }
 
     /// The members that `ready` has beside the usual ones.
     pub(crate) fn ready_members(&self, limits: &Limits) -> String {
-        let word = match self.standing {
-            Standing::New => r#""new""#.to_owned(),
-            Standing::Resumed => r#""resumed""#.to_owned(),
-            Standing::Gap(None) => r#""gap""#.to_owned(),
-            Standing::Gap(Some(lost)) => format!(r#""gap","lost":{lost}"#),
-            Standing::Lost => r#""lost""#.to_owned(),
+        let word = match self.outcome {
+            ResumeOutcome::New => r#""new""#.to_owned(),
+            ResumeOutcome::Resumed => r#""resumed""#.to_owned(),
+            ResumeOutcome::Gap(None) => r#""gap""#.to_owned(),
+            ResumeOutcome::Gap(Some(lost)) => format!(r#""gap","lost":{lost}"#),
+            ResumeOutcome::Lost => r#""lost""#.to_owned(),
         };
         format!(r#","resume":{word},"seq":{},"keep":{}"#, self.first - 1, limits.resume_time.as_secs())
     }
@@ -251,7 +258,7 @@ impl Item {
     }
 }
 
-/// The ping that asks how far a client has come: the pong repeats the number.
+/// The ping that asks how far a client has acked_position: the pong repeats the number.
 pub(crate) fn asking_ping(seq: u64) -> String {
     format!(r#"{{"opcode":"PING","seq":{seq}}}"#)
 }
@@ -283,9 +290,9 @@ mod tests {
     }
 
     fn kept(texts: &[&str]) -> Kept {
-        let mut kept = Kept::new(Standing::New);
+        let mut kept = Kept::new(ResumeOutcome::New);
         for text in texts {
-            kept.push(Item { text: (*text).into(), at: 0, frame: None });
+            kept.push(Item { text: (*text).into(), position: 0, frame: None });
         }
         kept
     }
@@ -317,13 +324,13 @@ mod tests {
         kept.acknowledge(1);
         kept.acknowledge(99);
         assert_eq!((kept.items.len(), kept.cost, kept.unsent), (0, 0, 0));
-        kept.push(Item { text: "d".into(), at: 0, frame: None });
-        kept.push(Item { text: "e".into(), at: 0, frame: None });
+        kept.push(Item { text: "d".into(), position: 0, frame: None });
+        kept.push(Item { text: "e".into(), position: 0, frame: None });
         kept.acknowledge(4);
         assert_eq!(kept.items.len(), 2, "nobody has got what was not sent");
         assert_eq!(send_all(&mut kept), 2);
         kept.rewind(4);
-        assert_eq!((kept.standing, kept.first, send_all(&mut kept)), (Standing::Resumed, 5, 1));
+        assert_eq!((kept.outcome, kept.first, send_all(&mut kept)), (ResumeOutcome::Resumed, 5, 1));
     }
 
     #[test]
@@ -332,9 +339,9 @@ mod tests {
         send_all(&mut kept);
         kept.acknowledge(2);
         kept.rewind(0);
-        assert_eq!((kept.standing, kept.first), (Standing::Gap(Some(2)), 3));
+        assert_eq!((kept.outcome, kept.first), (ResumeOutcome::Gap(Some(2)), 3));
         kept.rewind(u64::MAX);
-        assert_eq!((kept.standing, kept.first), (Standing::Resumed, 3));
+        assert_eq!((kept.outcome, kept.first), (ResumeOutcome::Resumed, 3));
     }
 
     #[test]
@@ -344,7 +351,7 @@ mod tests {
         assert_eq!(kept.trim(one), 0, "nothing was sent");
         kept.send_next(&mut Vec::new());
         assert_eq!((kept.trim(one), kept.items.len()), (0, 2));
-        kept.away = Some(Instant::now());
+        kept.away_since = Some(Instant::now());
         assert_eq!((kept.trim(one), kept.items.len(), kept.first), (1, 1, 3));
         assert_eq!((kept.cost, kept.unsent), (one, one));
     }

@@ -14,9 +14,9 @@ const JOIN_UP_TO: usize = 16 * 1024;
 /// Shared frames up to this size are copied: that is less than sharing costs.
 const SMALL: usize = 512;
 /// Queues that wait for their next use, and the most that each of them keeps of its memory.
-const SPARES: usize = 1024;
-const SPARE_BUFFER: usize = 1024;
-const SPARE_RUNS: usize = 8;
+const POOLED_QUEUES: usize = 1024;
+const POOLED_BUFFER: usize = 1024;
+const POOLED_RUNS: usize = 8;
 
 /// The writing half of one connection. It holds no heap memory while it is empty.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub(super) enum Run {
 /// Empty queues for the outboxes that are filled next, so that an answer allocates nothing.
 #[derive(Debug, Default)]
 #[allow(clippy::vec_box, reason = "the boxes move between here and the outboxes")]
-pub struct Spares(Vec<Box<Queue>>);
+pub struct BufferPool(Vec<Box<Queue>>);
 
 impl Run {
     fn bytes(&self) -> &[u8] {
@@ -79,8 +79,8 @@ impl Outbox {
     }
 
     /// Queues what `encode` appends to the buffer it is given; joined to the last run unless `alone`.
-    pub fn push_with(&mut self, spares: &mut Spares, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
-        let queue = self.queue(spares);
+    pub fn push_with(&mut self, pool: &mut BufferPool, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue(pool);
         match queue.runs.back_mut() {
             Some(Run::Own(run)) if !alone && run.len() < JOIN_UP_TO => {
                 let before = run.len();
@@ -96,16 +96,16 @@ impl Outbox {
     }
 
     /// Queues bytes that other outboxes hold too.
-    pub fn push_shared(&mut self, spares: &mut Spares, bytes: &Rc<Vec<u8>>) {
+    pub fn push_shared(&mut self, pool: &mut BufferPool, bytes: &Rc<Vec<u8>>) {
         if bytes.len() <= SMALL {
-            return self.push_with(spares, false, |run| run.extend_from_slice(bytes));
+            return self.push_with(pool, false, |run| run.extend_from_slice(bytes));
         }
-        self.queue(spares).push(Run::Shared(bytes.clone()));
+        self.queue(pool).push(Run::Shared(bytes.clone()));
     }
 
     /// Queues text that [`make_front`](Self::make_front) makes a frame of.
-    pub fn push_later(&mut self, spares: &mut Spares, text: &str) {
-        self.queue(spares).push(Run::Later(text.into()));
+    pub fn push_later(&mut self, pool: &mut BufferPool, text: &str) {
+        self.queue(pool).push(Run::Later(text.into()));
     }
 
     /// Makes the first run, if it waits for that, into what `encode` appends to the buffer it is given.
@@ -122,8 +122,8 @@ impl Outbox {
 
     /// Queues a frame with a key, in the place of an unsent one with the same key if there is one: that
     /// one is given back.
-    pub(crate) fn push_keyed(&mut self, spares: &mut Spares, frame: &Rc<KeyedFrame>) -> Option<Rc<KeyedFrame>> {
-        let queue = self.queue(spares);
+    pub(crate) fn push_keyed(&mut self, pool: &mut BufferPool, frame: &Rc<KeyedFrame>) -> Option<Rc<KeyedFrame>> {
+        let queue = self.queue(pool);
         let next = queue.runs.len();
         let keyed = queue.keyed.get_or_insert_default();
         let under_way = usize::from(queue.written > 0);
@@ -157,11 +157,11 @@ impl Outbox {
     }
 
     /// Takes `count` written bytes off the front; `true` when that ended a run.
-    pub fn advance(&mut self, spares: &mut Spares, count: usize) -> bool {
+    pub fn advance(&mut self, pool: &mut BufferPool, count: usize) -> bool {
         let Some(queue) = &mut self.0 else { return false };
         let ended = queue.advance(count);
         if queue.bytes == 0 {
-            spares.put(self.0.take());
+            pool.put(self.0.take());
         }
         ended
     }
@@ -183,8 +183,8 @@ impl Outbox {
         }
     }
 
-    fn queue(&mut self, spares: &mut Spares) -> &mut Queue {
-        self.0.get_or_insert_with(|| spares.0.pop().unwrap_or_default())
+    fn queue(&mut self, pool: &mut BufferPool) -> &mut Queue {
+        self.0.get_or_insert_with(|| pool.0.pop().unwrap_or_default())
     }
 }
 
@@ -207,7 +207,7 @@ impl Queue {
                 keyed.popped(run.as_ref());
             }
             if let Some(Run::Own(mut run)) = run
-                && run.capacity() <= SPARE_BUFFER
+                && run.capacity() <= POOLED_BUFFER
             {
                 run.clear();
                 self.buffer = run;
@@ -218,9 +218,11 @@ impl Queue {
     }
 }
 
-impl Spares {
+impl BufferPool {
     fn put(&mut self, queue: Option<Box<Queue>>) {
-        let Some(mut queue) = queue.filter(|queue| self.0.len() < SPARES && queue.runs.capacity() <= SPARE_RUNS) else { return };
+        let Some(mut queue) = queue.filter(|queue| self.0.len() < POOLED_QUEUES && queue.runs.capacity() <= POOLED_RUNS) else {
+            return;
+        };
         queue.keyed = None;
         self.0.push(queue);
     }
@@ -237,7 +239,7 @@ mod tests {
     }
 
     fn push(outbox: &mut Outbox, alone: bool, bytes: &[u8]) {
-        outbox.push_with(&mut Spares::default(), alone, |run| run.extend_from_slice(bytes));
+        outbox.push_with(&mut BufferPool::default(), alone, |run| run.extend_from_slice(bytes));
     }
 
     #[test]
@@ -245,8 +247,8 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, false, b"ab");
         push(&mut outbox, false, b"cd");
-        outbox.push_shared(&mut Spares::default(), &Rc::new(b"ef".to_vec()));
-        outbox.push_shared(&mut Spares::default(), &Rc::new(vec![b'x'; 600]));
+        outbox.push_shared(&mut BufferPool::default(), &Rc::new(b"ef".to_vec()));
+        outbox.push_shared(&mut BufferPool::default(), &Rc::new(vec![b'x'; 600]));
         push(&mut outbox, true, b"gh");
         push(&mut outbox, true, b"ij");
         assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);
@@ -257,13 +259,13 @@ mod tests {
     #[test]
     fn a_run_may_be_made_when_its_turn_comes() {
         let mut outbox = Outbox::default();
-        outbox.push_later(&mut Spares::default(), "ab");
-        outbox.push_later(&mut Spares::default(), "cd");
+        outbox.push_later(&mut BufferPool::default(), "ab");
+        outbox.push_later(&mut BufferPool::default(), "cd");
         assert_eq!(outbox.bytes(), 4);
         outbox.make_front(|text, run| run.extend(text.repeat(3).bytes()));
         outbox.make_front(|_, _| panic!("it is made"));
         assert_eq!(outbox.bytes(), 8);
-        assert!(outbox.advance(&mut Spares::default(), 6));
+        assert!(outbox.advance(&mut BufferPool::default(), 6));
         outbox.make_front(|text, run| run.extend(text.bytes()));
         assert_eq!(front(&outbox), [b"cd"]);
     }
@@ -273,11 +275,11 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, true, b"abc");
         push(&mut outbox, true, b"defg");
-        assert!(!outbox.advance(&mut Spares::default(), 2));
-        assert!(outbox.advance(&mut Spares::default(), 3));
+        assert!(!outbox.advance(&mut BufferPool::default(), 2));
+        assert!(outbox.advance(&mut BufferPool::default(), 3));
         assert!(outbox.is_mid_run());
         assert_eq!(front(&outbox), [b"fg"]);
-        assert!(outbox.advance(&mut Spares::default(), 2));
+        assert!(outbox.advance(&mut BufferPool::default(), 2));
         assert!(outbox.is_empty() && !outbox.is_mid_run());
     }
 
@@ -286,7 +288,7 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, true, b"abc");
         push(&mut outbox, true, b"def");
-        outbox.advance(&mut Spares::default(), 1);
+        outbox.advance(&mut BufferPool::default(), 1);
         outbox.discard_unsent();
         assert_eq!(front(&outbox), [b"bc"]);
         assert_eq!(outbox.bytes(), 2);

@@ -5,120 +5,77 @@
 //! PHP counterpart: the methods of `webSocketServer` that `resource.php` hands out, and
 //! `specificChecks`.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use slotmap::SlotMap;
-use uuid::Uuid;
-use uuid::fmt::Hyphenated;
-
 use crate::client::{Client, State};
+use crate::counters::Counters;
 use crate::deadlines::{Deadline, Deadlines, after};
-use crate::extras::cluster::Backplane;
-use crate::extras::metrics::Metrics;
-use crate::extras::notices::Notices;
-use crate::extras::publishing::{Receipt, To};
-use crate::extras::rooms::Rooms;
-use crate::ids::AppId;
-use crate::ids::{ClientType, SocketId};
-use crate::limits::{Limits, counted_address};
-use crate::mail::outbox::Spares;
-use crate::mail::pace::Pace;
+use crate::extras::Extras;
+use crate::extras::publishing::To;
+use crate::ids::{AppId, ClientType, SocketId};
+use crate::limits::Limits;
+use crate::mail::Letter;
+use crate::mail::outbox::BufferPool;
 use crate::packet::Packet;
 use crate::printable::Printable;
-use crate::rate::Rate;
-use crate::rfc6455::handshake::PHP_FIRST_READ;
-use crate::rfc6455::{CloseCode, Opcode, Request, frame};
+use crate::rfc6455::{CloseCode, Opcode};
+use clients::Clients;
+
+mod clients;
+mod lifecycle;
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
     limits: Limits,
     #[doc(alias = "Clients")]
-    pub(crate) clients: SlotMap<SocketId, Client>,
-    #[doc(alias = "clientIPs")]
-    client_ips: HashMap<IpAddr, usize>,
-    by_uuid: HashMap<Uuid, SocketId, BuildHasherDefault<RandomKey>>,
-    by_ident: HashMap<Box<str>, Vec<SocketId>>,
-    pub(crate) rooms: Rooms,
-    /// Clients that are open: past their handshake, not yet closing.
-    open: usize,
-    /// Those of them that have lost their connection and may come back.
-    pub(crate) away: usize,
-    /// The place, in what several processes share, of the message that is being delivered; 0 if it has none.
-    pub(crate) at: u64,
+    pub(crate) clients: Clients,
+    /// Clients that are to be written to, and those that are to be closed, before the loop sleeps.
     pub(crate) dirty: Vec<SocketId>,
     pub(crate) closing: Vec<SocketId>,
-    /// Who wants to know what became of a message of this turn, and of how many receivers.
-    pub(crate) receipts: Vec<Receipt>,
-    pub(crate) remembered: usize,
-    /// Whether some outbox is half full, so that the loop should write before it reads on.
+    /// Whether so much is queued that the loop should write before it reads on.
     pub(crate) congested: bool,
-    pub(crate) spares: Spares,
-    /// The message that an application is being given, where it has memory of its own: who is sent
-    /// just this shares it.
-    pub(crate) collected: Option<Rc<Vec<u8>>>,
+    pub(crate) pool: BufferPool,
+    pub(crate) current: Current,
     pub(crate) deadlines: Deadlines,
     pub(crate) now: Instant,
-    /// Whose numbered message is being acted on, and its `cseq`, until it is given to other processes.
-    pub(crate) in_hand: Option<(SocketId, u64)>,
+    /// Whether the server is being stopped.
+    pub(crate) stopping: bool,
+    pub(crate) counters: Counters,
     /// The way to other processes.
-    pub(crate) backplane: Option<Box<Backplane>>,
+    pub(crate) backplane: Option<Box<crate::extras::cluster::Backplane>>,
+    pub(crate) extras: Extras,
+}
+
+/// What is being handed out right now.
+#[derive(Default)]
+pub(crate) struct Current {
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
-    pub(crate) metrics: Metrics,
-    pub(crate) notices: Option<Notices>,
-}
-
-/// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
-/// What clients ask for is only looked up.
-#[derive(Default)]
-struct RandomKey(u64);
-
-impl Hasher for RandomKey {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// Why `specific_checks` shows a client the door.
-pub(crate) struct Dismissal {
-    pub(crate) error: Option<String>,
-    pub(crate) code: CloseCode,
+    /// The message that it is being given, where that has memory of its own: who is sent just this shares it.
+    pub(crate) message: Option<Rc<Vec<u8>>>,
+    /// The client whose numbered message is being acted on, and the number.
+    pub(crate) number: Option<(SocketId, u64)>,
+    /// The position, in what several processes share, of the message that is being delivered; 0 if it has none.
+    pub(crate) position: u64,
 }
 
 impl Server {
     pub(crate) fn new(limits: Limits, now: Instant) -> Server {
         Server {
             limits,
-            clients: SlotMap::with_key(),
-            client_ips: HashMap::new(),
-            by_uuid: HashMap::default(),
-            by_ident: HashMap::new(),
-            rooms: Rooms::default(),
-            open: 0,
-            away: 0,
-            at: 0,
+            clients: Clients::default(),
             dirty: Vec::new(),
             closing: Vec::new(),
-            receipts: Vec::new(),
-            remembered: 0,
             congested: false,
-            spares: Spares::default(),
-            collected: None,
+            pool: BufferPool::default(),
+            current: Current::default(),
             deadlines: Deadlines::default(),
             now,
-            in_hand: None,
+            stopping: false,
+            counters: Counters::new(now),
             backplane: None,
-            app: None,
-            metrics: Metrics::new(now),
-            notices: None,
+            extras: Extras::default(),
         }
     }
 
@@ -129,29 +86,22 @@ impl Server {
 
     /// The record of a connection; `None` before the application was given it, and after `on_close`.
     pub fn client(&self, id: SocketId) -> Option<&Client> {
-        self.clients.get(id).filter(|client| matches!(client.state, State::Open | State::Closing))
+        self.clients.get(id).filter(|client| client.is_open() || client.state == State::Closing)
     }
 
     /// All clients that are open, of all resources; those that wait for their `ready` are not.
     pub fn clients(&self) -> impl Iterator<Item = (SocketId, &Client)> {
-        self.clients.iter().filter(|(_, client)| client.state == State::Open && !client.is_awaiting())
+        self.clients.iter().filter(|(_, client)| client.is_ready())
     }
 
     /// The open client of that uuid, lower case with hyphens.
     pub fn find_uuid(&self, uuid: &str) -> Option<SocketId> {
-        // Other spellings of the same number name nobody, as where strings are compared.
-        let canonical = uuid.len() == Hyphenated::LENGTH && !uuid.bytes().any(|byte| byte.is_ascii_uppercase());
-        let uuid = canonical.then(|| Uuid::try_parse(uuid).ok()).flatten()?;
-        self.by_uuid.get(&uuid).copied()
-    }
-
-    pub(crate) fn by_uuid(&self, uuid: Uuid) -> Option<SocketId> {
-        self.by_uuid.get(&uuid).copied()
+        self.clients.find_uuid(uuid)
     }
 
     /// The open client of that name; the first, if several share it.
     pub fn find_ident(&self, ident: &str) -> Option<SocketId> {
-        self.by_ident.get(ident).and_then(|ids| ids.first()).copied()
+        self.clients.find_ident(ident)
     }
 
     /// The time of this turn of the loop.
@@ -162,10 +112,8 @@ impl Server {
     /// Sends text to one client: a frame, or to a raw client the bare text.
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
-        match self.clients.get(id).is_some_and(|client| client.kept.is_some()) {
-            true => self.keep(id, &message.into(), None),
-            false => self.push(id, Opcode::Text, message.as_bytes()),
-        }
+        let mut letter = self.letter(message);
+        self.post(id, &mut letter);
     }
 
     /// Sends bytes to one client as a binary frame. A client that is away does not get it later.
@@ -179,63 +127,39 @@ impl Server {
     }
 
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
-    /// its `ident` names; `false` where nobody of that name is there. Whether other processes have it is
+    /// its `ident` names; `false` where nobody of that name exists. Whether other processes have it is
     /// not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
-        if self.backplane.is_some() {
-            let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
-            return self.publish(SocketId::default(), to, packet.text(), None, false).error.is_none();
-        }
-        let target = self.receiver(packet.uuid(), packet.ident());
-        match target {
-            Some(id) => self.write_unasked(id, packet.text()),
-            None => {
-                self.nobody(packet.uuid(), packet.ident());
-            }
-        }
-        target.is_some()
+        let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
+        self.publish(SocketId::default(), to, packet.text(), None, false).error.is_none()
     }
 
-    /// Whom feedback reaches: the browser of that uuid, else the client of that ident.
+    /// The client that feedback reaches: the browser of that uuid, else the client of that ident.
     pub(crate) fn receiver(&self, uuid: &str, ident: &str) -> Option<SocketId> {
         let browser = self.find_uuid(uuid).filter(|id| self.clients[*id].client_type == ClientType::Websocket);
         browser.or_else(|| self.find_ident(ident))
+    }
+
+    /// The clients that a broadcast reaches: all browsers of the dialog, of one application or of all, but the
+    /// sender.
+    pub(crate) fn browsers(&self, sender: SocketId, app: Option<AppId>) -> Vec<SocketId> {
+        let is_meant = |client: &Client| client.dialog && client.client_type == ClientType::Websocket;
+        let browsers = self.clients().filter(|(id, client)| is_meant(client) && *id != sender);
+        browsers.filter(|(_, client)| app.is_none() || client.app == app).map(|(id, _)| id).collect()
     }
 
     /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`;
     /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
-        if self.backplane.is_some() {
-            self.publish(sender, To::All, message, None, false);
-            return;
-        }
-        let receivers =
-            |(id, client): &(SocketId, &Client)| client.dialog && client.client_type == ClientType::Websocket && *id != sender;
-        let ids: Vec<SocketId> = self.clients().filter(receivers).map(|(id, _)| id).collect();
-        self.write_all(&ids, message);
+        self.publish(sender, To::All, message, None, false);
     }
 
     /// Sends the same text to many clients; the frame is made once and shared.
     pub fn write_all(&mut self, ids: &[SocketId], message: &str) {
-        let encoded = self.shared(message.as_bytes()).is_none().then(|| {
-            let mut encoded = Vec::new();
-            frame::encode(Opcode::Text, message.as_bytes(), &mut encoded);
-            Rc::new(encoded)
-        });
-        let mut text = None;
+        let mut letter = self.letter(message).many();
         for id in ids {
-            let Some(client) = self.clients.get_mut(*id).filter(|client| client.state == State::Open) else { continue };
-            let is_browser = client.client_type == ClientType::Websocket;
-            if client.kept.is_some() {
-                self.keep(*id, text.get_or_insert_with(|| message.into()), None);
-            } else if let Some(encoded) = encoded.as_ref().filter(|_| is_browser) {
-                client.outbox.push_shared(&mut self.spares, encoded);
-                self.metrics.frame_out(Opcode::Text);
-                self.mark_dirty(*id);
-            } else {
-                self.write(*id, message);
-            }
+            self.post(*id, &mut letter);
         }
     }
 
@@ -250,7 +174,7 @@ impl Server {
         if self.is_open(id) {
             self.hand_over(id);
             self.push_close(id, &code.body(reason));
-            self.end(id);
+            self.begin_close(id);
         }
     }
 
@@ -275,7 +199,7 @@ impl Server {
     /// Calls the application that asks, and is being called now, again after a while: its
     /// `on_timer` with `tag`. Outside of a callback it does nothing.
     pub fn call_after(&mut self, delay: Duration, tag: u64) {
-        if let Some(app) = self.app {
+        if let Some(app) = self.current.app {
             self.deadlines.set(after(self.now, delay), Deadline::App(app, tag));
         }
     }
@@ -283,138 +207,80 @@ impl Server {
     /// Pings all browser clients and closes those that have not answered the last ping.
     #[doc(alias = "pingClients")]
     pub(crate) fn ping_clients(&mut self) {
-        let browsers = self.clients().filter(|(_, client)| client.client_type == ClientType::Websocket && client.is_here());
-        let ids: Vec<SocketId> = browsers.map(|(id, _)| id).collect();
+        let is_pinged = |client: &Client| client.client_type == ClientType::Websocket && client.state == State::Open;
+        let ids: Vec<SocketId> = self.clients.iter().filter(|(_, client)| is_pinged(client)).map(|(id, _)| id).collect();
         for id in ids {
-            if std::mem::replace(&mut self.clients[id].expect_pong, true) {
+            let client = &mut self.clients[id];
+            if std::mem::replace(&mut client.expect_pong, true) {
                 log::info!("Socket #{id} timed out (No PONG received). Closing.");
                 self.close_with(id, CloseCode::GOING_AWAY, "No PONG received");
             } else {
-                let payload = self.ping_payload(id);
+                let payload = client.mail.ping_payload();
                 self.push(id, Opcode::Ping, payload.as_bytes());
             }
         }
     }
 
-    /// Takes messages and bytes from a client's allowance; past it, the client is told once and
-    /// closed. Says whether it is open.
-    pub(crate) fn spend(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
-        let now = self.now;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return false };
-        let enough = client.rate.as_mut().is_none_or(|rate| rate.take(messages, bytes, now));
-        if !enough {
-            log::warn!("Socket {id} - sends too much");
-            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
-        }
-        enough
-    }
-
     pub(crate) fn is_open(&self, id: SocketId) -> bool {
-        self.clients.get(id).is_some_and(|client| client.state == State::Open)
+        self.clients.get(id).is_some_and(Client::is_open)
     }
 
-    /// Takes over what the handshake found out; the client is open from here on.
-    pub(crate) fn open(&mut self, id: SocketId, client_type: ClientType, app: Option<AppId>, dialog: bool) {
-        let client = &mut self.clients[id];
-        client.state = State::Open;
-        client.opened = Some(self.now);
-        client.client_type = client_type;
-        client.app = app;
-        client.dialog = dialog;
-        let (messages, bytes) = (self.limits.max_message_rate, self.limits.max_byte_rate);
-        let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
-        client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
-        self.open += 1;
-        self.metrics.opened(client_type);
+    /// Text on its way to clients; what is being handed out is shared, not copied.
+    pub(crate) fn letter<'a>(&self, text: &'a str) -> Letter<'a> {
+        Letter::new(text).in_memory(self.current.memory_of(text.as_bytes())).at(self.current.position)
     }
 
-    /// Releases frames to this client one at a time, and fills its unasked ones up to whole reads.
-    pub(crate) fn pace(&mut self, id: SocketId) {
-        self.clients[id].pace = Some(Box::new(Pace::new(self.now)));
+    /// Queues a message for an open client in the client's own form.
+    pub(crate) fn post(&mut self, id: SocketId, letter: &mut Letter<'_>) {
+        let Some(client) = self.clients.open_mut(id) else { return };
+        let Some(lost) = client.mail.post(&mut self.pool, letter, id, &self.limits) else { return };
+        self.counters.lost += lost;
+        self.counters.frame_out(Opcode::Text);
+        self.mark_dirty(id);
     }
 
-    /// Keeps the request and what its headers say of the client.
-    pub(crate) fn introduce(&mut self, id: SocketId, request: Request) {
-        let client = &mut self.clients[id];
-        client.set_ident(request.header("ident").unwrap_or_default());
-        client.request = Some(Box::new(request));
-    }
-
-    /// What is checked once the handshake is right, in PHP's order.
-    #[doc(alias = "specificChecks")]
-    pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
-        let client = &mut self.clients[id];
-        if client.app.is_none() {
-            self.metrics.refused("resource");
-            log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
-            return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
+    /// Queues a frame for a client that has a connection.
+    pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
+        let memory = self.current.memory_of(payload);
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return };
+        log::trace!("#{id} > {}", Elided(opcode, payload));
+        if client.mail.frame(&mut self.pool, opcode, payload, memory.as_ref()) {
+            self.counters.frame_out(opcode);
+            self.mark_dirty(id);
         }
-        if self.limits.max_clients > 0 && self.open > self.limits.max_clients {
-            self.metrics.refused("max_clients");
-            log::info!("{id}, Too many connections");
-            return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
-        }
-        if self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket {
-            let count = self.client_ips.entry(counted_address(client.ip)).or_default();
-            if *count >= self.limits.max_per_ip {
-                let error = format!("To many connections from:  {}", client.ip);
-                self.metrics.refused("max_per_ip");
-                log::info!("{id}, {error}");
-                return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
-            }
-            *count += 1;
-            client.counted_ip = true;
-        }
-        Ok(())
     }
 
-    /// Tells the client to start: gives it a uuid and sends `ready`.
-    #[doc(alias = "guidv4")]
-    pub(crate) fn ready(&mut self, id: SocketId) {
-        self.ready_as(id, Uuid::new_v4());
-    }
-
-    /// The same with a uuid that is known elsewhere already.
-    pub(crate) fn ready_as(&mut self, id: SocketId, uuid: Uuid) {
-        log::info!("Telling Client to start on #{id}");
-        let client = &mut self.clients[id];
-        client.uuid = uuid;
-        self.by_uuid.insert(uuid, id);
-        if !client.ident().is_empty() {
-            self.by_ident.entry(client.ident().into()).or_default().push(id);
-        }
-        self.push_ready(id);
-    }
-
-    pub(crate) fn push_ready(&mut self, id: SocketId) {
-        self.push_first(id, &self.ready_message(id));
-    }
-
-    /// Sends the first message of a client: alone in one read where the client takes one frame a read.
+    /// Queues the first message of a client: alone in one read where the client takes one frame a read.
     pub(crate) fn push_first(&mut self, id: SocketId, message: &str) {
-        if self.clients[id].pace.is_none() {
-            return self.push(id, Opcode::Text, message.as_bytes());
-        }
-        self.clients[id].outbox.push_with(&mut self.spares, true, |run| frame::encode_filled(message, PHP_FIRST_READ, run));
-        self.metrics.frame_out(Opcode::Text);
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return };
+        client.mail.first(&mut self.pool, message);
+        self.counters.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }
 
-    /// Sends JSON that the client may not be waiting for. A PHP client that is busy finds several such
-    /// frames in its socket later: filled up to its read size when they go, none of them is lost.
-    pub(crate) fn write_unasked(&mut self, id: SocketId, message: &str) {
-        if self.clients[id].pace.is_none() {
-            return self.write(id, message);
-        }
-        self.clients[id].outbox.push_later(&mut self.spares, message);
-        self.metrics.frame_out(Opcode::Text);
+    /// Queues bytes that are no frame: an HTTP answer.
+    pub(crate) fn push_bytes(&mut self, id: SocketId, bytes: &[u8]) {
+        self.clients[id].mail.bytes(&mut self.pool, bytes);
         self.mark_dirty(id);
+    }
+
+    /// Queues the last frame of a connection; raw clients have no such thing.
+    pub(crate) fn push_close(&mut self, id: SocketId, body: &[u8]) {
+        self.clients[id].set_close_code(body);
+        self.push(id, Opcode::Close, body);
+    }
+
+    /// Before a close frame: what is kept goes out, if the client gets it at all.
+    pub(crate) fn hand_over(&mut self, id: SocketId) {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) {
+            client.mail.hand_over(&mut self.pool, self.limits.resume_bytes, usize::MAX);
+        }
     }
 
     /// Acknowledges a message: the client may send its next one.
     pub(crate) fn next(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if let Some(pace) = &mut client.pace {
+        if let Some(pace) = client.mail.pace() {
             pace.client_spoke();
         }
         if client.fyi().is_empty() {
@@ -424,131 +290,35 @@ impl Server {
         self.push(id, Opcode::Text, format!(r#"{{"opcode":"next","fyi":{fyi}}}"#).as_bytes());
     }
 
-    /// Queues bytes that are no frame: an HTTP answer.
-    pub(crate) fn push_bytes(&mut self, id: SocketId, bytes: &[u8]) {
-        self.clients[id].outbox.push_with(&mut self.spares, true, |run| run.extend_from_slice(bytes));
-        self.mark_dirty(id);
-    }
-
-    /// Queues the last frame of a connection; raw clients have no such thing.
-    pub(crate) fn push_close(&mut self, id: SocketId, body: &[u8]) {
-        self.clients[id].set_close_code(body);
-        if self.clients[id].client_type != ClientType::Tcp {
-            self.push(id, Opcode::Close, body);
+    pub(crate) fn mark_dirty(&mut self, id: SocketId) {
+        let client = &mut self.clients[id];
+        self.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
+        if !std::mem::replace(&mut client.mail.dirty, true) {
+            self.dirty.push(id);
         }
-    }
-
-    /// Queues a frame for an open client.
-    pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
-        let shared = self.shared(payload);
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_here()) else { return };
-        log::trace!("#{id} > {}", Elided(opcode, payload));
-        let alone = client.pace.is_some();
-        match (client.client_type, opcode) {
-            (ClientType::Tcp, Opcode::Text | Opcode::Binary) => {
-                client.outbox.push_with(&mut self.spares, alone, |run| run.extend_from_slice(payload));
-            }
-            (ClientType::Tcp, _) => return,
-            _ => match shared.filter(|_| !alone) {
-                Some(shared) => {
-                    client.outbox.push_with(&mut self.spares, false, |run| frame::encode_header(opcode, payload.len(), run));
-                    client.outbox.push_shared(&mut self.spares, &shared);
-                }
-                None => client.outbox.push_with(&mut self.spares, alone, |run| frame::encode(opcode, payload, run)),
-            },
-        }
-        self.metrics.frame_out(opcode);
-        self.mark_dirty(id);
-    }
-
-    /// The memory of the message that an application is being given, if `payload` is that very message.
-    fn shared(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
-        self.collected.clone().filter(|collected| std::ptr::eq(collected.as_slice(), payload))
     }
 
     /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if client.state != State::Open || client.waiting_cost() <= self.limits.max_outbox {
+        if !client.is_open() || client.mail.cost() <= self.limits.max_outbox {
             return;
         }
         log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.queued_bytes());
-        client.outbox.discard_unsent();
-        client.pace = None;
-        self.metrics.slow += 1;
+        client.mail.discard_unsent();
+        self.counters.slow += 1;
         if client.client_type == ClientType::Tcp {
             self.write(id, &close_message(Some("Too slow")));
         }
         self.push_close(id, &CloseCode::TRY_AGAIN_LATER.0.to_be_bytes());
-        self.end(id);
+        self.begin_close(id);
     }
+}
 
-    pub(crate) fn mark_dirty(&mut self, id: SocketId) {
-        let client = &mut self.clients[id];
-        self.congested |= client.waiting_cost() > self.limits.max_outbox / 2 && client.is_here();
-        if !std::mem::replace(&mut client.dirty, true) {
-            self.dirty.push(id);
-        }
-    }
-
-    /// Nothing is queued for this client any more; the loop buries it. One that may come back only loses
-    /// its connection.
-    pub(crate) fn end(&mut self, id: SocketId) {
-        if self.is_kept(id) {
-            return self.lose(id);
-        }
-        // One that may come back to another process is left for that.
-        let leaves = self.metrics.draining && self.clients.get(id).is_some_and(|client| client.kept.is_some());
-        self.unshare(id, !leaves);
-        self.forsake(id);
-        let Some(client) = self.clients.get_mut(id) else { return };
-        match client.state {
-            State::Open => self.open -= 1,
-            State::Handshake => {}
-            State::Closing | State::Closed => return,
-        }
-        client.state = State::Closing;
-        client.buffer = None;
-        self.closing.push(id);
-        self.forget(id);
-    }
-
-    /// Takes the client out of the indexes and counts: nobody finds it any more.
-    fn forget(&mut self, id: SocketId) {
-        self.forget_rooms(id);
-        let client = &self.clients[id];
-        // A client that came twice is found by its last connection.
-        if self.by_uuid.get(&client.uuid) == Some(&id) {
-            self.by_uuid.remove(&client.uuid);
-        }
-        if let Some(ids) = self.by_ident.get_mut(client.ident()) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_ident.remove(client.ident());
-            }
-        }
-        if client.counted_ip {
-            self.discount(client.ip);
-        }
-    }
-
-    fn discount(&mut self, ip: IpAddr) {
-        let address = counted_address(ip);
-        if let Some(count) = self.client_ips.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.client_ips.remove(&address);
-            }
-        }
-    }
-
-    /// A client came back from this address, where it is counted from here on.
-    pub(crate) fn moved(&mut self, id: SocketId, ip: IpAddr) {
-        let before = std::mem::replace(&mut self.clients[id].ip, ip);
-        if self.clients[id].counted_ip {
-            self.discount(before);
-            *self.client_ips.entry(counted_address(ip)).or_default() += 1;
-        }
+impl Current {
+    /// The memory of the message that an application is being given, if `payload` is that very message.
+    fn memory_of(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
+        self.message.clone().filter(|message| std::ptr::eq(message.as_slice(), payload))
     }
 }
 

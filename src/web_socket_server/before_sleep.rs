@@ -29,11 +29,11 @@ impl WebSocketServer {
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
-            if self.settle() || heard {
+            if self.answer_receipts() || heard {
                 continue;
             }
             match self.server.closing.pop() {
-                Some(id) => self.bury(id),
+                Some(id) => self.finish_close(id),
                 None => return,
             }
         }
@@ -53,23 +53,30 @@ impl WebSocketServer {
     pub(crate) fn flush(&mut self, id: SocketId) {
         let (now, pause, resume_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().resume_bytes);
         let Some(client) = self.server.clients.get_mut(id) else { return };
-        client.dirty = false;
+        client.mail.dirty = false;
+        let connected = client.is_connected();
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        while client.fill(&mut self.server.spares, resume_bytes) && socket.peer < Peer::Gone {
-            if let Some(pace) = client.pace.as_mut().filter(|_| !client.outbox.is_mid_run()) {
-                if let Some(when) = pace.wait(now) {
-                    if !std::mem::replace(&mut pace.armed, true) {
-                        self.server.deadlines.set(when, Deadline::Release(id));
+        let mail = &mut client.mail;
+        while mail.fill(&mut self.server.pool, connected, resume_bytes) && socket.peer < Peer::Gone {
+            let mid_run = mail.outbox.is_mid_run();
+            let paced = match mail.pace() {
+                Some(pace) if !mid_run => {
+                    if let Some(when) = pace.wait(now) {
+                        if !std::mem::replace(&mut pace.armed, true) {
+                            self.server.deadlines.set(when, Deadline::Release(id));
+                        }
+                        return self.server.drop_slow(id);
                     }
-                    return self.server.drop_slow(id);
+                    mail.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
+                    true
                 }
-                client.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
-            }
-            match socket.write(&client.outbox, client.pace.is_some()) {
+                pace => pace.is_some(),
+            };
+            match socket.write(&mail.outbox, paced) {
                 Ok(count) => {
-                    self.server.metrics.bytes_out += count as u64;
-                    if client.outbox.advance(&mut self.server.spares, count)
-                        && let Some(pace) = &mut client.pace
+                    self.server.counters.bytes_out += count as u64;
+                    if mail.outbox.advance(&mut self.server.pool, count)
+                        && let Some(pace) = mail.pace()
                     {
                         // A frame that fills whole reads keeps apart from the next by itself.
                         let filled = count.is_multiple_of(PHP_READ);
@@ -78,17 +85,17 @@ impl WebSocketServer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.server.drop_slow(id),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.hang_up(id, Peer::Gone),
+                Err(_) => return self.peer_gone(id, Peer::Gone),
             }
         }
         if client.state == State::Closed || socket.stream.is_secure() {
-            self.part(id);
+            self.drop_socket(id);
         }
     }
 
     /// Writes what TLS holds back, and lets go of a connection that has been buried and has nothing
     /// left to write.
-    pub(crate) fn part(&mut self, id: SocketId) {
+    pub(crate) fn drop_socket(&mut self, id: SocketId) {
         let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
         let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
         if client.state != State::Closed || waits {
@@ -107,24 +114,24 @@ impl WebSocketServer {
     /// The end of a connection for its application and the stores. The socket stays until the last
     /// bytes are written and the peer has closed too, for the close timeout at most.
     #[doc(alias = "Close")]
-    pub(crate) fn bury(&mut self, id: SocketId) {
+    pub(crate) fn finish_close(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id) else { return };
         // It stays and only loses its connection, unless it has another one by now.
-        if client.state == State::Open {
+        if client.is_open() {
             if client.is_away() {
                 self.detach(id);
             }
             return;
         }
         // The application of one that still waited for its `ready` has not heard of it.
-        let opened = client.app.filter(|_| !client.dialog || !client.uuid.is_nil());
+        let opened = client.app.filter(|_| client.was_opened());
         log::info!("Connection closed to socket #{id}");
-        self.server.metrics.closed(client);
+        self.server.counters.closed(client);
         self.server.left(id);
         if let Some(app) = opened {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }
-        self.server.clients[id].state = State::Closed;
+        self.server.clients.enter(id, State::Closed);
         let Some(socket) = self.sockets.get_mut(id) else {
             self.server.clients.remove(id);
             return;
@@ -135,17 +142,17 @@ impl WebSocketServer {
     }
 
     /// The peer ended its side (`Finished`: it may still read) or the connection broke (`Gone`).
-    pub(crate) fn hang_up(&mut self, id: SocketId, peer: Peer) {
+    pub(crate) fn peer_gone(&mut self, id: SocketId, peer: Peer) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let lost = socket.peer == Peer::Talking;
         socket.peer = socket.peer.max(peer);
         match self.server.clients[id].state {
-            State::Open if lost && !self.server.is_kept(id) => {
+            State::Waiting | State::Open | State::Away if lost && !self.server.may_stay(id) => {
                 self.failed(id, "Client disconnected by Server - TCP connection lost")
             }
             State::Closed => return self.flush(id),
             _ => {}
         }
-        self.server.end(id);
+        self.server.begin_close(id);
     }
 }

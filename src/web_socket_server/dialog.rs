@@ -8,11 +8,13 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::WebSocketServer;
-use crate::client::{Client, Command, State};
+use crate::client::{Client, Command, PONG_LOGGED, State};
 use crate::deadlines::after;
-use crate::extras::resume::{Kept, Wish};
-use crate::ids::AppId;
-use crate::ids::{ClientType, SocketId};
+use crate::extras::resume::{Kept, ResumeRequest};
+
+use crate::ids::{AppId, ClientType, SocketId};
+use crate::mail::Form;
+use crate::mail::pace::Pace;
 use crate::packet::Message;
 use crate::printable::Printable;
 use crate::raw::{self, Greeting, RawInbox};
@@ -45,7 +47,7 @@ impl WebSocketServer {
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
     pub(crate) fn move_deadline(&mut self, id: SocketId) {
-        let Some(client) = self.server.clients.get(id).filter(|client| client.state == State::Open) else { return };
+        let Some(client) = self.server.clients.get(id).filter(|client| client.is_open()) else { return };
         let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
         // The deadline of a message stands from its first byte on.
@@ -109,7 +111,7 @@ impl WebSocketServer {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.deadline = None;
         // It waits until other processes know of it, and so does what it sent meanwhile.
-        if self.server.clients[id].is_awaiting() {
+        if self.server.clients[id].is_waiting() {
             if let Stage::Head(head) = &mut socket.stage {
                 head.drain(..end);
             }
@@ -132,16 +134,16 @@ impl WebSocketServer {
             return Err(Refusal::unavailable());
         }
         log::info!("Handshake: {} Client", Printable(request.path()));
-        let traits = app.map(|app| self.all_apps.traits(app)).unwrap_or_default();
-        let origin_required = !self.server.limits().allow_missing_origin && traits.origin_required;
-        let dialog = traits.dialog;
+        let options = app.map(|app| self.all_apps.options(app)).unwrap_or_default();
+        let origin_required = !self.server.limits().allow_missing_origin && options.origin_required;
+        let dialog = options.dialog;
         let accept = request.accept_token(origin_required)?;
         let client_type = client_type(&request);
         self.admit(id, client_type, &request)?;
         let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
-        let wish = Wish::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
-        if let Some(wish @ Wish::Resume { seq, .. }) = wish
-            && let Some(known) = self.find_resumed(id, wish, app, client_type)?
+        let resume = ResumeRequest::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
+        if let Some(wanted @ ResumeRequest::Resume { seq, .. }) = resume
+            && let Some(known) = self.find_resumed(id, wanted, app, client_type)?
         {
             self.take_over(id, known, seq);
             self.server.push_bytes(known, &handshake::switching_protocols(&accept));
@@ -150,17 +152,20 @@ impl WebSocketServer {
         }
 
         log::info!("ClientType: {client_type}");
-        self.server.metrics.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
-        self.server.open(id, client_type, app, dialog);
-        self.server.clients[id].kept = wish.map(|wish| Box::new(Kept::new(wish.standing())));
+        self.server.counters.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
+        let form = match resume {
+            _ if paced => Form::OneARead(Box::new(Pace::new(self.server.now))),
+            Some(request) => Form::Numbered(Box::new(Kept::new(request.outcome()))),
+            None => Form::Frames,
+        };
+        self.server.open(id, client_type, app, dialog, form);
         if paced {
-            self.server.pace(id);
             self.server.push_bytes(id, &handshake::switching_protocols_for_php(&accept));
         } else {
             self.server.push_bytes(id, &handshake::switching_protocols(&accept));
         }
-        self.server.introduce(id, request);
-        self.welcome(id, wish);
+        self.server.remember_request(id, request);
+        self.welcome(id, resume);
         Ok(id)
     }
 
@@ -204,7 +209,7 @@ impl WebSocketServer {
     }
 
     /// Checks an open client and tells it to start, or to go.
-    pub(crate) fn welcome(&mut self, id: SocketId, wish: Option<Wish>) {
+    pub(crate) fn welcome(&mut self, id: SocketId, resume: Option<ResumeRequest>) {
         if let Err(dismissal) = self.server.specific_checks(id) {
             // The application never hears of a client that it was not given.
             self.server.clients[id].app = None;
@@ -213,7 +218,7 @@ impl WebSocketServer {
             }
             return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
         }
-        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, wish) {
+        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, resume) {
             self.tell_to_start(id, None);
         }
     }
@@ -221,15 +226,13 @@ impl WebSocketServer {
     /// Tells a client to start, under a uuid that it may have already.
     pub(crate) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
         if self.server.clients[id].dialog {
-            match uuid {
-                Some(uuid) => self.server.ready_as(id, uuid),
-                None => self.server.ready(id),
-            }
-            self.server.came(id);
+            self.server.ready(id, uuid.unwrap_or_else(Uuid::new_v4));
         }
+        self.server.clients.enter(id, State::Open);
+        self.server.came(id);
         let Some(app) = self.server.clients[id].app else { return };
         self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
-        if !self.all_apps.traits(app).keeps_request {
+        if !self.all_apps.options(app).keeps_request {
             self.server.clients[id].request = None;
         }
     }
@@ -237,14 +240,14 @@ impl WebSocketServer {
     /// The oldest backends: no 101, no frames.
     pub(crate) fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
         let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && !self.turns_away(id) && self.all_apps.traits(*app).dialog);
-        self.server.open(id, ClientType::Tcp, app, true);
+        let app = app.filter(|app| allowed && !self.turns_away(id) && self.all_apps.options(*app).dialog);
+        self.server.open(id, ClientType::Tcp, app, true, Form::Raw);
         log::info!("ClientType: {}", ClientType::Tcp);
         if allowed {
             self.welcome(id, None);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
-            self.server.metrics.refused("address");
+            self.server.counters.refused("address");
             self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
         }
         self.go_on(id, end);
@@ -253,9 +256,9 @@ impl WebSocketServer {
     /// Answers a request with a status in place of the 101.
     pub(crate) fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
-        self.server.metrics.refused_by(refusal);
+        self.server.counters.refused_by(refusal);
         self.server.push_bytes(id, &refusal.response());
-        self.server.end(id);
+        self.server.begin_close(id);
         self.sockets[id].stage = Stage::Ignored;
     }
 
@@ -271,8 +274,8 @@ impl WebSocketServer {
         };
         if let Some(problem) = nothing_can_be_said {
             self.failed(id, problem);
-            self.server.metrics.refused("tls");
-            self.hang_up(id, Peer::Gone);
+            self.server.counters.refused("tls");
+            self.peer_gone(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);
         } else {
@@ -313,7 +316,7 @@ impl WebSocketServer {
         }
         // Parting was held up until the peer's close frame came.
         if *peer > Peer::Talking && server.clients[id].state == State::Closed {
-            self.hang_up(id, Peer::Finished);
+            self.peer_gone(id, Peer::Finished);
         }
     }
 
@@ -351,14 +354,14 @@ impl WebSocketServer {
 pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
-    server.metrics.message_in(app, message.bytes());
+    server.counters.message_in(app, message.bytes());
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
     if server.defers_next(id) {
         dispatch(server, all_apps, id, app, message);
         server.next_if_done(id);
-        server.in_hand = None;
+        server.current.number = None;
     } else {
         server.next(id);
         dispatch(server, all_apps, id, app, message);
@@ -368,8 +371,8 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
 /// Lets the server take what is meant for it, and hands on the rest.
 fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppId, message: Message<'_>) {
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
-    let Some(client) = server.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-    let may_repeat = client.kept.is_some();
+    let Some(client) = server.clients.get_mut(id).filter(|client| client.is_open()) else { return };
+    let may_repeat = client.mail.kept().is_some();
     let chunks;
     let message = match client.server_command(message, max_chunks, max_message) {
         Command::Taken => return,
@@ -397,9 +400,9 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
 pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
     let data = Rc::new(data);
     let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
-    server.collected = Some(data.clone());
+    server.current.message = Some(data.clone());
     extract_message(server, all_apps, id, message);
-    server.collected = None;
+    server.current.message = None;
 }
 
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
@@ -407,7 +410,7 @@ fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
     let client = &mut server.clients[id];
     if std::mem::take(&mut client.expect_pong) {
         log::info!("Expected Pong frame received from socket #{id}");
-    } else if !std::mem::replace(&mut client.pong_logged, true) {
+    } else if !client.log_once(PONG_LOGGED) {
         log::info!("Unsolicited Pong frame received from socket #{id}");
     }
 }
@@ -419,10 +422,10 @@ fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
         let body = code.map(|code| code.0.to_be_bytes());
         server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
         // Whoever gives up on a connection with a code of its own may come back; a plain goodbye is one.
-        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].kept.is_some() {
+        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].mail.kept().is_some() {
             server.clients[id].close_code = Some(CloseCode::GOING_AWAY.0);
         }
-        server.end(id);
+        server.begin_close(id);
     }
 }
 

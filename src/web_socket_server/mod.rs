@@ -3,7 +3,7 @@
 //! A turn waits for events, reads what came, lets applications answer into outboxes, and writes
 //! everything just before it waits again. PHP counterpart: `webSocketServer.php` — `__construct` is
 //! [`bind`](WebSocketServer::bind), `Start` is [`start`](WebSocketServer::start) with its
-//! `stream_select` loop in `turn`, `Close` is `bury`.
+//! `stream_select` loop in `turn`, `Close` is `finish_close`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -209,7 +209,7 @@ impl WebSocketServer {
 
     /// Tells a PHP page who comes and who goes, where there is one.
     pub fn send_notices(&mut self, receiver: Option<Receiver>) -> Result<(), StartError> {
-        self.server.notices = receiver.map(Notices::start).transpose()?;
+        self.server.extras.notices = receiver.map(Notices::start).transpose()?.map(Box::new);
         Ok(())
     }
 
@@ -222,7 +222,7 @@ impl WebSocketServer {
     /// `redis://127.0.0.1`; `prefix` begins the name of everything there.
     pub fn join_backplane(&mut self, url: &str, prefix: &str) -> Result<(), StartError> {
         self.server.backplane = Some(Box::new(Backplane::new(url, prefix)?));
-        self.server.rooms.share();
+        self.server.extras.rooms.share();
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl WebSocketServer {
             log::info!("Registered resource : {path}");
         }
         self.server.now = Instant::now();
-        self.server.metrics.set_resources(self.all_apps.paths());
+        self.server.counters.set_resources(self.all_apps.paths());
         for app in self.all_apps.ids() {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_start(server));
         }
@@ -280,7 +280,7 @@ impl WebSocketServer {
         while !self.is_finished() {
             self.turn(&mut events)?;
         }
-        if let Some(notices) = self.server.notices.take() {
+        if let Some(notices) = self.server.extras.notices.take() {
             notices.finish();
         }
         log::info!("Server stopped");
@@ -295,7 +295,7 @@ impl WebSocketServer {
         let backplane = backplane.map(|deadline| deadline.saturating_duration_since(now));
         let next = [self.server.deadlines.sleep(now), backplane].into_iter().flatten().min();
         let sleep = if busy { Some(Duration::ZERO) } else { next };
-        self.server.metrics.turns.observe(now.saturating_duration_since(self.server.now));
+        self.server.counters.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.server.now = Instant::now(),
@@ -375,7 +375,7 @@ impl WebSocketServer {
             Ok(socket) => socket,
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
-        self.server.metrics.accepted += 1;
+        self.server.counters.accepted += 1;
         let id = self.server.clients.insert(Client::new(ip));
         self.sockets.insert(id, socket);
         log::info!("New client connecting from {peer} on socket #{id}");
@@ -383,7 +383,7 @@ impl WebSocketServer {
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut self.sockets[id].stream.tcp, Token(id.as_u64() as usize), interest) {
             log::error!("Socket {id} - {error}");
-            return self.hang_up(id, Peer::Gone);
+            return self.peer_gone(id, Peer::Gone);
         }
         self.remind(id);
     }
@@ -401,7 +401,7 @@ impl WebSocketServer {
     /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
     /// sender does not starve the others.
     pub(crate) fn readable(&mut self, id: SocketId) {
-        if self.next_request(id) || self.server.clients.get(id).is_some_and(Client::is_awaiting) {
+        if self.next_request(id) || self.server.clients.get(id).is_some_and(Client::is_waiting) {
             return;
         }
         if self.server.congested {
@@ -412,9 +412,9 @@ impl WebSocketServer {
             return self.proxy_header(id);
         }
         match socket.read(&mut self.buffer) {
-            Ok(0) => self.hang_up(id, Peer::Finished),
+            Ok(0) => self.peer_gone(id, Peer::Finished),
             Ok(count) => {
-                self.server.metrics.bytes_in += count as u64;
+                self.server.counters.bytes_in += count as u64;
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.received(id, count);
                 self.answer_at_once(id);
@@ -429,7 +429,7 @@ impl WebSocketServer {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_again(id),
             Err(error) => {
                 log::debug!("Socket {id} - {error}");
-                self.hang_up(id, Peer::Gone);
+                self.peer_gone(id, Peer::Gone);
             }
         }
     }
@@ -447,7 +447,7 @@ impl WebSocketServer {
         log::info!("Socket {id} - {message}");
         let client = &self.server.clients[id];
         // The application has not heard of one that waits for its `ready`.
-        if let Some(app) = client.app.filter(|_| !client.is_awaiting()) {
+        if let Some(app) = client.app.filter(|_| !client.is_waiting()) {
             self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
         }
     }

@@ -34,7 +34,7 @@ impl WebSocketServer {
             return;
         }
         self.stopping = Stopping::Draining;
-        self.server.metrics.draining = true;
+        self.server.stopping = true;
         let (now, time) = (self.server.now, self.server.limits().drain_time);
         self.drain = (!time.is_zero()).then(|| Drain { end: after(now, time), last: now });
         self.listen_no_longer();
@@ -109,7 +109,7 @@ impl WebSocketServer {
     /// Parts from so many clients: from those with a connection first, since they may go elsewhere.
     pub(crate) fn part_from(&mut self, count: usize) {
         let all = count == usize::MAX;
-        let open = self.server.clients.iter().filter(|(_, client)| client.state == State::Open);
+        let open = self.server.clients.iter().filter(|(_, client)| client.is_open());
         let ids: Vec<SocketId> = open.filter(|(_, client)| all || may_go(client)).map(|(id, _)| id).take(count).collect();
         for id in ids {
             let code = self.goodbye_code(id);
@@ -119,14 +119,14 @@ impl WebSocketServer {
 
     /// Who may come back is told that somebody will be there.
     pub(crate) fn goodbye_code(&self, id: SocketId) -> CloseCode {
-        let comes_back = self.drain.is_some() || self.server.clients[id].kept.is_some();
+        let comes_back = self.drain.is_some() || self.server.clients[id].mail.kept().is_some();
         if comes_back { CloseCode::SERVICE_RESTART } else { CloseCode::GOING_AWAY }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => self.nobody_is_left() && self.server.clients.values().all(|client| client.state != State::Open),
+            Stopping::Draining => self.nobody_is_left() && self.server.clients.values().all(|client| !client.is_open()),
             Stopping::Now => true,
         }
     }
@@ -149,13 +149,13 @@ impl WebSocketServer {
     /// Whether a client that asks to be let in is told to go elsewhere. Who began to connect before the
     /// server stopped listening is served as ever: to him it has not stopped.
     pub(crate) fn turns_away(&self, id: SocketId) -> bool {
-        self.server.metrics.draining && (self.drain.is_none() || self.sockets[id].kept_alive)
+        self.server.stopping && (self.drain.is_none() || self.sockets[id].kept_alive)
     }
 }
 
 /// Whether a client is there to be told; one that still waits for its `ready` is told after that.
 fn may_go(client: &Client) -> bool {
-    client.is_here() && !client.is_awaiting()
+    client.state == State::Open
 }
 
 /// Whether Linux hands the queue of a socket that closes to another one on the same port.

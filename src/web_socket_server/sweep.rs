@@ -17,7 +17,7 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
-                Deadline::Away(id) => self.server.give_up(id),
+                Deadline::Away(id) => self.server.expire(id),
                 Deadline::App(app, tag) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
@@ -59,22 +59,22 @@ impl WebSocketServer {
                     self.handshake_timed_out(id);
                 }
             }
-            State::Open if self.awaits_rest(id) => {
+            State::Waiting | State::Open | State::Away if self.awaits_rest(id) => {
                 self.failed(id, "Message took too long");
                 self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
             }
-            State::Open => {
+            State::Waiting | State::Open | State::Away => {
                 self.failed(id, "Idle for too long");
                 self.server.dismiss(id, Some("Idle for too long"), CloseCode::GOING_AWAY);
             }
             // It is about to be buried, which sets another deadline.
             State::Closing => {}
-            State::Closed => self.hang_up(id, Peer::Gone),
+            State::Closed => self.peer_gone(id, Peer::Gone),
         }
     }
 
     pub(crate) fn release(&mut self, id: SocketId) {
-        if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.pace.as_mut()) {
+        if let Some(pace) = self.server.clients.get_mut(id).and_then(|client| client.mail.pace()) {
             pace.armed = false;
             self.flush(id);
         }

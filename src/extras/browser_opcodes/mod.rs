@@ -103,8 +103,7 @@ impl Server {
     pub(crate) fn refuse(&mut self, id: SocketId, opcode: &str, room: &str, error: Option<&str>) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let kind = 1 << OURS.iter().position(|ours| *ours == opcode).unwrap_or(OURS.len());
-        let logged = client.refusals_logged & kind != 0;
-        client.refusals_logged |= kind;
+        let logged = client.log_once(kind);
         let why = error.unwrap_or("not permitted to browsers here");
         if !logged {
             log::info!("Socket {id} - refused opcode '{}': {why}", Printable(opcode));

@@ -14,8 +14,9 @@ use super::target::Target;
 use super::wire::{News, Remote};
 use super::{Pending, element, elements, number, text};
 use crate::extras::redis::Reply;
-use crate::extras::resume::{Held, Kept, Meanwhile, Standing, Wish};
+use crate::extras::resume::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::ids::SocketId;
+use crate::mail::{Form, Letter};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
@@ -34,7 +35,7 @@ pub(crate) struct Fetch {
     id: SocketId,
     uuid: Uuid,
     /// The client that comes back; `None` for one that is here already.
-    wish: Option<Wish>,
+    wish: Option<ResumeRequest>,
     /// Rooms that were subscribed to before the client is in them.
     rooms: Vec<String>,
     /// Everything up to this place is read.
@@ -62,7 +63,7 @@ struct RoomOf {
 }
 
 impl Fetch {
-    fn new(id: SocketId, uuid: Uuid, wish: Option<Wish>, at: u64) -> Fetch {
+    fn new(id: SocketId, uuid: Uuid, wish: Option<ResumeRequest>, at: u64) -> Fetch {
         Fetch { id, uuid, wish, rooms: Vec::new(), at, missed: VecDeque::new(), bytes: 0, gap: false }
     }
 
@@ -85,7 +86,7 @@ impl Server {
     /// The rooms of a client that comes back are subscribed to before it is fetched.
     pub(super) fn claim(&mut self, introduction: Introduction, reply: &Reply) {
         let Introduction { id, uuid, wish } = introduction;
-        let Some(Wish::Resume { at, .. }) = wish.filter(|_| self.is_open(id)) else { return };
+        let Some(ResumeRequest::Resume { at, .. }) = wish.filter(|_| self.is_open(id)) else { return };
         self.share(id);
         let mut fetch = Fetch::new(id, uuid, wish, at);
         fetch.rooms = rooms(text(Some(reply)).unwrap_or("[]")).into_iter().map(|room| room.room).collect();
@@ -100,11 +101,11 @@ impl Server {
             self.clients.iter().filter(|(_, client)| client.is_known()).map(|(id, client)| (id, client.uuid)).collect();
         for (id, uuid) in known {
             self.share(id);
-            let place = self.clients[id].kept.as_mut().map(|kept| {
-                let fetching = std::mem::replace(&mut kept.meanwhile.get_or_insert_default().fetching, true);
-                (kept.place, fetching)
+            let place = self.clients[id].mail.kept_mut().map(|kept| {
+                let fetching = std::mem::replace(&mut kept.held_back.get_or_insert_default().fetching, true);
+                (kept.position, fetching)
             });
-            // Those that it joined or left meanwhile.
+            // Those that it joined or left held_back.
             self.store_rooms(id);
             match place {
                 // It was not yet its turn the last time.
@@ -126,7 +127,7 @@ impl Server {
         while let Some(backplane) = self.backplane.as_mut().filter(|backplane| backplane.claims.running < MAX_RUNNING)
             && let Some(fetch) = backplane.claims.waiting.pop_front()
         {
-            match self.clients.get(fetch.id).filter(|client| client.is_awaiting() || client.is_known()) {
+            match self.clients.get(fetch.id).filter(|client| client.is_waiting() || client.is_known()) {
                 Some(_) => self.send_claim(fetch),
                 None => self.drop_rooms(&fetch.rooms),
             }
@@ -136,7 +137,7 @@ impl Server {
     fn send_claim(&mut self, fetch: Fetch) {
         let ms = self.key_time();
         let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get(fetch.id)) else { return };
-        let path = client.app.and_then(|app| self.metrics.path(app)).map(|path| path.to_string()).unwrap_or_default();
+        let path = client.app.and_then(|app| self.counters.path(app)).map(|path| path.to_string()).unwrap_or_default();
         let (uuid, node, at) = (fetch.uuid.to_string(), backplane.node.clone(), fetch.at.to_string());
         let own = if fetch.wish.is_some() { "0" } else { "1" };
         let arguments = [&*uuid, &node, &client.client_type.to_string(), &path, &at, &ms, own];
@@ -189,8 +190,8 @@ impl Server {
         self.drop_rooms(&fetch.rooms);
         if fetch.wish.is_some() {
             self.come_again(fetch.id);
-        } else if let Some(meanwhile) = self.meanwhile(fetch.id) {
-            meanwhile.fetching = false;
+        } else if let Some(held_back) = self.held_back(fetch.id) {
+            held_back.fetching = false;
         }
     }
 
@@ -199,14 +200,14 @@ impl Server {
     }
 
     fn claimed(&mut self, fetch: Fetch, reply: &Reply) {
-        let Some(Wish::Resume { seq, at, .. }) = fetch.wish.filter(|_| self.is_open(fetch.id)) else {
+        let Some(ResumeRequest::Resume { seq, at, .. }) = fetch.wish.filter(|_| self.is_open(fetch.id)) else {
             return self.drop_rooms(&fetch.rooms);
         };
         let cseq = text(element(reply, 3)).and_then(|cseq| cseq.parse().ok()).unwrap_or_default();
         let rooms = rooms(text(element(reply, 4)).unwrap_or("[]"));
-        let standing = if fetch.gap { Standing::Gap(None) } else { Standing::Resumed };
+        let outcome = if fetch.gap { ResumeOutcome::Gap(None) } else { ResumeOutcome::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
-        let claim = Claim { kept: Kept::of(standing, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
+        let claim = Claim { kept: Kept::of(outcome, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
         if let Some(backplane) = &mut self.backplane {
             backplane.introduced.push(Introduced { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
         }
@@ -214,8 +215,8 @@ impl Server {
 
     /// Gives a client what its other process left: rooms, and messages that it missed.
     pub(crate) fn restore(&mut self, id: SocketId, uuid: Uuid, claim: Claim) {
-        self.clients[id].kept = Some(Box::new(claim.kept));
-        self.metrics.resumed += 1;
+        self.clients[id].mail.form = Form::Numbered(Box::new(claim.kept));
+        self.counters.resumed += 1;
         for room in claim.rooms {
             if let Err(error) = self.join(id, &room.room, &room.name, room.announce) {
                 log::info!("Socket {id} - {error}: not again in a room");
@@ -233,14 +234,14 @@ impl Server {
         }
     }
 
-    fn meanwhile(&mut self, id: SocketId) -> Option<&mut Meanwhile> {
-        self.clients.get_mut(id)?.kept.as_mut()?.meanwhile.as_deref_mut()
+    fn held_back(&mut self, id: SocketId) -> Option<&mut HeldBack> {
+        self.clients.get_mut(id)?.mail.kept_mut()?.held_back.as_deref_mut()
     }
 
-    /// A client gets what it missed, what it got without Redis left out, and what came meanwhile.
+    /// A client gets what it missed, what it got without Redis left out, and what came held_back.
     fn resynced(&mut self, mut fetch: Fetch) {
-        let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.kept.as_mut()) else { return };
-        let meanwhile = kept.meanwhile.take().unwrap_or_default();
+        let Some(kept) = self.clients.get_mut(fetch.id).and_then(|client| client.mail.kept_mut()) else { return };
+        let held_back = kept.held_back.take().unwrap_or_default();
         if fetch.gap {
             // It hears of that when it comes back.
             kept.missing = true;
@@ -249,7 +250,7 @@ impl Server {
         if let Some(own) = &self.backplane {
             fetch.missed.retain(|remote| remote.from != own.node || !own.alone.contains(&remote.id));
         }
-        self.catch_up(fetch.id, fetch.uuid, fetch.missed, meanwhile.held);
+        self.catch_up(fetch.id, fetch.uuid, fetch.missed, held_back.held);
     }
 
     /// Queues what a client missed, but its own messages to many, and what came while that was read, in order.
@@ -257,12 +258,11 @@ impl Server {
         let uuid = uuid.to_string();
         let is_own = |remote: &Remote| remote.sender == uuid && !matches!(remote.to, Target::One { .. });
         let missed = missed.into_iter().filter(|remote| !is_own(remote)).map(|remote| (remote.at, None, remote.text.into()));
-        // What came meanwhile may be among what was read.
+        // What came held_back may be among what was read.
         let all: BTreeMap<u64, Held> = missed.chain(held).map(|message| (message.0, message)).collect();
         for (at, frame, text) in all.into_values() {
-            self.at = at;
-            self.keep(id, &text, frame.as_ref());
-            self.at = 0;
+            let whole = text.clone();
+            self.post(id, &mut Letter::new(&whole).kept(text).keyed(frame).at(at));
         }
     }
 
@@ -277,7 +277,7 @@ impl Server {
         } else if self.is_open(fetch.id) {
             self.send_registration(fetch.id, fetch.uuid, Pending::Done("registering a client"));
             self.store_rooms(fetch.id);
-            fetch.gap |= self.meanwhile(fetch.id).is_some_and(|meanwhile| meanwhile.spilled);
+            fetch.gap |= self.held_back(fetch.id).is_some_and(|held_back| held_back.spilled);
             self.resynced(fetch);
         }
     }
@@ -290,9 +290,11 @@ impl Server {
 
     /// The rooms of a client that may resume are kept where another process finds them.
     pub(super) fn store_rooms(&mut self, id: SocketId) {
-        let Some(client) = self.clients.get(id).filter(|client| client.shared && client.kept.is_some()) else { return };
+        let Some(client) = self.clients.get(id).filter(|client| self.is_subscribed(id) && client.mail.kept().is_some()) else {
+            return;
+        };
         let (uuid, ms) = (client.uuid.to_string(), self.key_time());
-        let rooms = self.rooms.of_client(id).map(|(room, name, announce)| json!([room, name, announce]));
+        let rooms = self.extras.rooms.of_client(id).map(|(room, name, announce)| json!([room, name, announce]));
         let rooms = rooms.collect::<Value>().to_string();
         let Some(backplane) = &mut self.backplane else { return };
         let node = backplane.node.clone();

@@ -27,12 +27,12 @@ impl Server {
         let target = match to {
             To::Client(_) => return None,
             To::All => Target::All,
-            To::Resource(app) => Target::Path(self.metrics.path(app)?.as_ref().into()),
+            To::Resource(app) => Target::Path(self.counters.path(app)?.as_ref().into()),
             To::Room(room) => Target::Room(room.into()),
             To::Name { uuid, ident } => {
                 let here = self.receiver(uuid, ident);
                 // What is for a client that may resume elsewhere must be known there.
-                if here.is_some_and(|id| !is_up || self.clients[id].kept.is_none()) {
+                if here.is_some_and(|id| !is_up || self.clients[id].mail.kept().is_none()) {
                     return None;
                 }
                 Target::One { uuid: uuid.into(), ident: ident.into() }
@@ -55,10 +55,10 @@ impl Server {
     /// Hands a message to Redis. The one who sent it gets `next` when Redis has it, if it numbers its messages.
     fn give(&mut self, remote: Remote) {
         let ms = self.key_time();
-        let hand = self.in_hand.take();
+        let hand = self.current.number.take();
         let author = hand.and_then(|(id, _)| self.clients.get(id)).map(|client| client.uuid.to_string()).unwrap_or_default();
         let cseq = hand.map(|(_, cseq)| cseq.to_string()).unwrap_or_default();
-        hand.into_iter().for_each(|(id, _)| self.gave(id));
+        hand.into_iter().for_each(|(id, _)| self.owe_next(id));
         let Some(backplane) = &mut self.backplane else { return };
         let comes_back = backplane.subscriptions.contains_key(&remote.to.channel());
         let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id), comes_back };
@@ -94,7 +94,7 @@ impl Server {
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
     pub(super) fn undelivered(&mut self, given: Given) {
         let Given { id, ask, client, .. } = given;
-        client.into_iter().for_each(|client| self.release(client));
+        client.into_iter().for_each(|client| self.send_owed_nexts(client));
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.undelivered += 1;
         let Some(remote) = backplane.under_way.remove(&id) else {
@@ -116,7 +116,7 @@ impl Server {
 
     pub(super) fn was_cast(&mut self, given: Given, reply: &Reply) {
         let Given { id, ask, client, comes_back } = given;
-        client.into_iter().for_each(|client| self.release(client));
+        client.into_iter().for_each(|client| self.send_owed_nexts(client));
         let processes = number(element(reply, 1)).unwrap_or_default();
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
@@ -130,7 +130,7 @@ impl Server {
 
     pub(super) fn was_told(&mut self, given: Given, reply: &Reply) {
         let Given { id, ask, client, .. } = given;
-        client.into_iter().for_each(|client| self.release(client));
+        client.into_iter().for_each(|client| self.send_owed_nexts(client));
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
         self.backplane_well();
@@ -143,7 +143,7 @@ impl Server {
                 backplane.asks.expect(ask, 1);
             }
             (Some(Target::One { uuid, ident }), ask, 0) if !kept => {
-                let why = self.nobody(&uuid, &ident);
+                let why = self.log_unreachable(&uuid, &ident);
                 if let (Some(ask), Some(backplane)) = (ask, &mut self.backplane) {
                     backplane.asks.nowhere(ask, why);
                 }
@@ -168,11 +168,11 @@ impl Server {
     }
 
     fn deliver_here(&mut self, remote: &Remote) {
-        let id_of = |uuid: &str| Uuid::try_parse(uuid).ok().and_then(|uuid| self.by_uuid(uuid));
+        let id_of = |uuid: &str| Uuid::try_parse(uuid).ok().and_then(|uuid| self.clients.by_uuid(uuid));
         let sender = id_of(&remote.sender).unwrap_or_default();
         let to = match &remote.to {
             Target::All => Some(To::All),
-            Target::Path(path) => self.metrics.app(path).map(To::Resource),
+            Target::Path(path) => self.counters.app(path).map(To::Resource),
             Target::Room(room) => Some(To::Room(room)),
             // Redis has looked the name up; where it could not be asked it is looked up here.
             Target::One { uuid, ident } => {
@@ -181,9 +181,9 @@ impl Server {
         };
         let sent = match to {
             Some(to) => {
-                self.at = remote.at;
+                self.current.position = remote.at;
                 let sent = self.publish_here(sender, to, &remote.text, remote.key.as_deref(), remote.ask.is_some());
-                self.at = 0;
+                self.current.position = 0;
                 sent
             }
             None if remote.at == 0 => Sent::unknown(),

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
+use slotmap::SecondaryMap;
 use uuid::Uuid;
 
 use crate::error::StartError;
@@ -81,6 +82,8 @@ pub(crate) struct Backplane {
     introduced: Vec<Introduced>,
     claims: Claims,
     next_beat: Option<Instant>,
+    /// Clients that other processes find.
+    subscribed: SecondaryMap<SocketId, ()>,
     renewals: Vec<SocketId>,
     /// Since when there is no connection, and whether that was said.
     down: Option<Instant>,
@@ -158,6 +161,7 @@ impl Backplane {
             introduced: Vec::new(),
             claims: Claims::default(),
             next_beat: None,
+            subscribed: SecondaryMap::new(),
             renewals: Vec::new(),
             down: None,
             counts: Counts::default(),

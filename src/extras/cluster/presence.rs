@@ -121,7 +121,7 @@ impl Server {
 
     /// Every room of this process once more, lest its key end.
     pub(super) fn renew_rooms(&mut self) {
-        for announcement in self.rooms.all_as_they_are() {
+        for announcement in self.extras.rooms.all_as_they_are() {
             self.store_room(&announcement);
         }
     }
@@ -154,7 +154,7 @@ impl Server {
     }
 
     fn announce_from_elsewhere(&mut self, room: &str, moved: &Value) {
-        let Some((announced, ids)) = self.rooms.audience(room) else { return };
+        let Some((announced, ids)) = self.extras.rooms.audience(room) else { return };
         let moved = moved.as_object().filter(|moved| announced && !moved.is_empty());
         let Some(moved) = moved else { return };
         let members: String = moved.iter().map(|(key, value)| format!(r#","{key}":{value}"#)).collect();
@@ -179,12 +179,12 @@ impl Server {
             }
         }
         let others: usize = counts.values().sum();
-        if let Some((_, ids)) = self.rooms.audience(room)
+        if let Some((_, ids)) = self.extras.rooms.audience(room)
             && reply.is_some()
         {
             debug_assert!(!ids.is_empty());
             backplane.rooms.insert(room.into(), Elsewhere { counts });
-            announce.into_iter().for_each(|announce| self.rooms.set_announce(room, announce));
+            announce.into_iter().for_each(|announce| self.extras.rooms.set_announce(room, announce));
         }
         match question {
             Some(RoomQuestion::Joined(id)) => self.answer_joined(id, room),
@@ -202,7 +202,7 @@ impl Server {
 
     /// After a new connection to Redis every room of this process is written again, and read.
     pub(super) fn resync_rooms(&mut self) {
-        for announcement in self.rooms.all_as_they_are() {
+        for announcement in self.extras.rooms.all_as_they_are() {
             self.store_announce(&announcement.room, announcement.announce);
             self.tell_elsewhere(&announcement);
             self.fetch_room(&announcement.room, None);

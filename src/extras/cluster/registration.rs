@@ -11,7 +11,7 @@ use super::delivery::channels;
 use super::target::Target;
 use super::{MARGIN, Pending, text};
 use crate::extras::redis::Reply;
-use crate::extras::resume::Wish;
+use crate::extras::resume::ResumeRequest;
 use crate::ids::{ClientType, SocketId};
 use crate::limits::Limits;
 use crate::rfc6455::CloseCode;
@@ -22,7 +22,7 @@ use crate::server::Server;
 pub(crate) struct Introduction {
     pub(super) id: SocketId,
     pub(super) uuid: Uuid,
-    pub(super) wish: Option<Wish>,
+    pub(super) wish: Option<ResumeRequest>,
 }
 
 /// One that may be told `ready` now.
@@ -37,14 +37,14 @@ pub(crate) struct Introduced {
 impl Server {
     /// Makes an open client known to all processes, or fetches it from another one. `false` where nobody
     /// needs to know: then it is told `ready` at once.
-    pub(crate) fn introduce_elsewhere(&mut self, id: SocketId, wish: Option<Wish>) -> bool {
+    pub(crate) fn introduce_elsewhere(&mut self, id: SocketId, wish: Option<ResumeRequest>) -> bool {
         let Some(backplane) = &mut self.backplane else { return false };
         if self.clients[id].client_type == ClientType::Tcp {
             return false;
         }
         let introduction = |uuid| Introduction { id, uuid, wish };
         match (wish, backplane.is_up()) {
-            (Some(Wish::Resume { uuid: Some(uuid), .. }), true) => {
+            (Some(ResumeRequest::Resume { uuid: Some(uuid), .. }), true) => {
                 let key = backplane.key(&format!("client:{uuid}"));
                 if let Ok(tag) = backplane.link.send(&[b"HGET", key.as_bytes(), b"rooms"]) {
                     backplane.pending.insert(tag, Pending::RoomsOf(introduction(uuid)));
@@ -54,7 +54,7 @@ impl Server {
                 true
             }
             // Its process may be there, and what it missed: it comes again while that lasts.
-            (Some(Wish::Resume { uuid: Some(_), .. }), false) => {
+            (Some(ResumeRequest::Resume { uuid: Some(_), .. }), false) => {
                 let lasts =
                     backplane.down.is_none_or(|down| self.now.saturating_duration_since(down) < self.limits().resume_time);
                 if lasts {
@@ -76,23 +76,24 @@ impl Server {
     pub(super) fn send_registration(&mut self, id: SocketId, uuid: Uuid, pending: Pending) -> bool {
         let ms = self.key_time();
         let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get(id)) else { return false };
-        let path = client.app.and_then(|app| self.metrics.path(app)).map(|path| path.to_string()).unwrap_or_default();
-        let (uuid, node, resumes) = (uuid.to_string(), backplane.node.clone(), if client.kept.is_some() { "1" } else { "0" });
+        let path = client.app.and_then(|app| self.counters.path(app)).map(|path| path.to_string()).unwrap_or_default();
+        let (uuid, node, resumes) =
+            (uuid.to_string(), backplane.node.clone(), if client.mail.kept().is_some() { "1" } else { "0" });
         let arguments = [&*uuid, &node, &client.client_type.to_string(), &path, client.ident(), resumes, &ms];
         backplane.run(|scripts| &scripts.register, &arguments, pending).is_ok()
     }
 
     pub(super) fn registered(&mut self, introduction: Introduction, reply: &Reply) {
         let place = text(Some(reply)).and_then(|place| place.parse().ok()).unwrap_or_default();
-        if let Some(kept) = self.clients.get_mut(introduction.id).and_then(|client| client.kept.as_mut()) {
-            kept.place = place;
+        if let Some(kept) = self.clients.get_mut(introduction.id).and_then(|client| client.mail.kept_mut()) {
+            kept.position = place;
         }
         self.introduce_alone(introduction);
     }
 
     /// The client is told `ready`, whoever else knows of it.
     pub(super) fn introduce_alone(&mut self, Introduction { id, uuid, wish }: Introduction) {
-        let guessed = matches!(wish, Some(Wish::Resume { .. }));
+        let guessed = matches!(wish, Some(ResumeRequest::Resume { .. }));
         if let Some(backplane) = &mut self.backplane {
             backplane.introduced.push(Introduced { id, uuid, claim: None, guessed });
         }
@@ -105,37 +106,39 @@ impl Server {
 
     /// Another process has this client.
     pub(super) fn yield_client(&mut self, uuid: &str) {
-        if let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| self.by_uuid(uuid)) {
+        if let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| self.clients.by_uuid(uuid)) {
             log::info!("Client of socket #{id} goes on in another process");
-            self.give_way(id);
+            self.replaced(id);
         }
     }
 
     /// A client goes on elsewhere: the one here ends, and takes nothing of it out of Redis.
-    pub(crate) fn give_way(&mut self, id: SocketId) {
-        self.unshare(id, false);
+    pub(crate) fn replaced(&mut self, id: SocketId) {
+        self.unsubscribe_client(id, false);
         self.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
-        self.forsake(id);
-        self.end(id);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.mail.stop_keeping();
+        }
+        self.begin_close(id);
     }
 
     /// A client is found by other processes from here on: its channels are subscribed to.
     pub(super) fn share(&mut self, id: SocketId) {
-        let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get_mut(id)) else { return };
-        if std::mem::replace(&mut client.shared, true) {
+        let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get(id)) else { return };
+        if backplane.subscribed.insert(id, ()).is_some() {
             return;
         }
-        let path = client.app.and_then(|app| self.metrics.path(app));
+        let path = client.app.and_then(|app| self.counters.path(app));
         channels(client.client_type, path.map(|path| &**path)).into_iter().for_each(|channel| backplane.subscribe(channel));
     }
 
     /// A client is gone; unless another process has it, or it may come back to one, from Redis too.
-    pub(crate) fn unshare(&mut self, id: SocketId, release: bool) {
-        let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get_mut(id)) else { return };
-        if !std::mem::replace(&mut client.shared, false) {
+    pub(crate) fn unsubscribe_client(&mut self, id: SocketId, release: bool) {
+        let (Some(backplane), Some(client)) = (&mut self.backplane, self.clients.get(id)) else { return };
+        if backplane.subscribed.remove(id).is_none() {
             return;
         }
-        let path = client.app.and_then(|app| self.metrics.path(app));
+        let path = client.app.and_then(|app| self.counters.path(app));
         for channel in channels(client.client_type, path.map(|path| &**path)) {
             backplane.unsubscribe(&channel);
         }
@@ -151,6 +154,10 @@ impl Server {
         let (uuid, node) = (uuid.to_string(), backplane.node.clone());
         // Where it does not get through, the key ends with its time.
         let _ = backplane.run(|scripts| &scripts.release, &[&uuid, &node], Pending::Done("releasing a client"));
+    }
+
+    pub(super) fn is_subscribed(&self, id: SocketId) -> bool {
+        self.backplane.as_ref().is_some_and(|backplane| backplane.subscribed.contains_key(id))
     }
 
     pub(super) fn share_room(&mut self, room: &str) {
@@ -169,7 +176,7 @@ impl Server {
     pub(super) fn renew(&mut self) {
         let Some(backplane) = &mut self.backplane else { return };
         if backplane.renewals.is_empty() {
-            backplane.renewals = self.clients.iter().filter(|(_, client)| client.shared).map(|(id, _)| id).collect();
+            backplane.renewals = backplane.subscribed.keys().collect();
             self.renew_rooms();
         }
         let some = 1 + self.clients.len() / super::RENEWAL_BEATS;
@@ -180,11 +187,11 @@ impl Server {
     }
 
     fn renew_client(&mut self, id: SocketId) {
-        let Some(client) = self.clients.get(id).filter(|client| client.shared && !client.uuid.is_nil()) else { return };
+        let Some(client) = self.clients.get(id).filter(|client| self.is_subscribed(id) && !client.uuid.is_nil()) else { return };
         let uuid = client.uuid;
         let ms = self.key_time();
-        if let (Some(backplane), Some(kept)) = (&mut self.backplane, &client.kept) {
-            let (queue, from) = (backplane.key(&format!("queue:{uuid}")), (kept.come_up_to() + 1).to_string());
+        if let (Some(backplane), Some(kept)) = (&mut self.backplane, client.mail.kept()) {
+            let (queue, from) = (backplane.key(&format!("queue:{uuid}")), (kept.acked_up_to() + 1).to_string());
             backplane.command("trimming a queue", &[b"XTRIM", queue.as_bytes(), b"MINID", from.as_bytes()]);
             backplane.command("renewing a queue", &[b"PEXPIRE", queue.as_bytes(), ms.as_bytes()]);
         }

@@ -184,7 +184,7 @@ impl Message<'_> {
             (None, None) => To::All,
             (None, Some(room)) => To::Room(room),
             (Some(_), Some(_)) => return Sent::nowhere(400, "name a resource or a room, not both"),
-            (Some(path), None) => match all_apps.find(path).filter(|app| all_apps.traits(*app).dialog) {
+            (Some(path), None) => match all_apps.find(path).filter(|app| all_apps.options(*app).dialog) {
                 Some(app) => To::Resource(app),
                 None => return Sent::nowhere(404, "no resource has that path"),
             },
@@ -276,7 +276,7 @@ impl Server {
         let client = self.client(id)?;
         let elapsed = client.opened.map(|opened| self.now().saturating_duration_since(opened)).unwrap_or_default();
         let (since, seconds) = (moment(elapsed), elapsed.as_secs());
-        let path = client.app.and_then(|app| self.metrics.path(app));
+        let path = client.app.and_then(|app| self.counters.path(app));
         let resource = serde_json::Value::from(path.map_or("", |path| &**path));
         let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
         Some(format!(

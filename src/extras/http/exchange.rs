@@ -170,25 +170,25 @@ impl WebSocketServer {
     /// Ends a connection after what is queued; what still comes is thrown away.
     pub(crate) fn end_quietly(&mut self, id: SocketId) {
         self.sockets[id].stage = Stage::Ignored;
-        self.server.end(id);
+        self.server.begin_close(id);
     }
 
     /// Answers those who asked what became of their messages, now that the loop has written; says
     /// whether there was anything to do.
-    pub(crate) fn settle(&mut self) -> bool {
-        let receipts = std::mem::take(&mut self.server.receipts);
+    pub(crate) fn answer_receipts(&mut self) -> bool {
+        let receipts = std::mem::take(&mut self.server.extras.receipts.open);
         let server = &self.server;
         let is_due = |receipt: &Receipt| receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| server.is_answered(ask));
         // Those that other processes have to say about wait for them.
         let (due, waiting): (Vec<Receipt>, _) = receipts.into_iter().partition(is_due);
-        self.server.receipts = waiting;
+        self.server.extras.receipts.open = waiting;
         if due.is_empty() && self.answered.is_empty() {
             return false;
         }
         for id in std::mem::take(&mut self.answered) {
             self.wake(id);
         }
-        self.server.remembered = 0;
+        self.server.extras.receipts.remembered = 0;
         for Receipt { asker, sent } in due {
             let reports: Vec<Report> = sent.into_iter().map(|sent| self.report(sent)).collect();
             match asker {
@@ -220,7 +220,7 @@ impl WebSocketServer {
         match client.state {
             _ if socket.peer == Peer::Gone => Fate::Failed,
             _ if client.queued_bytes() == 0 && matches!(socket.stream.flush(), Ok(true)) => Fate::Delivered,
-            State::Open => Fate::Queued,
+            State::Waiting | State::Open | State::Away => Fate::Queued,
             _ => Fate::Failed,
         }
     }
@@ -245,7 +245,7 @@ impl WebSocketServer {
         let mut rest = match &mut exchange.phase {
             Phase::Body(..) => return false,
             Phase::Asking { .. } => return true,
-            Phase::Answered { .. } if !self.server.clients[id].outbox.is_empty() => return true,
+            Phase::Answered { .. } if !self.server.clients[id].mail.outbox.is_empty() => return true,
             Phase::Answered { rest } => std::mem::take(rest),
         };
         // RFC 9112, section 2.2: old clients end a body with a line that is not part of it.
@@ -285,7 +285,7 @@ impl WebSocketServer {
             Stage::Http(exchange) if matches!(exchange.phase, Phase::Body(..)) => {
                 self.end_exchange(id, &Answer::error("408 Request Timeout", "The body took too long"));
             }
-            Stage::Http(_) => self.hang_up(id, Peer::Gone),
+            Stage::Http(_) => self.peer_gone(id, Peer::Gone),
             _ => return false,
         }
         true

@@ -39,17 +39,17 @@ pub(crate) fn is_from_allowed_host(request: &Request, limits: &Limits, peer: IpA
 
 /// Whether the server takes clients.
 pub(crate) fn status(server: &Server) -> &'static str {
-    if server.metrics.draining { "draining" } else { "ready" }
+    if server.stopping { "draining" } else { "ready" }
 }
 
 fn health(server: &Server) -> Answer {
     let body = json!({
         "status": status(server),
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": server.now().saturating_duration_since(server.metrics.started).as_secs(),
+        "uptime_seconds": server.now().saturating_duration_since(server.counters.started).as_secs(),
         "clients": Census::of(server).open(),
     });
-    Answer::json(if server.metrics.draining { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
+    Answer::json(if server.stopping { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
 }
 
 fn numbers(server: &Server) -> Answer {
@@ -73,7 +73,7 @@ mod tests {
     fn a_draining_server_says_so() {
         let mut server = Server::new(Limits::default(), Instant::now());
         assert!(ask(&server, "/health").starts_with("HTTP/1.1 200 OK\r\n"));
-        server.metrics.draining = true;
+        server.stopping = true;
         let answer = ask(&server, "/health");
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && answer.contains(r#""status":"draining""#));
         assert!(ask(&server, "/metrics").contains("\nphpws_draining 1\n"));

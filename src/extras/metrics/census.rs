@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Value, json};
 
 use super::process::Process;
-use super::{BOUNDS, Histogram};
 use crate::client::State;
+use crate::counters::{BOUNDS, Histogram};
 use crate::ids::ClientType;
 use crate::server::Server;
 
@@ -34,8 +34,8 @@ pub(crate) struct Census {
 
 impl Census {
     pub(crate) fn of(server: &Server) -> Census {
-        let resources = vec![0; server.metrics.resources.len()];
-        let away = server.away as u64;
+        let resources = vec![0; server.counters.resources.len()];
+        let away = server.clients.count_away() as u64;
         let mut census = Census { handshaking: 0, clients: [0; 3], closing: 0, resources, away, outbox_bytes: 0, outbox_max: 0 };
         for client in server.clients.values() {
             let queued = client.queued_bytes() as u64;
@@ -44,7 +44,9 @@ impl Census {
             match client.state {
                 State::Handshake => census.handshaking += 1,
                 State::Closing | State::Closed => census.closing += 1,
-                State::Open => census.count_open(client.client_type, client.app.map(|app| app.index())),
+                State::Waiting | State::Open | State::Away => {
+                    census.count_open(client.client_type, client.app.map(|app| app.index()))
+                }
             }
         }
         census
@@ -65,16 +67,16 @@ impl Census {
 
 /// Everything that is counted, as the status page gets it. Times are in seconds.
 pub(crate) fn snapshot(server: &Server) -> Value {
-    let (metrics, census, process) = (&server.metrics, Census::of(server), Process::read());
+    let (metrics, census, process) = (&server.counters, Census::of(server), Process::read());
     let resources = metrics.resources.iter().zip(&census.resources);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started": metrics.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
         "uptime": server.now.saturating_duration_since(metrics.started).as_secs_f64(),
-        "draining": metrics.draining,
+        "draining": server.stopping,
         "clients": by_type(&census.clients),
         "opened": by_type(&metrics.opened),
-        "resume": {"away": census.away, "resumed": metrics.resumed, "given_up": metrics.given_up, "lost": metrics.lost},
+        "resume": {"away": census.away, "resumed": metrics.resumed, "given_up": metrics.expired, "lost": metrics.lost},
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
@@ -86,7 +88,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "closes": metrics.closes,
         "turns": histogram(&metrics.turns),
         "handshakes": histogram(&metrics.handshakes),
-        "notices": server.notices.as_ref().map(|notices| notices.counts().json()),
+        "notices": server.extras.notices.as_ref().map(|notices| notices.counts().json()),
         "process": {"resident": process.resident_bytes, "cpu": process.cpu_seconds, "fds": process.open_fds, "max_fds": process.max_fds},
     })
 }

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use super::census::{Census, TYPES};
 use super::process::Process;
-use super::{BOUNDS, Histogram, Metrics};
+use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::server::Server;
 
 /// The media type of what [`text`] gives.
@@ -17,7 +17,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The whole answer to a scrape.
 pub(crate) fn text(server: &Server) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
-    let metrics = &server.metrics;
+    let metrics = &server.counters;
     let census = Census::of(server);
     page.server(server);
     page.clients(metrics, &census);
@@ -72,20 +72,20 @@ impl Page {
     }
 
     fn server(&mut self, server: &Server) {
-        let uptime = server.now.saturating_duration_since(server.metrics.started).as_secs_f64();
+        let uptime = server.now.saturating_duration_since(server.counters.started).as_secs_f64();
         self.many("phpws_build_info", "The version that runs.", "version", [(env!("CARGO_PKG_VERSION"), 1)].into_iter());
         self.one("phpws_uptime_seconds", "Time since the start.", uptime);
-        self.one("phpws_draining", "1 while the server is being stopped.", u8::from(server.metrics.draining));
+        self.one("phpws_draining", "1 while the server is being stopped.", u8::from(server.stopping));
     }
 
-    fn clients(&mut self, metrics: &Metrics, census: &Census) {
+    fn clients(&mut self, metrics: &Counters, census: &Census) {
         let open = census.open() - census.away;
         let states = [("handshake", census.handshaking), ("open", open), ("closing", census.closing)];
         self.many("phpws_connections", "Connections by how far they have come.", "state", states.into_iter());
         self.one("phpws_connections_accepted_total", "Connections accepted.", metrics.accepted);
         self.one("phpws_clients_away", "Open clients whose connection broke and who may come back.", census.away);
         self.one("phpws_clients_resumed_total", "Clients that came back.", metrics.resumed);
-        self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", metrics.given_up);
+        self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", metrics.expired);
         self.one("phpws_resume_lost_messages_total", "Messages that were too many to keep for a client.", metrics.lost);
         let types = || TYPES.iter().map(ToString::to_string);
         self.many("phpws_clients", "Clients that are open.", "type", types().zip(census.clients));
@@ -96,7 +96,7 @@ impl Page {
         self.many("phpws_resource_messages_total", "Messages that each resource got.", "resource", paths().zip(messages));
     }
 
-    fn traffic(&mut self, metrics: &Metrics, census: &Census) {
+    fn traffic(&mut self, metrics: &Counters, census: &Census) {
         self.one("phpws_messages_received_total", "Messages from clients.", metrics.messages_in);
         self.one("phpws_messages_sent_total", "Messages queued for clients.", metrics.messages_out);
         self.one("phpws_received_bytes_total", "Bytes read, without TLS.", metrics.bytes_in);
@@ -107,7 +107,7 @@ impl Page {
         self.one("phpws_buffer_commands_total", "Messages bufferON and bufferOFF.", metrics.buffering);
     }
 
-    fn endings(&mut self, metrics: &Metrics) {
+    fn endings(&mut self, metrics: &Counters) {
         let refusals = metrics.refusals.iter().map(|(reason, count)| (refusal_label(reason), *count));
         self.many("phpws_refusals_total", "Requests and clients that were not let in.", "reason", refusals);
         let closes = metrics.closes.iter().map(|(code, count)| (code, *count));
@@ -116,7 +116,7 @@ impl Page {
     }
 
     fn notices(&mut self, server: &Server) {
-        let Some(counts) = server.notices.as_ref().map(|notices| notices.counts()) else { return };
+        let Some(counts) = server.extras.notices.as_ref().map(|notices| notices.counts()) else { return };
         self.one("phpws_notices_waiting", "Notices that wait to be sent.", counts.waiting);
         self.one("phpws_notices_sent_total", "Notices that were taken by the other side.", counts.sent);
         self.one("phpws_notices_dropped_total", "Notices that found the queue full.", counts.dropped);
@@ -143,7 +143,7 @@ impl Page {
         self.one("phpws_backplane_lost_total", "How often Redis was lost, or not reached.", counts.lost);
     }
 
-    fn process(&mut self, metrics: &Metrics) {
+    fn process(&mut self, metrics: &Counters) {
         let process = Process::read();
         let start = metrics.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.one("process_start_time_seconds", "When the process started, in seconds since 1970.", start);

@@ -224,8 +224,8 @@ impl Server {
     }
 
     fn notice(&mut self, id: SocketId, code: impl FnOnce(&Client) -> Option<u16>) {
-        let (Some(notices), Some(client)) = (&mut self.notices, self.clients.get(id)) else { return };
-        let Some(path) = client.app.and_then(|app| self.metrics.path(app)).filter(|_| client.dialog) else { return };
+        let (Some(notices), Some(client)) = (&mut self.extras.notices, self.clients.get(id)) else { return };
+        let Some(path) = client.app.and_then(|app| self.counters.path(app)).filter(|_| client.dialog) else { return };
         if notices.notice(code(client), Present::of(id, client, path)) {
             self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Resync);
         }
@@ -233,10 +233,10 @@ impl Server {
 
     /// After a gap: once everything that waited is delivered, the list of all clients follows.
     pub(crate) fn resync(&mut self) {
-        let Some(notices) = &mut self.notices else { return };
+        let Some(notices) = &mut self.extras.notices else { return };
         let delivered = notices.tally.waiting.load(Ordering::Relaxed) == 0;
         let clients = self.clients.iter().filter(|(_, client)| delivered && client.is_known());
-        let listed = clients.filter_map(|(id, client)| Some(Present::of(id, client, self.metrics.path(client.app?)?))).collect();
+        let listed = clients.filter_map(|(id, client)| Some(Present::of(id, client, self.counters.path(client.app?)?))).collect();
         if delivered && notices.put(Parcel::Listing(notices.seq, listed)) {
             notices.gap = false;
         } else {

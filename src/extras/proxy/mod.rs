@@ -20,7 +20,7 @@ impl WebSocketServer {
             Ok(false) => {}
             Err(error) => {
                 self.failed(id, &format!("Bad PROXY header: {error}"));
-                self.hang_up(id, Peer::Gone);
+                self.peer_gone(id, Peer::Gone);
             }
         }
     }

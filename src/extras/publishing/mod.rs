@@ -6,13 +6,11 @@
 
 use std::rc::Rc;
 
-use crate::client::State;
 use crate::ids::AppId;
-use crate::ids::{ClientType, SocketId};
+use crate::ids::SocketId;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::packet::Packet;
 use crate::printable::Printable;
-use crate::rfc6455::Opcode;
 use crate::server::Server;
 
 /// The longest `receipt` of a packet, in bytes.
@@ -69,6 +67,14 @@ pub(crate) enum Asker {
 pub(crate) struct Receipt {
     pub(crate) asker: Asker,
     pub(crate) sent: Vec<Sent>,
+}
+
+/// The questions that are open.
+#[derive(Default)]
+pub(crate) struct Receipts {
+    pub(crate) open: Vec<Receipt>,
+    /// Receivers that are remembered in this turn, for all of them together.
+    pub(crate) remembered: usize,
 }
 
 /// What became of a message for one client.
@@ -224,15 +230,15 @@ impl Server {
             Err(error) => return Sent::nowhere(404, error),
         };
         let frame = key.map(|key| Rc::new(KeyedFrame::new(key, text, asked)));
-        match (&frame, receivers.first()) {
-            (Some(frame), _) => receivers.iter().for_each(|id| self.push_keyed(*id, frame, text)),
-            (None, Some(id)) if single => self.write_unasked(*id, text),
-            (None, _) => self.tell(&receivers, text),
+        let letter = self.letter(text).unasked().keyed(frame.clone());
+        let mut letter = if single { letter } else { letter.many() };
+        for id in &receivers {
+            self.post(*id, &mut letter);
         }
         let mut sent = Sent::to(receivers, single, frame);
         if asked {
-            self.remembered += sent.receivers.len();
-            if self.remembered > MAX_RECEIVERS {
+            self.extras.receipts.remembered += sent.receivers.len();
+            if self.extras.receipts.remembered > MAX_RECEIVERS {
                 sent.uncounted = std::mem::take(&mut sent.receivers).len();
             }
         }
@@ -241,8 +247,8 @@ impl Server {
 
     /// Has the question answered before the loop sleeps.
     pub(crate) fn ask(&mut self, asker: Asker, sent: Vec<Sent>) {
-        self.receipts.push(Receipt { asker, sent });
-        self.congested |= self.receipts.len() >= RECEIPTS_PER_TURN || self.remembered > MAX_RECEIVERS;
+        self.extras.receipts.open.push(Receipt { asker, sent });
+        self.congested |= self.extras.receipts.open.len() >= RECEIPTS_PER_TURN || self.extras.receipts.remembered > MAX_RECEIVERS;
     }
 
     /// A packet of feedback or broadcast that has a key or asks for a receipt.
@@ -268,25 +274,22 @@ impl Server {
         }
     }
 
-    /// The one place that says who gets a message.
     fn receivers(&mut self, sender: SocketId, to: To<'_>) -> Result<Vec<SocketId>, &'static str> {
-        let app = match to {
-            To::Name { uuid, ident } => {
-                return self.receiver(uuid, ident).map(|id| vec![id]).ok_or_else(|| self.nobody(uuid, ident));
-            }
-            To::Client(id) => return Ok(vec![id]),
-            To::Room(room) => return Ok(self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect()),
-            To::All => None,
-            To::Resource(app) => Some(app),
-        };
-        let browsers = self.clients().filter(|(_, client)| client.dialog && client.client_type == ClientType::Websocket);
-        let there = browsers.filter(|(id, client)| *id != sender && (app.is_none() || client.app == app));
-        Ok(there.map(|(id, _)| id).collect())
+        Ok(match to {
+            To::Name { uuid, ident } => match self.receiver(uuid, ident) {
+                Some(id) => vec![id],
+                None => return Err(self.log_unreachable(uuid, ident)),
+            },
+            To::Client(id) => vec![id],
+            To::Room(room) => self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect(),
+            To::All => self.browsers(sender, None),
+            To::Resource(app) => self.browsers(sender, Some(app)),
+        })
     }
 
     /// Logs that feedback reached nobody, and says why.
-    pub(crate) fn nobody(&mut self, uuid: &str, ident: &str) -> &'static str {
-        let level = self.metrics.unheard(self.now);
+    pub(crate) fn log_unreachable(&mut self, uuid: &str, ident: &str) -> &'static str {
+        let level = self.counters.unheard(self.now);
         log::log!(level, "No client for feedback: uuid '{}' ident '{}'", Printable(uuid), Printable(ident));
         match (uuid.is_empty(), ident.is_empty()) {
             (false, _) if self.find_uuid(uuid).is_some() => "that uuid is a backend's, which is found by its ident",
@@ -294,23 +297,6 @@ impl Server {
             (true, false) => "nobody has that ident",
             _ => "nobody has that uuid or ident",
         }
-    }
-
-    /// Queues a frame with a key; clients that are no browsers get it as any other message.
-    fn push_keyed(&mut self, id: SocketId, frame: &Rc<KeyedFrame>, text: &str) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.state == State::Open) else { return };
-        if client.kept.is_some() {
-            return self.keep(id, &text.into(), Some(frame));
-        }
-        if client.client_type != ClientType::Websocket {
-            return self.write_unasked(id, text);
-        }
-        let replaced = client.outbox.push_keyed(&mut self.spares, frame).filter(|old| old.tracked.get());
-        if let Some(old) = replaced {
-            old.replaced.borrow_mut().insert(id);
-        }
-        self.metrics.frame_out(Opcode::Text);
-        self.mark_dirty(id);
     }
 }
 

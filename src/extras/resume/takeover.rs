@@ -6,8 +6,9 @@
 
 use mio::{Interest, Token};
 
+use crate::client::{Client, State};
 use crate::extras::cluster::Introduced;
-use crate::extras::resume::Wish;
+use crate::extras::resume::ResumeRequest;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::rfc6455::{CloseCode, Refusal};
@@ -19,7 +20,7 @@ impl WebSocketServer {
     pub(crate) fn find_resumed(
         &mut self,
         id: SocketId,
-        wish: Wish,
+        request: ResumeRequest,
         app: Option<AppId>,
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
@@ -28,7 +29,7 @@ impl WebSocketServer {
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = self.server.find_resumable(wish, app, client_type);
+        let found = self.server.find_resumable(request, app, client_type);
         // Another process may know it.
         if found.is_none() && !self.server.has_backplane() {
             self.admission.guessed_wrong(ip, now);
@@ -36,7 +37,7 @@ impl WebSocketServer {
         Ok(found)
     }
 
-    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
+    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent held_back.
     /// Says whether there was one.
     pub(crate) fn start_introduced(&mut self) -> bool {
         let introduced = self.server.take_introduced();
@@ -54,9 +55,9 @@ impl WebSocketServer {
                 self.server.restore(id, uuid, claim);
             }
             // It may have come twice while Redis was asked: the last one wins.
-            if let Some(other) = self.server.by_uuid(uuid) {
+            if let Some(other) = self.server.clients.by_uuid(uuid) {
                 log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
-                self.server.give_way(other);
+                self.server.replaced(other);
             }
             self.tell_to_start(id, Some(uuid));
             self.go_on(id, 0);
@@ -67,14 +68,14 @@ impl WebSocketServer {
 
     /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.
     pub(crate) fn take_over(&mut self, new: SocketId, id: SocketId, seq: u64) {
-        if self.server.clients[id].is_here() {
+        if self.server.clients[id].is_connected() {
             log::info!("Client of socket #{id} comes back on #{new}, its old connection is closed");
             self.server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
         }
         self.detach(id);
         let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };
-        self.server.moved(id, record.ip);
-        self.server.come_back(id, seq);
+        self.server.clients.move_ip(id, record.ip);
+        self.server.resume(id, seq);
         self.attach(socket, id);
         // TLS may hold more behind the request than the poll knows of.
         self.read_again(id);
@@ -83,7 +84,7 @@ impl WebSocketServer {
     /// Takes the connection of a client that stays: it ends by itself, under a record of its own.
     pub(crate) fn detach(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.remove(id) else { return };
-        let ghost = self.server.clients[id].ghost();
+        let ghost = ghost(&mut self.server.clients[id]);
         let ghost = self.server.clients.insert(ghost);
         log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
         self.server.closing.push(ghost);
@@ -102,8 +103,20 @@ impl WebSocketServer {
             Ok(()) => self.remind(id),
             Err(error) => {
                 log::error!("Socket {id} - {error}");
-                self.hang_up(id, crate::socket::Peer::Gone);
+                self.peer_gone(id, crate::socket::Peer::Gone);
             }
         }
     }
+}
+
+/// Makes of a client that loses its connection the record of that connection, which only has to end.
+fn ghost(client: &mut Client) -> Client {
+    let mut ghost = Client::new(client.ip);
+    ghost.state = State::Closing;
+    ghost.client_type = client.client_type;
+    ghost.mail.outbox = std::mem::take(&mut client.mail.outbox);
+    ghost.close_code = client.close_code.take();
+    client.expect_pong = false;
+    client.mail.dirty = false;
+    ghost
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::extras::publishing::To;
-use crate::ids::{ClientType, SocketId};
+use crate::ids::SocketId;
 use crate::printable::Printable;
 use crate::server::Server;
 
@@ -69,9 +69,9 @@ impl Server {
             return Err(RoomError::BadName);
         }
         let (max_rooms, max_own) = (self.limits().max_rooms, self.limits().max_rooms_per_client);
-        self.rooms.admit(id, room, max_rooms, max_own)?;
-        let is_new = !self.rooms.has(id, room);
-        let count = self.rooms.join(id, room, name, announce);
+        self.extras.rooms.admit(id, room, max_rooms, max_own)?;
+        let is_new = !self.extras.rooms.has(id, room);
+        let count = self.extras.rooms.join(id, room, name, announce);
         if is_new {
             self.joined_here(id, room, announce);
         }
@@ -81,7 +81,7 @@ impl Server {
     /// Takes a client out of a room and gives the number of members that remain. A client leaves its
     /// rooms by itself when its connection ends.
     pub fn leave(&mut self, id: SocketId, room: &str) -> Result<usize, RoomError> {
-        let remaining = self.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
+        let remaining = self.extras.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
         self.left_here(id, room);
         Ok(remaining + self.count_elsewhere(room))
     }
@@ -89,10 +89,10 @@ impl Server {
     /// A client that goes leaves all its rooms.
     pub(crate) fn forget_rooms(&mut self, id: SocketId) {
         if self.backplane.is_some() {
-            let rooms: Vec<Box<str>> = self.rooms.of_client(id).map(|(room, ..)| room.into()).collect();
+            let rooms: Vec<Box<str>> = self.extras.rooms.of_client(id).map(|(room, ..)| room.into()).collect();
             rooms.iter().for_each(|room| self.unshare_room(room));
         }
-        self.rooms.forget(id);
+        self.extras.rooms.forget(id);
     }
 
     /// Sends text to the members of a room but `sender`, who need not be one of them, and gives their
@@ -109,17 +109,17 @@ impl Server {
     /// The members of a room that are in this process with their names, in no certain order; `len` is their
     /// number.
     pub fn who(&self, room: &str) -> impl ExactSizeIterator<Item = (SocketId, &str)> {
-        self.rooms.members(room).iter().map(|(id, name)| (*id, &**name))
+        self.extras.rooms.members(room).iter().map(|(id, name)| (*id, &**name))
     }
 
     /// Whether a client is in a room.
     pub fn is_member(&self, id: SocketId, room: &str) -> bool {
-        self.rooms.has(id, room)
+        self.extras.rooms.has(id, room)
     }
 
     /// Tells the members of each room that asked for it who came and went in this turn.
     pub(crate) fn announce_presence(&mut self) {
-        while let Some(announcement) = self.rooms.next_announcement() {
+        while let Some(announcement) = self.extras.rooms.next_announcement() {
             self.tell_elsewhere(&announcement);
             if let Some(announcement) = self.hold_back(announcement) {
                 self.announce(&announcement);
@@ -134,12 +134,12 @@ impl Server {
         }
     }
 
-    /// Sends what nobody of them waits for: a PHP client gets it filled up to its reads.
+    /// Sends text that no receiver waits for: a PHP client gets it filled up to its reads.
     pub(crate) fn tell(&mut self, ids: &[SocketId], message: &str) {
-        let is_browser = |id: &SocketId| self.clients[*id].client_type == ClientType::Websocket;
-        let (browsers, backends): (Vec<SocketId>, Vec<SocketId>) = ids.iter().copied().partition(is_browser);
-        self.write_all(&browsers, message);
-        backends.into_iter().for_each(|id| self.write_unasked(id, message));
+        let mut letter = self.letter(message).unasked().many();
+        for id in ids {
+            self.post(*id, &mut letter);
+        }
     }
 }
 

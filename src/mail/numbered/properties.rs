@@ -61,7 +61,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let kept = Kept::new(Standing::New);
+        let kept = Kept::new(ResumeOutcome::New);
         World { kept, pushed: 0, owed: vec![], keys: vec![], next: 1, on_the_way: vec![], got: vec![], seq: 0 }
     }
 
@@ -83,7 +83,7 @@ impl World {
         self.pushed += 1;
         let text = format!(r#"{{"filling":"{}","message":{}}}"#, "x".repeat(filling), self.pushed);
         let frame = key.map(|key| Rc::new(KeyedFrame::new(&key.to_string(), &text, false)));
-        let replaced = self.kept.push(Item { text: text.into(), at: 0, frame });
+        let replaced = self.kept.push(Item { text: text.into(), position: 0, frame });
         let sent = self.kept.sent_up_to();
         let older = key.and_then(|key| self.keys.iter().rev().find(|(_, other)| *other == key));
         match older.filter(|(seq, _)| *seq > sent) {
@@ -104,7 +104,7 @@ impl World {
     fn send(&mut self, count: usize) {
         for _ in 0..count {
             let mut run = Vec::new();
-            if self.kept.away.is_some() || !self.kept.send_next(&mut run) {
+            if self.kept.away_since.is_some() || !self.kept.send_next(&mut run) {
                 return;
             }
             let at = if run[1] < 126 { 2 } else { 4 };
@@ -123,15 +123,15 @@ impl World {
 
     fn break_off(&mut self) {
         self.on_the_way.clear();
-        self.kept.away = Some(Instant::now());
+        self.kept.away_since = Some(Instant::now());
     }
 
     fn resume(&mut self) {
         self.break_off();
         self.kept.rewind(self.seq);
         let missing = self.kept.first - (self.seq + 1).min(self.kept.first);
-        let expected = if missing == 0 { Standing::Resumed } else { Standing::Gap(Some(missing)) };
-        assert_eq!(self.kept.standing, expected);
+        let expected = if missing == 0 { ResumeOutcome::Resumed } else { ResumeOutcome::Gap(Some(missing)) };
+        assert_eq!(self.kept.outcome, expected);
         self.seq = self.seq.max(self.kept.first - 1);
     }
 
@@ -139,7 +139,7 @@ impl World {
         let (first, sent) = (self.kept.first, self.kept.sent_up_to());
         let lost = self.kept.trim(max);
         assert_eq!(lost, self.kept.first.saturating_sub(first.max(sent + 1)), "what goes unsent is counted");
-        assert!(self.kept.cost <= max || self.kept.sent == 0 && self.kept.away.is_none());
+        assert!(self.kept.cost <= max || self.kept.sent == 0 && self.kept.away_since.is_none());
         // What a client had not got when it went is owed no more.
         let (gone, seq) = (self.kept.first, self.seq);
         self.owed.retain(|(number, _)| *number >= gone || *number <= seq);

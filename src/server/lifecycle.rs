@@ -1,0 +1,142 @@
+//! From the handshake to the end: what happens to the record of a client.
+//!
+//! The states stand above [`State`]. PHP counterpart: `specificChecks`, the end of `Handshake`, and the
+//! first half of `Close`; the second half, in which the application hears of it, is the loop's.
+
+use uuid::Uuid;
+
+use super::Server;
+use crate::client::State;
+use crate::ids::{AppId, ClientType, SocketId};
+use crate::mail::Form;
+use crate::rate::Rate;
+use crate::rfc6455::{CloseCode, Request};
+
+/// Why `specific_checks` shows a client the door.
+pub(crate) struct Dismissal {
+    pub(crate) error: Option<String>,
+    pub(crate) code: CloseCode,
+}
+
+impl Server {
+    /// Takes over what the handshake found out; the client is past it from here on.
+    pub(crate) fn open(&mut self, id: SocketId, client_type: ClientType, app: Option<AppId>, dialog: bool, form: Form) {
+        self.clients.enter(id, State::Waiting);
+        let client = &mut self.clients[id];
+        client.opened = Some(self.now);
+        client.client_type = client_type;
+        client.app = app;
+        client.dialog = dialog;
+        client.mail.form = form;
+        let (messages, bytes) = (self.limits.max_message_rate, self.limits.max_byte_rate);
+        let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
+        client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
+        self.counters.opened(client_type);
+    }
+
+    /// Keeps the request and what its headers say of the client.
+    pub(crate) fn remember_request(&mut self, id: SocketId, request: Request) {
+        let client = &mut self.clients[id];
+        client.set_ident(request.header("ident").unwrap_or_default());
+        client.request = Some(Box::new(request));
+    }
+
+    /// What is checked once the handshake is right, in PHP's order.
+    #[doc(alias = "specificChecks")]
+    pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
+        let client = &self.clients[id];
+        if client.app.is_none() {
+            self.counters.refused("resource");
+            log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
+            return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
+        }
+        if self.limits.max_clients > 0 && self.clients.count_open() > self.limits.max_clients {
+            self.counters.refused("max_clients");
+            log::info!("{id}, Too many connections");
+            return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
+        }
+        let (ip, limited) = (client.ip, self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket);
+        if limited && !self.clients.count_ip(id, self.limits.max_per_ip) {
+            let error = format!("To many connections from:  {ip}");
+            self.counters.refused("max_per_ip");
+            log::info!("{id}, {error}");
+            return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
+        }
+        Ok(())
+    }
+
+    /// Tells the client to start, under this uuid.
+    #[doc(alias = "guidv4")]
+    pub(crate) fn ready(&mut self, id: SocketId, uuid: Uuid) {
+        log::info!("Telling Client to start on #{id}");
+        self.clients.index(id, uuid);
+        self.push_ready(id);
+    }
+
+    pub(crate) fn push_ready(&mut self, id: SocketId) {
+        let client = &self.clients[id];
+        let members = client.mail.kept().map_or(String::new(), |kept| kept.ready_members(&self.limits));
+        let ready = format!(r#"{{"opcode":"ready","uuid":"{}"{members}}}"#, client.uuid);
+        self.push_first(id, &ready);
+    }
+
+    /// Takes messages and bytes from a client's allowance; past it, the client is told once and
+    /// closed. Says whether it still has a connection.
+    pub(crate) fn spend(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return false };
+        let Some(rate) = &mut client.rate else { return true };
+        let enough = rate.take(messages, bytes, now);
+        if !enough {
+            log::warn!("Socket {id} - sends too much");
+            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
+        }
+        enough
+    }
+
+    /// Nothing is queued for this client any more; before it sleeps the loop finishes what this begins. A
+    /// client that may come back only loses its connection.
+    pub(crate) fn begin_close(&mut self, id: SocketId) {
+        if self.may_stay(id) {
+            return self.mark_away(id);
+        }
+        let Some(client) = self.clients.get(id).filter(|client| client.is_open() || client.state == State::Handshake) else {
+            return;
+        };
+        // One that may come back to another process is left for that.
+        let leaves = self.stopping && client.mail.kept().is_some();
+        self.unsubscribe_client(id, !leaves);
+        self.forget_rooms(id);
+        self.clients.forget(id);
+        self.clients.enter(id, State::Closing);
+        let client = &mut self.clients[id];
+        client.mail.stop_keeping();
+        client.buffer = None;
+        self.closing.push(id);
+    }
+
+    /// Whether a client stays as its connection ends: not if it, or an application, said goodbye, and not
+    /// before it was told `ready`, since it knows no uuid to come back with.
+    pub(crate) fn may_stay(&self, id: SocketId) -> bool {
+        const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
+        let Some(client) = self.clients.get(id) else { return false };
+        let room = self.limits.max_away == 0 || self.clients.count_away() < self.limits.max_away;
+        let may = client.is_known() && client.mail.kept().is_some() && !self.stopping;
+        may && (client.is_away() || room) && TEMPORARY.contains(&client.final_code())
+    }
+
+    /// Marks a client as away; before it sleeps the loop takes its connection.
+    fn mark_away(&mut self, id: SocketId) {
+        if self.clients[id].is_away() {
+            return;
+        }
+        self.clients.enter(id, State::Away);
+        let client = &mut self.clients[id];
+        client.buffer = None;
+        if let Some(kept) = client.mail.kept_mut() {
+            kept.away_since = Some(self.now);
+            self.counters.lost += kept.trim(self.limits.resume_bytes);
+        }
+        self.closing.push(id);
+    }
+}
