@@ -28,7 +28,7 @@ pub enum Deadline {
     /// Accepting failed a moment ago and may go on.
     Accept,
     /// Notices were lost; the receiver is to be told who is there.
-    Resync,
+    Listing,
     /// A stopping server has waited long enough for the last connects.
     Unlisten,
     /// A stopping server parts from some more of its clients.

@@ -7,7 +7,6 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use crate::extras::http::Exchange;
 use crate::mail::outbox::Outbox;
 use crate::raw::RawInbox;
 use crate::rfc6455::Inbox;
@@ -26,26 +25,29 @@ pub(crate) struct Socket {
     pub(crate) message_timed: bool,
     /// Whether it had more to read than one turn allows, and waits for its next turn.
     pub(crate) unread: bool,
+    /// Whether nothing is read until it is woken, and what was read before that and not taken.
+    pub(crate) paused: bool,
+    pub(crate) held: Vec<u8>,
     /// Whether the system has told of the end, which a read may come short of.
     pub(crate) read_to_end: bool,
-    /// Whether an HTTP request was answered and the connection goes on.
-    pub(crate) kept_alive: bool,
+    /// Whether a request was answered and the connection goes on behind it.
+    pub(crate) reused: bool,
     /// Whether the server has ended its side.
     pub(crate) said_goodbye: bool,
 }
 
 /// What the bytes are.
 pub(crate) enum Stage {
-    /// The header in which a trusted proxy says whose connection this is.
-    ProxyHeader,
+    /// What comes before the first request, as one of the optional parts reads it.
+    Preface,
     /// The request head, as far as it has come.
     Head(Vec<u8>),
     /// Frames.
     Frames(Inbox),
     /// Bare JSON.
     Raw(RawInbox),
-    /// The body of a plain HTTP request, or nothing while its answer is on its way.
-    Http(Box<Exchange>),
+    /// The body of a request without an upgrade, which one of the optional parts answers.
+    Plain,
     /// Nothing of interest: the answer was the last word.
     Ignored,
 }
@@ -71,10 +73,17 @@ impl Socket {
             reminder: None,
             message_timed: false,
             unread: false,
+            paused: false,
+            held: Vec::new(),
             read_to_end: false,
-            kept_alive: false,
+            reused: false,
             said_goodbye: false,
         }
+    }
+
+    /// Whether the loop may read it now.
+    pub(crate) fn may_read(&self) -> bool {
+        self.peer < Peer::Gone && !self.unread && !self.paused
     }
 
     /// The server's address that the peer connected to; asked for now and then, it need not be kept.
@@ -88,7 +97,7 @@ impl Socket {
         match &self.stage {
             Stage::Frames(inbox) => inbox.is_mid_message(),
             Stage::Raw(inbox) => inbox.is_mid_message(),
-            Stage::ProxyHeader | Stage::Head(_) | Stage::Http(_) | Stage::Ignored => false,
+            Stage::Preface | Stage::Head(_) | Stage::Plain | Stage::Ignored => false,
         }
     }
 

@@ -252,6 +252,20 @@ impl Mail {
         }
     }
 
+    /// The pong to a ping that asked how far the client has come.
+    pub(crate) fn acknowledge(&mut self, pong: &[u8]) {
+        let Form::Numbered(kept) = &mut self.form else { return };
+        let number = |text: &str| text.rsplit_once(r#""seq":"#)?.1.strip_suffix('}')?.parse().ok();
+        if let Some(seq) = std::str::from_utf8(pong).ok().and_then(number) {
+            kept.acknowledge(seq);
+        }
+    }
+
+    /// Whether what is written to it has numbers and is kept: then its client may come back.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.kept().is_some()
+    }
+
     /// The client will not come back: it goes on with frames that have no numbers.
     pub(crate) fn stop_keeping(&mut self) {
         if let Form::Numbered(_) = self.form {

@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use crate::limits::Limits;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::rfc6455::{Opcode, frame};
@@ -49,6 +51,17 @@ pub(crate) struct Kept {
     pub(crate) held_back: Option<Box<HeldBack>>,
     /// What the next `ready` says.
     pub(crate) outcome: ResumeOutcome,
+    /// What its request asked for, until that is settled.
+    pub(crate) request: Option<Box<ResumeRequest>>,
+}
+
+/// What a request says of resuming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResumeRequest {
+    /// A new client that may resume later.
+    Begin,
+    /// The client of that uuid, which may be none, comes back, having seen the messages up to `seq`.
+    Resume { uuid: Option<Uuid>, seq: u64, at: u64 },
 }
 
 #[derive(Debug)]
@@ -118,6 +131,7 @@ impl Kept {
             missing: false,
             held_back: None,
             outcome,
+            request: None,
         }
     }
 

@@ -104,7 +104,7 @@ impl Server {
             return;
         };
         // One that may come back to another process is left for that.
-        let leaves = self.stopping && client.mail.kept().is_some();
+        let leaves = self.stopping && client.mail.is_numbered();
         self.unsubscribe_client(id, !leaves);
         self.forget_rooms(id);
         self.clients.forget(id);
@@ -121,7 +121,7 @@ impl Server {
         const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
         let Some(client) = self.clients.get(id) else { return false };
         let room = self.limits.max_away == 0 || self.clients.count_away() < self.limits.max_away;
-        let may = client.is_known() && client.mail.kept().is_some() && !self.stopping;
+        let may = client.is_known() && client.mail.is_numbered() && !self.stopping;
         may && (client.is_away() || room) && TEMPORARY.contains(&client.final_code())
     }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{BACKPLANE, WebSocketServer};
+use super::WebSocketServer;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
@@ -18,18 +18,11 @@ impl WebSocketServer {
     pub(crate) fn before_sleep(&mut self) {
         self.server.congested = false;
         loop {
-            self.server.announce_presence();
-            // Before the clients: what they are told of is known elsewhere by then.
-            self.server.drive_backplane(self.poll.registry(), BACKPLANE);
-            let mut heard = self.server.hear_backplane();
-            while self.start_introduced() {
-                self.server.hear_backplane();
-                heard = true;
-            }
+            let queued = self.before_write();
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
-            if self.answer_receipts() || heard {
+            if self.after_write() || queued {
                 continue;
             }
             match self.server.closing.pop() {
@@ -88,8 +81,12 @@ impl WebSocketServer {
                 Err(_) => return self.peer_gone(id, Peer::Gone),
             }
         }
+        let has_left = socket.paused && client.mail.outbox.is_empty();
         if client.state == State::Closed || socket.stream.is_secure() {
             self.drop_socket(id);
+        }
+        if has_left {
+            self.written(id);
         }
     }
 
@@ -107,7 +104,7 @@ impl WebSocketServer {
         if socket.peer > Peer::Talking || goodbye.is_err() {
             self.sockets.remove(id);
             self.server.clients.remove(id);
-            self.accept_again |= self.accept_failing;
+            self.listener.again |= self.listener.failing;
         }
     }
 
@@ -119,7 +116,7 @@ impl WebSocketServer {
         // It stays and only loses its connection, unless it has another one by now.
         if client.is_open() {
             if client.is_away() {
-                self.detach(id);
+                self.went_away(id);
             }
             return;
         }
@@ -127,7 +124,7 @@ impl WebSocketServer {
         let opened = client.app.filter(|_| client.was_opened());
         log::info!("Connection closed to socket #{id}");
         self.server.counters.closed(client);
-        self.server.left(id);
+        self.ended(id);
         if let Some(app) = opened {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }

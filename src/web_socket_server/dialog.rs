@@ -1,27 +1,20 @@
-//! From bytes to applications: the handshake, the checks, and the dialog of `ready` and `next`.
+//! From bytes to applications: frames, and the dialog of messages and `next`.
 //!
-//! The second half of the loop, which `web_socket_server` calls with what it read. PHP counterpart:
-//! the part of `Start` behind `fread`, and `extractMessage`.
+//! A part of the loop, which calls it with what it read. PHP counterpart: the part of `Start` behind
+//! `fread`, and `extractMessage`.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use uuid::Uuid;
-
-use super::WebSocketServer;
-use crate::client::{Client, Command, PONG_LOGGED, State};
+use super::{WebSocketServer, moments};
+use crate::client::{Command, PONG_LOGGED, State};
 use crate::deadlines::after;
-use crate::extras::resume::{Kept, ResumeRequest};
-
-use crate::ids::{AppId, ClientType, SocketId};
-use crate::mail::Form;
-use crate::mail::pace::Pace;
+use crate::ids::{AppId, SocketId};
 use crate::packet::Message;
-use crate::printable::Printable;
-use crate::raw::{self, Greeting, RawInbox};
+use crate::raw;
 use crate::resource::AllApps;
-use crate::rfc6455::handshake::{self, MAX_HEAD};
-use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
-use crate::server::{Elided, Server, close_message};
+use crate::rfc6455::{CloseCode, Event, Opcode, ProtocolError};
+use crate::server::{Elided, Server};
 use crate::socket::{Peer, Socket, Stage};
 
 impl WebSocketServer {
@@ -30,19 +23,25 @@ impl WebSocketServer {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         match &mut socket.stage {
             Stage::Head(head) => {
-                let begins = head.is_empty() && socket.kept_alive;
-                head.extend_from_slice(&self.buffer[..count]);
+                let begins = head.is_empty() && socket.reused;
+                head.extend_from_slice(&self.buffer.bytes[..count]);
                 if begins {
-                    self.limit_head(id, false);
+                    self.set_deadline(id, self.server.limits().handshake_timeout);
                 }
                 self.head(id);
             }
-            Stage::Http(_) => self.body(id, count),
+            Stage::Plain => self.body(id, count),
             Stage::Frames(_) => self.frames(id, count),
             Stage::Raw(_) => self.raw_messages(id, count),
-            Stage::ProxyHeader | Stage::Ignored => {}
+            Stage::Preface | Stage::Ignored => {}
         }
         self.move_deadline(id);
+    }
+
+    /// The time that a connection has for what comes next; 0 is no limit.
+    pub(crate) fn set_deadline(&mut self, id: SocketId, timeout: Duration) {
+        self.sockets[id].deadline = (!timeout.is_zero()).then(|| after(self.server.now, timeout));
+        self.remind(id);
     }
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
@@ -66,229 +65,12 @@ impl WebSocketServer {
         self.sockets[id].is_mid_message() || self.server.clients[id].is_buffering()
     }
 
-    /// Looks whether the request head is whole, and answers it.
-    pub(crate) fn head(&mut self, id: SocketId) {
-        let socket = &self.sockets[id];
-        let Stage::Head(head) = &socket.stage else { return };
-        // Behind an HTTP request there is HTTP: a proxy may have sent both.
-        if self.server.limits().raw_dialect && !socket.kept_alive {
-            match raw::greeting(head) {
-                Greeting::Other => {}
-                Greeting::Incomplete if head.len() <= MAX_HEAD => return,
-                Greeting::Incomplete => return self.raw_handshake(id, None, head.len()),
-                Greeting::Complete(path, end) => {
-                    let app = path.and_then(|path| self.all_apps.find(path));
-                    log::info!("Handshake: {} Client", Printable(path.unwrap_or_default()));
-                    return self.raw_handshake(id, app, end);
-                }
-            }
-        }
-        let end = handshake::head_end(head);
-        let outcome = match end {
-            Some(end) if end <= MAX_HEAD => Request::parse(&head[..end]),
-            None if head.len() <= MAX_HEAD => return,
-            _ => Err(Refusal::head_too_large()),
-        };
-        let end = end.unwrap_or_default();
-        let outcome = outcome.and_then(|request| match request.is_upgrade() {
-            true => self.handshake(id, request).map(|id| self.go_on(id, end)),
-            false => self.exchange(id, &request, end),
-        });
-        if let Err(refusal) = outcome {
-            self.refuse(id, &refusal);
-        }
-    }
-
-    /// Feeds what came behind the head, in the same segments, to the stage that follows it.
-    pub(crate) fn go_on(&mut self, id: SocketId, end: usize) {
-        let max_message = self.server.limits().max_message;
-        let stage = match self.server.client(id).map(Client::client_type).filter(|_| self.server.is_open(id)) {
-            Some(ClientType::Websocket) => Stage::Frames(Inbox::new(max_message)),
-            Some(ClientType::Php) => Stage::Frames(Inbox::for_php(max_message)),
-            Some(ClientType::Tcp) => Stage::Raw(RawInbox::new(max_message)),
-            None => Stage::Ignored,
-        };
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        socket.deadline = None;
-        // It waits until other processes know of it, and so does what it sent meanwhile.
-        if self.server.clients[id].is_waiting() {
-            if let Stage::Head(head) = &mut socket.stage {
-                head.drain(..end);
-            }
-            return;
-        }
-        let Stage::Head(head) = std::mem::replace(&mut socket.stage, stage) else { return };
-        // The head is at most one read longer than its limit, so the rest fits into the buffer.
-        let rest = &head[end..];
-        self.buffer[..rest.len()].copy_from_slice(rest);
-        if !rest.is_empty() {
-            self.received(id, rest.len());
-        }
-    }
-
-    #[doc(alias = "Handshake")]
-    /// Gives the id under which the connection goes on: another one where a client comes back.
-    pub(crate) fn handshake(&mut self, id: SocketId, request: Request) -> Result<SocketId, Refusal> {
-        let app = self.all_apps.find(request.path());
-        if self.turns_away(id) {
-            return Err(Refusal::unavailable());
-        }
-        log::info!("Handshake: {} Client", Printable(request.path()));
-        let options = app.map(|app| self.all_apps.options(app)).unwrap_or_default();
-        let origin_required = !self.server.limits().allow_missing_origin && options.origin_required;
-        let dialog = options.dialog;
-        let accept = request.accept_token(origin_required)?;
-        let client_type = client_type(&request);
-        self.admit(id, client_type, &request)?;
-        let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
-        let resume = ResumeRequest::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
-        if let Some(wanted @ ResumeRequest::Resume { seq, .. }) = resume
-            && let Some(known) = self.find_resumed(id, wanted, app, client_type)?
-        {
-            self.take_over(id, known, seq);
-            self.server.push_bytes(known, &handshake::switching_protocols(&accept));
-            self.server.push_ready(known);
-            return Ok(known);
-        }
-
-        log::info!("ClientType: {client_type}");
-        self.server.counters.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
-        let form = match resume {
-            _ if paced => Form::OneARead(Box::new(Pace::new(self.server.now))),
-            Some(request) => Form::Numbered(Box::new(Kept::new(request.outcome()))),
-            None => Form::Frames,
-        };
-        self.server.open(id, client_type, app, dialog, form);
-        if paced {
-            self.server.push_bytes(id, &handshake::switching_protocols_for_php(&accept));
-        } else {
-            self.server.push_bytes(id, &handshake::switching_protocols(&accept));
-        }
-        self.server.remember_request(id, request);
-        self.welcome(id, resume);
-        Ok(id)
-    }
-
-    /// The checks that come before the 101: who, and from where.
-    pub(crate) fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
-        let peer = self.server.clients[id].ip;
-        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-        let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
-        self.server.clients[id].ip = ip;
-        let origin = request.header("origin").unwrap_or_default();
-        match client_type {
-            ClientType::Websocket if !self.server.limits().allows_origin(origin) => {
-                log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
-                Err(Refusal::forbidden("This origin is not allowed"))
-            }
-            ClientType::Websocket => self.check_session(id, request),
-            ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
-                Err(Refusal::forbidden("No connection allowed from this address"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Browsers come with a PHP session, where the server asks for one.
-    pub(crate) fn check_session(&self, id: SocketId, request: &Request) -> Result<(), Refusal> {
-        let Some(sessions) = &self.sessions else { return Ok(()) };
-        sessions.check(request).map_err(|reason| {
-            log::info!("{id}, Client handshake status: unauthorized, {reason}");
-            Refusal::forbidden("No live session")
-        })
-    }
-
-    /// Backends come from the server's own host or from allowed ones.
-    pub(crate) fn allows_backend(&self, id: SocketId) -> bool {
-        let ip = self.server.clients[id].ip;
-        let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own_ip());
-        if !allowed {
-            log::info!("{id}, No connection allowed from: {ip}");
-        }
-        allowed
-    }
-
-    /// Checks an open client and tells it to start, or to go.
-    pub(crate) fn welcome(&mut self, id: SocketId, resume: Option<ResumeRequest>) {
-        if let Err(dismissal) = self.server.specific_checks(id) {
-            // The application never hears of a client that it was not given.
-            self.server.clients[id].app = None;
-            if self.server.clients[id].dialog {
-                self.server.push_first(id, &close_message(dismissal.error.as_deref()));
-            }
-            return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
-        }
-        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, resume) {
-            self.tell_to_start(id, None);
-        }
-    }
-
-    /// Tells a client to start, under a uuid that it may have already.
-    pub(crate) fn tell_to_start(&mut self, id: SocketId, uuid: Option<Uuid>) {
-        if self.server.clients[id].dialog {
-            self.server.ready(id, uuid.unwrap_or_else(Uuid::new_v4));
-        }
-        self.server.clients.enter(id, State::Open);
-        self.server.came(id);
-        let Some(app) = self.server.clients[id].app else { return };
-        self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
-        if !self.all_apps.options(app).keeps_request {
-            self.server.clients[id].request = None;
-        }
-    }
-
-    /// The oldest backends: no 101, no frames.
-    pub(crate) fn raw_handshake(&mut self, id: SocketId, app: Option<AppId>, end: usize) {
-        let allowed = self.allows_backend(id);
-        let app = app.filter(|app| allowed && !self.turns_away(id) && self.all_apps.options(*app).dialog);
-        self.server.open(id, ClientType::Tcp, app, true, Form::Raw);
-        log::info!("ClientType: {}", ClientType::Tcp);
-        if allowed {
-            self.welcome(id, None);
-        } else {
-            let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
-            self.server.counters.refused("address");
-            self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
-        }
-        self.go_on(id, end);
-    }
-
-    /// Answers a request with a status in place of the 101.
-    pub(crate) fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
-        self.failed(id, &format!("Handshake aborted - {refusal}"));
-        self.server.counters.refused_by(refusal);
-        self.server.push_bytes(id, &refusal.response());
-        self.server.begin_close(id);
-        self.sockets[id].stage = Stage::Ignored;
-    }
-
-    pub(crate) fn handshake_timed_out(&mut self, id: SocketId) {
-        let socket = &self.sockets[id];
-        let raw_head = match &socket.stage {
-            Stage::Head(head) if self.server.limits().raw_dialect && head.starts_with(raw::GREETING) => Some(head.len()),
-            _ => None,
-        };
-        let nothing_can_be_said = match &socket.stage {
-            Stage::ProxyHeader => Some("PROXY header timeout"),
-            _ => socket.stream.is_handshaking().then_some("TLS handshake timeout"),
-        };
-        if let Some(problem) = nothing_can_be_said {
-            self.failed(id, problem);
-            self.server.counters.refused("tls");
-            self.peer_gone(id, Peer::Gone);
-        } else if let Some(end) = raw_head {
-            self.raw_handshake(id, None, end);
-        } else {
-            self.refuse(id, &Refusal::timeout());
-        }
-    }
-
     /// PHP's `foreach` over `readDecode`.
     pub(crate) fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
         // What was read to its place in the inbox is not in the buffer.
-        let mut bytes = &mut buffer[..count - inbox.arrived()];
+        let mut bytes = &mut buffer.bytes[..count - inbox.arrived()];
         server.spend(id, 0, count);
         loop {
             let event = match inbox.next_event(&mut bytes) {
@@ -331,7 +113,7 @@ impl WebSocketServer {
     pub(crate) fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
-        let mut bytes = &buffer[..count];
+        let mut bytes = &buffer.bytes[..count];
         while server.is_open(id) {
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
@@ -358,13 +140,13 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
-    if server.defers_next(id) {
-        dispatch(server, all_apps, id, app, message);
-        server.next_if_done(id);
-        server.current.number = None;
-    } else {
+    let deferred = moments::defers_next(server, id);
+    if !deferred {
         server.next(id);
-        dispatch(server, all_apps, id, app, message);
+    }
+    dispatch(server, all_apps, id, app, message);
+    if deferred {
+        moments::acted_on(server, id);
     }
 }
 
@@ -372,7 +154,6 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
 fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppId, message: Message<'_>) {
     let (max_chunks, max_message) = (server.limits().max_chunks, server.limits().max_message);
     let Some(client) = server.clients.get_mut(id).filter(|client| client.is_open()) else { return };
-    let may_repeat = client.mail.kept().is_some();
     let chunks;
     let message = match client.server_command(message, max_chunks, max_message) {
         Command::Taken => return,
@@ -388,10 +169,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
         }
     };
     // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-    if message.bytes().is_empty() || may_repeat && server.has_seen(id, message) {
-        return;
-    }
-    if server.permits(id, all_apps.path(app), message) {
+    if !message.bytes().is_empty() && moments::received(server, id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }
@@ -406,8 +184,8 @@ pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id:
 }
 
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
-    server.acknowledged(id, payload);
     let client = &mut server.clients[id];
+    client.mail.acknowledge(payload);
     if std::mem::take(&mut client.expect_pong) {
         log::info!("Expected Pong frame received from socket #{id}");
     } else if !client.log_once(PONG_LOGGED) {
@@ -422,24 +200,11 @@ fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
         let body = code.map(|code| code.0.to_be_bytes());
         server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
         // Whoever gives up on a connection with a code of its own may come back; a plain goodbye is one.
-        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].mail.kept().is_some() {
+        if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].mail.is_numbered() {
             server.clients[id].close_code = Some(CloseCode::GOING_AWAY.0);
         }
         server.begin_close(id);
     }
-}
-
-/// `Client-Type: php` makes a backend of a client, in any case and on any resource.
-fn client_type(request: &Request) -> ClientType {
-    match request.header("client-type") {
-        Some(value) if value.eq_ignore_ascii_case("php") => ClientType::Php,
-        _ => ClientType::Websocket,
-    }
-}
-
-/// Newer backends say that they find every frame, however many a read gives.
-fn reads_many_frames(request: &Request) -> bool {
-    request.header("frames-per-read").is_some_and(|value| value.eq_ignore_ascii_case("any"))
 }
 
 fn elided<'a>(event: &'a Event<'_>) -> Elided<'a> {

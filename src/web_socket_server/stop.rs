@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{STOP_GRACE, Stopping, WebSocketServer};
+use super::WebSocketServer;
+use super::listener::Origin;
 use crate::client::{Client, State};
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
@@ -19,7 +20,23 @@ const GOODBYE_PERIOD: Duration = Duration::from_millis(20);
 /// shorter than a second, after which clients send a connect again that was not answered.
 const LAST_CONNECTS: Duration = Duration::from_millis(500);
 
+/// How long a stopping server waits for its clients beyond their close timeout.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How far the end of the server has come.
+#[derive(Clone, Copy)]
+pub(super) enum Stopping {
+    No,
+    /// All clients were told.
+    AtOnce,
+    /// Clients are told one after the other.
+    Draining(Drain),
+    /// Whoever is left is left behind.
+    Now,
+}
+
 /// A drain under way.
+#[derive(Clone, Copy)]
 pub(super) struct Drain {
     end: Instant,
     /// When clients were last told.
@@ -29,22 +46,24 @@ pub(super) struct Drain {
 impl WebSocketServer {
     /// Stops accepting, tells every client, and lets them finish; asked twice, ends at once.
     pub(crate) fn stop(&mut self) {
-        if self.stopping > Stopping::No {
+        if self.server.stopping {
             self.stopping = Stopping::Now;
             return;
         }
-        self.stopping = Stopping::Draining;
         self.server.stopping = true;
         let (now, time) = (self.server.now, self.server.limits().drain_time);
-        self.drain = (!time.is_zero()).then(|| Drain { end: after(now, time), last: now });
+        self.stopping = match time.is_zero() {
+            true => Stopping::AtOnce,
+            false => Stopping::Draining(Drain { end: after(now, time), last: now }),
+        };
         self.listen_no_longer();
         log::info!("Shutting down server gracefully...");
         let longest = time.saturating_add(self.server.limits().close_timeout).saturating_add(STOP_GRACE);
-        self.systemd.stopping(longest);
+        self.stops(longest);
         self.server.deadlines.set(after(now, longest), Deadline::Stop);
-        match self.drain {
-            Some(_) => self.next_goodbyes(),
-            None => self.part_from(usize::MAX),
+        match self.stopping {
+            Stopping::Draining(_) => self.next_goodbyes(),
+            _ => self.part_from(usize::MAX),
         }
     }
 
@@ -54,30 +73,32 @@ impl WebSocketServer {
     /// to hand it on to another process. Else the socket turns a blind eye to new connects for a moment
     /// before: their systems send them again after a second, and then they reach another process.
     pub(crate) fn listen_no_longer(&mut self) {
-        match &self.listener {
-            _ if self.drain.is_none() => self.listener = None,
-            Some(listener) if self.shares_port && !migrates_connects() && ignore_connects(listener).is_ok() => {
+        match (&self.listener.socket, self.listener.origin) {
+            _ if !self.is_draining() => self.listener.socket = None,
+            (Some(listener), Origin::Bound { shares_port: true })
+                if !migrates_connects() && ignore_connects(listener).is_ok() =>
+            {
                 self.server.deadlines.set(after(self.server.now, LAST_CONNECTS), Deadline::Unlisten);
             }
-            // The queue belongs to whoever passed the socket, and to the next process.
-            Some(_) if self.was_passed => self.listener = None,
+            // The queue belongs to the process that passed the socket, and to the next one.
+            (Some(_), Origin::Passed) => self.listener.socket = None,
             _ => self.unlisten(),
         }
     }
 
     /// Accepts what has come to the listening socket, and closes it.
     pub(crate) fn unlisten(&mut self) {
-        self.accept_again = true;
-        while std::mem::take(&mut self.accept_again) {
+        self.listener.again = true;
+        while std::mem::take(&mut self.listener.again) {
             self.accept();
         }
-        self.listener = None;
+        self.listener.socket = None;
     }
 
     /// Says goodbye to the share of the clients that is due by now; at the end to all, also to those that
     /// are away and to those that came meanwhile.
     pub(crate) fn goodbyes(&mut self) {
-        let Some(Drain { end, last }) = self.drain else { return };
+        let Stopping::Draining(Drain { end, last }) = self.stopping else { return };
         let (now, here) = (self.server.now, self.clients_here());
         if now >= end || self.nobody_is_left() {
             self.part_from(usize::MAX);
@@ -86,14 +107,14 @@ impl WebSocketServer {
             let due = (here as f64 * share + 1e-6) as usize;
             self.part_from(due);
             // What is not yet a whole client goes on adding up.
-            self.drain = Some(Drain { end, last: if due > 0 || here == 0 { now } else { last } });
+            self.stopping = Stopping::Draining(Drain { end, last: if due > 0 || here == 0 { now } else { last } });
         }
         self.next_goodbyes();
     }
 
     /// The next goodbye is due when the time that is left, shared out evenly, comes to one client.
     pub(crate) fn next_goodbyes(&mut self) {
-        let Some(Drain { end, .. }) = self.drain else { return };
+        let Stopping::Draining(Drain { end, .. }) = self.stopping else { return };
         let now = self.server.now;
         let left = end.saturating_duration_since(now);
         let each = left / u32::try_from(self.clients_here()).unwrap_or(u32::MAX).max(1);
@@ -119,21 +140,27 @@ impl WebSocketServer {
 
     /// Who may come back is told that somebody will be there.
     pub(crate) fn goodbye_code(&self, id: SocketId) -> CloseCode {
-        let comes_back = self.drain.is_some() || self.server.clients[id].mail.kept().is_some();
+        let comes_back = self.is_draining() || self.server.clients[id].mail.is_numbered();
         if comes_back { CloseCode::SERVICE_RESTART } else { CloseCode::GOING_AWAY }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => self.nobody_is_left() && self.server.clients.values().all(|client| !client.is_open()),
+            Stopping::AtOnce | Stopping::Draining(_) => {
+                self.nobody_is_left() && self.server.clients.values().all(|client| !client.is_open())
+            }
             Stopping::Now => true,
         }
     }
 
+    fn is_draining(&self) -> bool {
+        matches!(self.stopping, Stopping::Draining(_))
+    }
+
     /// Whether no connection is there that the end would interrupt.
     pub(crate) fn nobody_is_left(&self) -> bool {
-        (self.drain.is_none() || self.listener.is_none())
+        (!self.is_draining() || self.listener.socket.is_none())
             && self
                 .sockets
                 .iter()
@@ -143,13 +170,13 @@ impl WebSocketServer {
     /// Connections without a request hold up nothing, but may ask how the server is until the end. While
     /// clients are parted from one after the other, a new one may be just about to send its first.
     pub(crate) fn is_awaited(&self, socket: &Socket) -> bool {
-        matches!(socket.stage, Stage::Http(_)) || self.drain.is_some() && !socket.kept_alive
+        matches!(socket.stage, Stage::Plain) || self.is_draining() && !socket.reused
     }
 
     /// Whether a client that asks to be let in is told to go elsewhere. Who began to connect before the
     /// server stopped listening is served as ever: to him it has not stopped.
     pub(crate) fn turns_away(&self, id: SocketId) -> bool {
-        self.server.stopping && (self.drain.is_none() || self.sockets[id].kept_alive)
+        self.server.stopping && (!self.is_draining() || self.sockets[id].reused)
     }
 }
 

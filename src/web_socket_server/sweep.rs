@@ -17,20 +17,18 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
-                Deadline::Away(id) => self.server.expire(id),
                 Deadline::App(app, tag) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
                 Deadline::Ping => self.ping(),
-                Deadline::Watchdog => self.next_sign_of_life(),
                 Deadline::Accept => {
-                    self.accept_resting = false;
-                    self.accept_again = true;
+                    self.listener.resting = false;
+                    self.listener.again = true;
                 }
-                Deadline::Resync => self.server.resync(),
                 Deadline::Unlisten => self.unlisten(),
                 Deadline::Goodbyes => self.goodbyes(),
                 Deadline::Stop => self.stopping = Stopping::Now,
+                Deadline::Away(_) | Deadline::Listing | Deadline::Watchdog => self.due(deadline),
             }
         }
     }
@@ -55,7 +53,7 @@ impl WebSocketServer {
     pub(crate) fn timed_out(&mut self, id: SocketId) {
         match self.server.clients[id].state {
             State::Handshake => {
-                if !self.http_timed_out(id) {
+                if !self.plain_timed_out(id) {
                     self.handshake_timed_out(id);
                 }
             }
@@ -98,12 +96,6 @@ impl WebSocketServer {
         let interval = self.server.limits().ping_interval;
         if !interval.is_zero() {
             self.server.deadlines.set(after(self.server.now, interval), Deadline::Ping);
-        }
-    }
-
-    pub(crate) fn next_sign_of_life(&mut self) {
-        if let Some(pause) = self.systemd.alive() {
-            self.server.deadlines.set(after(self.server.now, pause), Deadline::Watchdog);
         }
     }
 

@@ -37,7 +37,8 @@ pub(crate) struct Introduced {
 impl Server {
     /// Makes an open client known to all processes, or fetches it from another one. `false` where nobody
     /// needs to know: then it is told `ready` at once.
-    pub(crate) fn introduce_elsewhere(&mut self, id: SocketId, wish: Option<ResumeRequest>) -> bool {
+    pub(crate) fn introduce_elsewhere(&mut self, id: SocketId) -> bool {
+        let wish = self.clients[id].mail.kept_mut().and_then(|kept| kept.request.take()).map(|request| *request);
         let Some(backplane) = &mut self.backplane else { return false };
         if self.clients[id].client_type == ClientType::Tcp {
             return false;

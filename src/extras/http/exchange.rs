@@ -1,20 +1,19 @@
 //! Plain HTTP requests on a connection: one after the other, each answered before the next is read.
 //!
-//! A part of the loop. Between two requests the connection is where it was at its beginning, in
-//! `Stage::Head`, so an upgrade may follow; while a request is under way it is in `Stage::Http`. What
-//! became of a message is known when the loop has written, so receipts are settled in `before_sleep`.
-//! The PHP original has no counterpart.
+//! Between two requests the connection is where it was at its beginning, in `Stage::Head`, so an upgrade may
+//! follow; while a request is under way it is in `Stage::Plain`. Once the request is whole the connection is
+//! paused: it is woken when the answer has left. What became of a message is known when the loop has written,
+//! so receipts are answered in `before_sleep`. The PHP original has no counterpart.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::client::{Client, State};
-use crate::deadlines::after;
 use crate::extras::http::admission::Origin;
 use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
-use crate::extras::http::{self, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent};
 use crate::ids::SocketId;
 use crate::rfc6455::{Refusal, Request};
@@ -32,28 +31,28 @@ impl WebSocketServer {
             None => http::route(request, is_resource, self.server.limits())?,
         };
         let framing = Framing::of(request)?;
-        let Stage::Head(head) = &mut self.sockets[id].stage else { return Ok(()) };
-        let rest = head.split_off(end);
+        let Stage::Head(head) = std::mem::replace(&mut self.sockets[id].stage, Stage::Plain) else { return Ok(()) };
+        let rest = &head[end..];
         let persistence = Persistence::of(request);
-        let mut exchange =
-            Exchange { persistence, with_body: !http::is_head(request), phase: Phase::Asking { rest: Vec::new() } };
-        self.limit_exchange(id);
+        let mut exchange = Exchange { persistence, with_body: !http::is_head(request), phase: Phase::Asking };
+        self.set_deadline(id, self.server.limits().message_timeout);
         let begun = match route {
             Route::Ready(answer) => Err(answer),
             Route::Publish(endpoint) => self.begin(id, request, framing, endpoint),
         };
         match begun {
-            Ok((endpoint, body)) => {
-                exchange.phase = Phase::Body(endpoint, body);
-                self.sockets[id].stage = Stage::Http(Box::new(exchange));
-                self.await_body(id, request, &rest);
+            Ok(begun) => {
+                exchange.phase = Phase::Body(Box::new(begun));
+                self.parts.http.exchanges.insert(id, exchange);
+                self.await_body(id, request, rest);
             }
             Err(answer) => {
                 // A body that nobody reads would be taken for the next request.
                 if !matches!(framing, Framing::None | Framing::Length(0)) {
                     exchange.persistence = Persistence::Close;
                 }
-                self.answer(id, exchange, &answer, rest);
+                self.pause(id, rest.to_vec());
+                self.answer(id, exchange, &answer);
             }
         }
         Ok(())
@@ -90,7 +89,7 @@ impl WebSocketServer {
         let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
         let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
         let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };
-        let checked = self.admission.check(request, &from, limits, self.server.now);
+        let checked = self.parts.http.admission.check(request, &from, limits, self.server.now);
         if let Err(answer) = &checked {
             log::info!("{id}, No publishing for {ip}: {}", answer.status);
         }
@@ -111,25 +110,25 @@ impl WebSocketServer {
         if rest.is_empty() && request.header("expect").is_some() && !request.is_http_1_0() {
             self.server.push_bytes(id, b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.buffer[..rest.len()].copy_from_slice(rest);
-        self.body(id, rest.len());
+        self.buffer.bytes[..rest.len()].copy_from_slice(rest);
+        self.exchange_body(id, rest.len());
     }
 
     /// Takes the first `count` bytes of the buffer as more of a body; acts once it is whole.
-    pub(crate) fn body(&mut self, id: SocketId, count: usize) {
-        let Stage::Http(exchange) = &mut self.sockets[id].stage else { return };
-        let Phase::Body(_, body) = &mut exchange.phase else { return };
-        let fed = body.feed(&self.buffer[..count]);
-        let used = match fed {
-            Ok(_) if !body.is_done() => return,
+    pub(crate) fn exchange_body(&mut self, id: SocketId, count: usize) {
+        let Some(exchange) = self.parts.http.exchanges.get_mut(id) else { return };
+        let Phase::Body(begun) = &mut exchange.phase else { return };
+        let used = match begun.1.feed(&self.buffer.bytes[..count]) {
+            Ok(_) if !begun.1.is_done() => return,
             Ok(used) => used,
             Err(error) => {
                 let answer = self.bad_body(error);
                 return self.end_exchange(id, &answer);
             }
         };
-        let rest = self.buffer[used..count].to_vec();
-        let Phase::Body(endpoint, body) = std::mem::replace(&mut exchange.phase, Phase::Asking { rest }) else { return };
+        let Phase::Body(begun) = std::mem::replace(&mut exchange.phase, Phase::Asking) else { return };
+        let (endpoint, body) = *begun;
+        self.pause(id, self.buffer.bytes[used..count].to_vec());
         let answer = endpoint.act(&mut self.server, &self.all_apps, id, &body.into_bytes());
         if let Some(answer) = answer {
             self.answer_asked(id, &answer);
@@ -137,40 +136,34 @@ impl WebSocketServer {
     }
 
     /// Gives the answer that was waited for.
-    pub(crate) fn answer_asked(&mut self, id: SocketId, answer: &Answer) {
-        let Some(socket) = self.sockets.get_mut(id).filter(|socket| matches!(socket.stage, Stage::Http(_))) else { return };
-        let Stage::Http(exchange) = std::mem::replace(&mut socket.stage, Stage::Ignored) else { return };
-        let mut exchange = *exchange;
-        let rest = match &mut exchange.phase {
-            Phase::Asking { rest } => std::mem::take(rest),
-            _ => Vec::new(),
-        };
-        self.answer(id, exchange, answer, rest);
+    fn answer_asked(&mut self, id: SocketId, answer: &Answer) {
+        if let Some(exchange) = self.parts.http.exchanges.remove(id) {
+            self.answer(id, exchange, answer);
+        }
     }
 
     /// Gives an answer in the middle of a request, after which no next one can be told apart.
-    pub(crate) fn end_exchange(&mut self, id: SocketId, answer: &Answer) {
-        let exchange = Exchange { persistence: Persistence::Close, with_body: true, phase: Phase::Answered { rest: Vec::new() } };
-        self.answer(id, exchange, answer, Vec::new());
+    fn end_exchange(&mut self, id: SocketId, answer: &Answer) {
+        self.answer(id, Exchange { persistence: Persistence::Close, with_body: true, phase: Phase::Answered }, answer);
     }
 
-    pub(crate) fn answer(&mut self, id: SocketId, mut exchange: Exchange, answer: &Answer, rest: Vec<u8>) {
+    /// Queues an answer. If the connection goes on, it is woken once the answer has left.
+    fn answer(&mut self, id: SocketId, exchange: Exchange, answer: &Answer) {
         log::debug!("Socket {id} - HTTP {}", answer.status);
         self.server.push_bytes(id, &answer.bytes(exchange.persistence, exchange.with_body));
         match exchange.persistence {
             Persistence::Close => self.end_quietly(id),
             Persistence::KeepAlive => {
-                exchange.phase = Phase::Answered { rest };
-                self.sockets[id].stage = Stage::Http(Box::new(exchange));
-                self.answered.push(id);
+                self.parts.http.exchanges.insert(id, Exchange { phase: Phase::Answered, ..exchange });
             }
         }
     }
 
     /// Ends a connection after what is queued; what still comes is thrown away.
-    pub(crate) fn end_quietly(&mut self, id: SocketId) {
+    fn end_quietly(&mut self, id: SocketId) {
         self.sockets[id].stage = Stage::Ignored;
         self.server.begin_close(id);
+        self.wake(id);
     }
 
     /// Answers those who asked what became of their messages, now that the loop has written; says
@@ -182,11 +175,8 @@ impl WebSocketServer {
         // Those that other processes have to say about wait for them.
         let (due, waiting): (Vec<Receipt>, _) = receipts.into_iter().partition(is_due);
         self.server.extras.receipts.open = waiting;
-        if due.is_empty() && self.answered.is_empty() {
+        if due.is_empty() {
             return false;
-        }
-        for id in std::mem::take(&mut self.answered) {
-            self.wake(id);
         }
         self.server.extras.receipts.remembered = 0;
         for Receipt { asker, sent } in due {
@@ -225,67 +215,34 @@ impl WebSocketServer {
         }
     }
 
-    /// Has the next turn look for the connection's next request.
-    pub(crate) fn wake(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get_mut(id)
-            && !std::mem::replace(&mut socket.unread, true)
-        {
-            self.again.push(id);
+    /// Goes on to the next request, now that the answer has left; until then nothing more was read.
+    pub(crate) fn next_request(&mut self, id: SocketId) {
+        if !self.parts.http.exchanges.get(id).is_some_and(|exchange| matches!(exchange.phase, Phase::Answered)) {
+            return;
         }
-    }
-
-    /// Goes on to the next request once the answer is written; until then nothing more is read. Says
-    /// whether a request is under way that no bytes are read for.
-    pub(crate) fn next_request(&mut self, id: SocketId) -> bool {
-        let Some(socket) = self.sockets.get_mut(id) else { return false };
-        let Stage::Http(exchange) = &mut socket.stage else { return false };
-        if self.server.clients[id].state != State::Handshake {
-            return false;
-        }
-        let mut rest = match &mut exchange.phase {
-            Phase::Body(..) => return false,
-            Phase::Asking { .. } => return true,
-            Phase::Answered { .. } if !self.server.clients[id].mail.outbox.is_empty() => return true,
-            Phase::Answered { rest } => std::mem::take(rest),
-        };
+        self.parts.http.exchanges.remove(id);
+        let socket = &mut self.sockets[id];
         // RFC 9112, section 2.2: old clients end a body with a line that is not part of it.
-        if rest.starts_with(b"\r\n") {
-            rest.drain(..2);
+        if socket.held.starts_with(b"\r\n") {
+            socket.held.drain(..2);
         }
-        socket.kept_alive = true;
-        let idle = rest.is_empty();
-        socket.stage = Stage::Head(rest);
-        self.limit_head(id, idle);
-        if !idle {
-            self.head(id);
-        }
+        socket.reused = true;
+        socket.stage = Stage::Head(Vec::new());
+        let keep_alive = Duration::from_secs(KEEP_ALIVE);
+        let timeout = if socket.held.is_empty() { keep_alive } else { self.server.limits().handshake_timeout };
+        self.set_deadline(id, timeout);
         self.wake(id);
-        true
-    }
-
-    /// The time for the next request, or for its head once that has begun.
-    pub(crate) fn limit_head(&mut self, id: SocketId, idle: bool) {
-        let timeout = if idle { Duration::from_secs(KEEP_ALIVE) } else { self.server.limits().handshake_timeout };
-        self.sockets[id].deadline = Some(after(self.server.now, timeout));
-        self.remind(id);
-    }
-
-    /// The time for one request, from the end of its head to the last byte of its answer.
-    pub(crate) fn limit_exchange(&mut self, id: SocketId) {
-        let timeout = self.server.limits().message_timeout;
-        self.sockets[id].deadline = (!timeout.is_zero()).then(|| after(self.server.now, timeout));
-        self.remind(id);
     }
 
     /// What it means that the time of an HTTP connection is over; `false` where it is none.
-    pub(crate) fn http_timed_out(&mut self, id: SocketId) -> bool {
+    pub(crate) fn exchange_timed_out(&mut self, id: SocketId) -> bool {
         let socket = &self.sockets[id];
-        match &socket.stage {
-            Stage::Head(head) if socket.kept_alive && head.is_empty() => self.end_quietly(id),
-            Stage::Http(exchange) if matches!(exchange.phase, Phase::Body(..)) => {
+        match (&socket.stage, self.parts.http.exchanges.get(id).map(|exchange| &exchange.phase)) {
+            (Stage::Head(head), _) if socket.reused && head.is_empty() => self.end_quietly(id),
+            (Stage::Plain, Some(Phase::Body(_))) => {
                 self.end_exchange(id, &Answer::error("408 Request Timeout", "The body took too long"));
             }
-            Stage::Http(_) => self.peer_gone(id, Peer::Gone),
+            (Stage::Plain, _) => self.peer_gone(id, Peer::Gone),
             _ => return false,
         }
         true

@@ -8,8 +8,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use slotmap::SecondaryMap;
+
+use crate::ids::SocketId;
 use crate::limits::{Limits, Publish};
 use crate::rfc6455::{Refusal, Request};
+use admission::Admission;
 use body::Body;
 use endpoints::Endpoint;
 
@@ -133,22 +137,45 @@ impl Persistence {
     }
 }
 
+/// Requests that are under way, and who may publish.
+#[derive(Default)]
+pub(crate) struct Http {
+    pub(crate) admission: Admission,
+    exchanges: SecondaryMap<SocketId, Exchange>,
+}
+
+impl Http {
+    /// The tokens are read again.
+    pub(crate) fn reload(&mut self) {
+        match self.admission.tokens.reload() {
+            Some(Ok(())) => log::info!("Tokens reloaded"),
+            Some(Err(error)) => log::error!("Tokens not reloaded, the old ones stay: {error}"),
+            None => {}
+        }
+    }
+
+    /// A connection is over.
+    pub(crate) fn ended(&mut self, id: SocketId) {
+        self.exchanges.remove(id);
+    }
+}
+
 /// One request and its answer, from the end of the head to the last byte of the answer.
-pub(crate) struct Exchange {
-    pub(crate) persistence: Persistence,
+struct Exchange {
+    persistence: Persistence,
     /// Whether the answer has its body: not for HEAD.
-    pub(crate) with_body: bool,
-    pub(crate) phase: Phase,
+    with_body: bool,
+    phase: Phase,
 }
 
 /// How far an exchange has come.
-pub(crate) enum Phase {
+enum Phase {
     /// The body comes in.
-    Body(Endpoint, Body),
-    /// It is not known yet what became of the message; `rest` is what followed the request.
-    Asking { rest: Vec<u8> },
+    Body(Box<(Endpoint, Body)>),
+    /// It is not known yet what became of the message.
+    Asking,
     /// The answer is on its way.
-    Answered { rest: Vec<u8> },
+    Answered,
 }
 
 #[cfg(test)]

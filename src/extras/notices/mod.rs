@@ -227,7 +227,7 @@ impl Server {
         let (Some(notices), Some(client)) = (&mut self.extras.notices, self.clients.get(id)) else { return };
         let Some(path) = client.app.and_then(|app| self.counters.path(app)).filter(|_| client.dialog) else { return };
         if notices.notice(code(client), Present::of(id, client, path)) {
-            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Resync);
+            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Listing);
         }
     }
 
@@ -240,7 +240,7 @@ impl Server {
         if delivered && notices.put(Parcel::Listing(notices.seq, listed)) {
             notices.gap = false;
         } else {
-            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Resync);
+            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Listing);
         }
     }
 }

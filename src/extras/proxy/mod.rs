@@ -30,17 +30,17 @@ impl WebSocketServer {
     pub(crate) fn take_proxy_header(&mut self, id: SocketId) -> io::Result<bool> {
         let socket = &mut self.sockets[id];
         let tcp = &mut socket.stream.tcp;
-        let seen = match tcp.peek(&mut self.buffer[..MAX_HEAD]) {
+        let seen = match tcp.peek(&mut self.buffer.bytes[..MAX_HEAD]) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             seen => seen?,
         };
-        let (client, len) = match ProxyHeader::parse(&self.buffer[..seen], ParseConfig::default()) {
+        let (client, len) = match ProxyHeader::parse(&self.buffer.bytes[..seen], ParseConfig::default()) {
             Ok((header, len)) => (header.proxied_address().map(|address| address.source), len),
             Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(false),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         };
-        tcp.read_exact(&mut self.buffer[..len])?;
+        tcp.read_exact(&mut self.buffer.bytes[..len])?;
         socket.stage = Stage::Head(Vec::new());
         if let Some(client) = client {
             log::info!("Proxied client {client} on socket #{id}");

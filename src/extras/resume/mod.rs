@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::ids::{AppId, ClientType, SocketId};
-pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome};
+pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::packet::{Message, Packet};
 use crate::rfc6455::Request;
 use crate::server::Server;
@@ -20,17 +20,8 @@ mod takeover;
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
 const MAX_NUMBER: u64 = 1 << 53;
 
-/// What a request says of resuming.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ResumeRequest {
-    /// A new client that may resume later.
-    Begin,
-    /// The client of that uuid, which may be none, comes back, having seen the messages up to `seq`.
-    Resume { uuid: Option<Uuid>, seq: u64, at: u64 },
-}
-
 impl ResumeRequest {
-    /// The wish in a query; `None` where there is none.
+    /// What a query asks for; `None` where it says nothing of it.
     pub(crate) fn of(request: &Request) -> Option<ResumeRequest> {
         let (mut resume, mut seq, mut at) = (None, 0, 0);
         let number = |value: &str| value.parse::<u64>().unwrap_or_default().min(MAX_NUMBER);
@@ -58,11 +49,6 @@ impl ResumeRequest {
 }
 
 impl Server {
-    /// Whether clients of this kind may resume; those that get one frame a read can't.
-    pub(crate) fn may_resume(&self, client_type: ClientType, paced: bool) -> bool {
-        !self.limits().resume_time.is_zero() && client_type != ClientType::Tcp && !paced
-    }
-
     /// The open client with that uuid, if it may resume, has this application and is of this type. One that has
     /// seen more than was sent from here has been in another process since.
     pub(crate) fn find_resumable(&self, request: ResumeRequest, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
@@ -147,16 +133,6 @@ impl Server {
         kept.publishing = kept.publishing.saturating_sub(1);
         if kept.publishing == 0 {
             (0..std::mem::take(&mut kept.owed_nexts)).for_each(|_| self.next(id));
-        }
-    }
-
-    /// The pong to a ping that asked how far the client has come.
-    pub(crate) fn acknowledged(&mut self, id: SocketId, payload: &[u8]) {
-        let Some(kept) = self.kept_mut(id) else { return };
-        let number =
-            std::str::from_utf8(payload).ok().and_then(|text| text.rsplit_once(r#""seq":"#)?.1.strip_suffix('}')?.parse().ok());
-        if let Some(seq) = number {
-            kept.acknowledge(seq);
         }
     }
 

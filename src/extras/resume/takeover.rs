@@ -8,16 +8,39 @@ use mio::{Interest, Token};
 
 use crate::client::{Client, State};
 use crate::extras::cluster::Introduced;
-use crate::extras::resume::ResumeRequest;
+use crate::extras::resume::{Kept, ResumeRequest};
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
-use crate::rfc6455::{CloseCode, Refusal};
+use crate::mail::Form;
+use crate::rfc6455::{CloseCode, Refusal, Request};
 use crate::socket::Socket;
-use crate::web_socket_server::WebSocketServer;
+use crate::web_socket_server::{Admitted, WebSocketServer};
 
 impl WebSocketServer {
+    /// Gives the connection to the client that a request wants to be again, if it is known here. Else it is a new
+    /// one, which may resume later if it asks for that.
+    pub(crate) fn admit_resumed(
+        &mut self,
+        id: SocketId,
+        client_type: ClientType,
+        app: Option<AppId>,
+        request: &Request,
+    ) -> Result<Admitted, Refusal> {
+        let dialog = app.is_none_or(|app| self.all_apps.options(app).dialog);
+        let may_resume = dialog && !self.server.limits().resume_time.is_zero();
+        let Some(request) = ResumeRequest::of(request).filter(|_| may_resume) else { return Ok(Admitted::New(Form::Frames)) };
+        if let ResumeRequest::Resume { seq, .. } = request
+            && let Some(known) = self.find_resumed(id, request, app, client_type)?
+        {
+            self.take_over(id, known, seq);
+            return Ok(Admitted::Known(known));
+        }
+        let kept = Kept { request: Some(Box::new(request)), ..Kept::new(request.outcome()) };
+        Ok(Admitted::New(Form::Numbered(Box::new(kept))))
+    }
+
     /// The client that a request wants to be again; `None` where it is not known here any more.
-    pub(crate) fn find_resumed(
+    fn find_resumed(
         &mut self,
         id: SocketId,
         request: ResumeRequest,
@@ -26,18 +49,18 @@ impl WebSocketServer {
     ) -> Result<Option<SocketId>, Refusal> {
         let (ip, now) = (self.server.clients[id].ip, self.server.now);
         // Who has guessed too often is not told whether this guess was right.
-        if self.admission.has_guessed_too_often(ip, now) {
+        if self.parts.http.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
         let found = self.server.find_resumable(request, app, client_type);
         // Another process may know it.
         if found.is_none() && !self.server.has_backplane() {
-            self.admission.guessed_wrong(ip, now);
+            self.parts.http.admission.guessed_wrong(ip, now);
         }
         Ok(found)
     }
 
-    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent held_back.
+    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
     /// Says whether there was one.
     pub(crate) fn start_introduced(&mut self) -> bool {
         let introduced = self.server.take_introduced();
@@ -48,7 +71,7 @@ impl WebSocketServer {
                 continue;
             }
             if guessed {
-                self.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
+                self.parts.http.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
             }
             self.server.clients[id].uuid = uuid;
             if let Some(claim) = claim {
@@ -59,9 +82,8 @@ impl WebSocketServer {
                 log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
                 self.server.replaced(other);
             }
-            self.tell_to_start(id, Some(uuid));
-            self.go_on(id, 0);
-            self.read_again(id);
+            self.tell_to_start(id, uuid);
+            self.wake(id);
         }
         any
     }
