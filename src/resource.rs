@@ -12,6 +12,9 @@ use crate::printable::Printable;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
+/// A value that another thread sends an application; `downcast` makes of it what it was.
+pub type Value = Box<dyn Any + Send>;
+
 /// An application. Every method has a default, as in PHP's base class; the server comes with each
 /// call and need not be registered with it.
 #[doc(alias = "registerServer")]
@@ -38,6 +41,9 @@ pub trait Resource {
 
     /// The time asked for with [`Server::call_after`] is over.
     fn on_timer(&mut self, _server: &mut Server, _tag: u64) {}
+
+    /// Another thread sent a value through a [`Waker`](crate::Waker) of this resource.
+    fn on_wake(&mut self, _server: &mut Server, _value: Value) {}
 
     /// Asked once, at registration, like the two below: whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
     /// `feedback`. Without it the resource is a plain WebSocket server.

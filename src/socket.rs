@@ -4,7 +4,7 @@
 //! it.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::mail::outbox::Outbox;
@@ -88,8 +88,7 @@ impl Socket {
 
     /// The server's address that the peer connected to; asked for now and then, it need not be kept.
     pub(crate) fn own_ip(&self) -> IpAddr {
-        let unknown = |_| IpAddr::from(Ipv4Addr::UNSPECIFIED);
-        self.stream.tcp.local_addr().map_or_else(unknown, |own| own.ip().to_canonical())
+        self.stream.pipe.own_ip()
     }
 
     /// Whether the connection waits for the rest of a message.

@@ -3,16 +3,15 @@
 //! PHP counterpart: the `ssl` options of the stream context, and `stream_socket_enable_crypto`.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ConnectionCommon, ServerConfig, ServerConnection};
 
 use crate::error::StartError;
+use crate::pipe::{Memory, Pipe};
 
 /// The certificate and key files, and what was read from them.
 pub struct Tls {
@@ -65,7 +64,7 @@ const RECORDS_PER_READ: usize = 64;
 
 /// A connection's bytes, with or without TLS. Never blocks.
 pub(crate) struct Stream {
-    pub(crate) tcp: TcpStream,
+    pub(crate) pipe: Pipe,
     tls: Option<Box<ServerConnection>>,
     /// An error that came behind bytes which are handed out first.
     error: Option<io::Error>,
@@ -73,14 +72,22 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn plain(tcp: TcpStream) -> Stream {
-        Stream { tcp, tls: None, error: None, drained: false }
+    pub(crate) fn plain(pipe: Pipe) -> Stream {
+        Stream { pipe, tls: None, error: None, drained: false }
     }
 
     /// Begins TLS, where the server has it; what was read before stays outside of it.
     pub(crate) fn secure(&mut self, tls: Option<&Tls>) -> io::Result<()> {
         self.tls = tls.map(Tls::accept).transpose()?;
         Ok(())
+    }
+
+    /// The memory under it, where that is no socket.
+    pub(crate) fn memory(&mut self) -> &mut Memory {
+        match &mut self.pipe {
+            Pipe::Memory(memory) => memory,
+            Pipe::Tcp(_) => panic!("this connection is a socket"),
+        }
     }
 
     pub(crate) fn is_secure(&self) -> bool {
@@ -97,7 +104,7 @@ impl Stream {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
         let Some(tls) = &mut self.tls else {
-            let count = self.tcp.read(buffer)?;
+            let count = self.pipe.read(buffer)?;
             self.drained = count < buffer.len();
             return Ok(count);
         };
@@ -113,7 +120,7 @@ impl Stream {
             match tls.reader().read(&mut buffer[filled..]) {
                 Ok(0) => return Ok(filled),
                 Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match receive(&mut self.tcp, tls) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match receive(&mut self.pipe, tls) {
                     Ok(true) => {}
                     Ok(false) => return Ok(filled),
                     Err(error) if filled > 0 => {
@@ -135,16 +142,16 @@ impl Stream {
     /// Writes as much as the socket takes. With TLS each slice is a record of its own.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return if let [slice] = slices { self.tcp.write(slice) } else { self.tcp.write_vectored(slices) };
+            return if let [slice] = slices { self.pipe.write(slice) } else { self.pipe.write_vectored(slices) };
         };
-        if !send(&mut self.tcp, tls)? {
+        if !send(&mut self.pipe, tls)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut written = 0;
         for slice in slices {
             let count = tls.writer().write(slice)?;
             written += count;
-            if !send(&mut self.tcp, tls)? || count < slice.len() {
+            if !send(&mut self.pipe, tls)? || count < slice.len() {
                 break;
             }
         }
@@ -153,16 +160,16 @@ impl Stream {
 
     /// Writes what TLS holds back; `true` when nothing is left.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        self.tls.as_mut().map_or(Ok(true), |tls| send(&mut self.tcp, tls))
+        self.tls.as_mut().map_or(Ok(true), |tls| send(&mut self.pipe, tls))
     }
 
     /// Says that nothing more will be written: `close_notify` and FIN.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            send(&mut self.tcp, tls)?;
+            send(&mut self.pipe, tls)?;
         }
-        self.tcp.shutdown(Shutdown::Write)
+        self.pipe.shutdown()
     }
 }
 

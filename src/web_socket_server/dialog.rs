@@ -133,7 +133,7 @@ impl WebSocketServer {
 
 /// Acknowledges a message, lets the server take what is meant for it, and hands on the rest.
 #[doc(alias = "extractMessage")]
-pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
+fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let client = &mut server.clients[id];
     let Some(app) = client.app else { return };
     server.counters.message_in(app, message.bytes());
@@ -175,7 +175,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
 }
 
 /// The same for a message in memory of its own, which outboxes may then share.
-pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
+fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
     let data = Rc::new(data);
     let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
     server.current.message = Some(data.clone());

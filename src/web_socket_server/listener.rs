@@ -4,7 +4,7 @@
 //! that calls `stream_socket_accept`.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::client::Client;
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
+use crate::pipe::Pipe;
 use crate::socket::{Peer, Socket, Stage};
 use crate::tls::Stream;
 
@@ -57,8 +58,16 @@ impl Listener {
         let mut socket = TcpListener::from_std(listener);
         let local = socket.local_addr()?;
         registry.register(&mut socket, LISTENER, Interest::READABLE)?;
+        Ok(Listener { socket: Some(socket), local, ..Listener::default() })
+    }
+}
+
+impl Default for Listener {
+    /// None: a server whose clients are memory.
+    fn default() -> Listener {
+        let local = (Ipv4Addr::LOCALHOST, 0).into();
         let (again, failing, resting) = (false, false, false);
-        Ok(Listener { socket: Some(socket), local, origin: Origin::Passed, again, failing, resting, failure_logged: None })
+        Listener { socket: None, local, origin: Origin::Passed, again, failing, resting, failure_logged: None }
     }
 }
 
@@ -103,9 +112,8 @@ impl WebSocketServer {
         let id = self.server.clients.insert(Client::new(ip));
         self.sockets.insert(id, socket);
         log::info!("New client connecting from {peer} on socket #{id}");
-        let registry = self.poll.registry();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = registry.register(&mut self.sockets[id].stream.tcp, Token(id.as_u64() as usize), interest) {
+        let (pipe, token) = (&mut self.sockets[id].stream.pipe, Token(id.as_u64() as usize));
+        if let Err(error) = pipe.register(self.poll.registry(), token, false) {
             log::error!("Socket {id} - {error}");
             return self.peer_gone(id, Peer::Gone);
         }
@@ -114,7 +122,7 @@ impl WebSocketServer {
 
     fn open_socket(&self, tcp: TcpStream, peer: IpAddr) -> io::Result<Socket> {
         let deadline = after(self.server.now, self.server.limits().handshake_timeout);
-        let mut stream = Stream::plain(tcp);
+        let mut stream = Stream::plain(Pipe::Tcp(tcp));
         if self.has_preface(peer) {
             return Ok(Socket::new(stream, Stage::Preface, deadline));
         }

@@ -7,10 +7,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slotmap::SecondaryMap;
@@ -24,6 +23,7 @@ use crate::resource::{AllApps, Resource};
 use crate::server::Server;
 use crate::socket::Socket;
 use crate::tls::Tls;
+use crate::waker::{Stopper, Waker, Wakers};
 use listener::Listener;
 use stop::Stopping;
 use turn::ReadBuffer;
@@ -37,7 +37,6 @@ mod stop;
 mod sweep;
 mod turn;
 
-pub(crate) use dialog::{extract_collected, extract_message};
 pub(crate) use moments::Admitted;
 
 // A token holds a whole id, with the generation that makes it unique.
@@ -45,7 +44,7 @@ const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
-const STOPPER: Token = Token(usize::MAX - 2);
+const WAKERS: Token = Token(usize::MAX - 2);
 const OTHERS: Token = Token(usize::MAX - 3);
 
 /// The server: sockets, applications, and the loop that joins them.
@@ -61,22 +60,11 @@ pub struct WebSocketServer {
     pub(crate) tls: Option<Tls>,
     signals: Option<Signals>,
     on_hangup: Option<Box<dyn FnMut()>>,
-    stopper: Arc<Waker>,
+    wakers: Wakers,
     stopping: Stopping,
     /// Connections that have more to read than a turn allows.
     again: Vec<SocketId>,
     pub(crate) parts: Parts,
-}
-
-/// Stops a server from another thread, as SIGTERM does.
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<Waker>);
-
-impl Stopper {
-    /// Asks the server to stop: it tells its clients and ends once they have gone.
-    pub fn stop(&self) -> io::Result<()> {
-        self.0.wake()
-    }
 }
 
 impl WebSocketServer {
@@ -94,22 +82,30 @@ impl WebSocketServer {
     /// passed.
     pub fn listen_on(listener: std::net::TcpListener, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
         let failed = |error: io::Error| StartError::new("listening socket", error);
+        let mut server = WebSocketServer::without_listener(limits)?;
+        server.listener = Listener::new(listener, server.poll.registry()).map_err(failed)?;
+        server.tls = tls;
+        let secure = if server.tls.is_some() { " using SSL" } else { "" };
+        log::info!("Server initialized on {}  {}{secure}", os(), server.listener.local);
+        Ok(server)
+    }
+
+    /// A server that nobody can connect to.
+    pub(crate) fn without_listener(limits: Limits) -> Result<WebSocketServer, StartError> {
+        let failed = |error: io::Error| StartError::new("poll", error);
         let poll = Poll::new().map_err(failed)?;
-        let listener = Listener::new(listener, poll.registry()).map_err(failed)?;
-        let stopper = Arc::new(Waker::new(poll.registry(), STOPPER).map_err(failed)?);
-        let secure = if tls.is_some() { " using SSL" } else { "" };
-        log::info!("Server initialized on {}  {}{secure}", os(), listener.local);
+        let wakers = Wakers::new(poll.registry(), WAKERS).map_err(failed)?;
         Ok(WebSocketServer {
             server: Server::new(limits, Instant::now()),
             all_apps: AllApps::default(),
             sockets: SecondaryMap::new(),
             buffer: ReadBuffer::new(),
             poll,
-            listener,
-            tls,
+            listener: Listener::default(),
+            tls: None,
             signals: None,
             on_hangup: None,
-            stopper,
+            wakers,
             stopping: Stopping::No,
             again: Vec::new(),
             parts: Parts::default(),
@@ -143,7 +139,16 @@ impl WebSocketServer {
 
     /// A handle that stops the server from another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.stopper.clone())
+        self.wakers.stopper()
+    }
+
+    /// A handle that sends values from any thread to the application of a path, which gets them in
+    /// [`on_wake`](Resource::on_wake).
+    pub fn waker<T: Send + 'static>(&self, path: &str) -> Result<Waker<T>, StartError> {
+        match self.all_apps.find(path) {
+            Some(app) => Ok(self.wakers.waker(app)),
+            None => Err(StartError::new(format_args!("resource '{path}'"), "nothing is registered under this path")),
+        }
     }
 
     /// Lets SIGTERM and SIGINT stop the server, a second one at once, and SIGHUP reload the
@@ -161,6 +166,19 @@ impl WebSocketServer {
     /// afterwards.
     #[doc(alias = "Start")]
     pub fn start(mut self) -> io::Result<()> {
+        self.begin()?;
+        self.started();
+        let mut events = Events::with_capacity(1024);
+        while !self.is_finished() {
+            self.turn(&mut events)?;
+        }
+        self.stopped();
+        log::info!("Server stopped");
+        Ok(())
+    }
+
+    /// What comes before the first turn.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.before_start()?;
         log::info!("Starting server...");
         for path in self.all_apps.paths() {
@@ -173,13 +191,6 @@ impl WebSocketServer {
         }
         self.next_ping();
         self.before_sleep();
-        self.started();
-        let mut events = Events::with_capacity(1024);
-        while !self.is_finished() {
-            self.turn(&mut events)?;
-        }
-        self.stopped();
-        log::info!("Server stopped");
         Ok(())
     }
 
@@ -191,6 +202,16 @@ impl WebSocketServer {
         // The application has not heard of one that waits for its `ready`.
         if let Some(app) = client.app.filter(|_| !client.is_waiting()) {
             self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
+        }
+    }
+
+    /// Another thread woke the loop: it has values for applications, or wants the server to stop.
+    fn woken(&mut self) {
+        while let Some((app, value)) = self.wakers.next() {
+            self.all_apps.call(app, &mut self.server, None, |app, server| app.on_wake(server, value));
+        }
+        if self.wakers.asks_to_stop() {
+            self.stop();
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::Events;
 use mio::event::Event;
 
-use super::{LISTENER, OTHERS, SIGNALS, STOPPER, WebSocketServer};
+use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer};
 use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
 use crate::socket::{Peer, Stage};
@@ -49,17 +49,12 @@ impl WebSocketServer {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.server.now = Instant::now(),
         }
-        for id in std::mem::take(&mut self.again) {
-            if let Some(socket) = self.sockets.get_mut(id) {
-                socket.unread = false;
-                self.readable(id);
-            }
-        }
+        self.read_left_over();
         for event in events.iter() {
             match event.token() {
                 LISTENER => self.listener.again = true,
                 SIGNALS => self.signalled(),
-                STOPPER => self.stop(),
+                WAKERS => self.woken(),
                 OTHERS => self.others_ready(),
                 token => self.socket_event(SocketId::from_u64(token.0 as u64), event),
             }
@@ -70,6 +65,29 @@ impl WebSocketServer {
         self.sweep();
         self.before_sleep();
         Ok(())
+    }
+
+    /// The turns in which nothing happens but that this client has something to be read, until the loop would
+    /// sleep.
+    pub(crate) fn turn_for(&mut self, id: SocketId) {
+        self.woken();
+        self.readable(id);
+        self.sweep();
+        self.before_sleep();
+        while !self.again.is_empty() {
+            self.read_left_over();
+            self.before_sleep();
+        }
+    }
+
+    /// Connections that had more to read than the last turn allowed get their next share.
+    fn read_left_over(&mut self) {
+        for id in std::mem::take(&mut self.again) {
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.unread = false;
+                self.readable(id);
+            }
+        }
     }
 
     /// How long the loop may sleep: until the next deadline, and not at all if work was left over.

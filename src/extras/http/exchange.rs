@@ -38,7 +38,7 @@ impl WebSocketServer {
         self.set_deadline(id, self.server.limits().message_timeout);
         let begun = match route {
             Route::Ready(answer) => Err(answer),
-            Route::Publish(endpoint) => self.begin(id, request, framing, endpoint),
+            Route::Publish(endpoint) => self.check_exchange(id, request, framing, endpoint),
         };
         match begun {
             Ok(begun) => {
@@ -59,7 +59,7 @@ impl WebSocketServer {
     }
 
     /// All checks that need no body.
-    fn begin(
+    fn check_exchange(
         &mut self,
         id: SocketId,
         request: &Request,

@@ -29,8 +29,8 @@ impl WebSocketServer {
     /// socket: the header is looked at before it is read.
     pub(crate) fn take_proxy_header(&mut self, id: SocketId) -> io::Result<bool> {
         let socket = &mut self.sockets[id];
-        let tcp = &mut socket.stream.tcp;
-        let seen = match tcp.peek(&mut self.buffer.bytes[..MAX_HEAD]) {
+        let pipe = &mut socket.stream.pipe;
+        let seen = match pipe.peek(&mut self.buffer.bytes[..MAX_HEAD]) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             seen => seen?,
@@ -40,7 +40,7 @@ impl WebSocketServer {
             Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(false),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         };
-        tcp.read_exact(&mut self.buffer.bytes[..len])?;
+        pipe.read_exact(&mut self.buffer.bytes[..len])?;
         socket.stage = Stage::Head(Vec::new());
         if let Some(client) = client {
             log::info!("Proxied client {client} on socket #{id}");

@@ -4,7 +4,7 @@
 //! notice nothing: its socket moves away to a record of its own, a ghost, and a new one moves in. What
 //! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
 
-use mio::{Interest, Token};
+use mio::Token;
 
 use crate::client::{Client, State};
 use crate::extras::cluster::Introduced;
@@ -118,8 +118,7 @@ impl WebSocketServer {
     pub(crate) fn attach(&mut self, mut socket: Socket, id: SocketId) {
         socket.unread = false;
         socket.reminder = None;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let moved = self.poll.registry().reregister(&mut socket.stream.tcp, Token(id.as_u64() as usize), interest);
+        let moved = socket.stream.pipe.register(self.poll.registry(), Token(id.as_u64() as usize), true);
         self.sockets.insert(id, socket);
         match moved {
             Ok(()) => self.remind(id),
