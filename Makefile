@@ -178,7 +178,7 @@ bench-cluster:
 microbench:
 	cargo bench --locked --bench micro -- --min-time 0.1 --max-time 0.5
 
-# The hot paths' instructions against benches/instructions/baseline.txt (needs valgrind).
+# The instructions of hot paths and of whole servers against benches/instructions/baseline.txt (needs valgrind and kill).
 instructions:
 	cargo bench --locked --bench instructions
 

@@ -2,6 +2,8 @@
 //! compared with `baseline.txt`. Counts do not depend on how busy the machine is, so CI can tell a
 //! change of a few per cent from noise.
 //!
+//! There are paths, which are parts without sockets, and processes, which are whole servers.
+//!
 //! This program is both sides. As `make instructions` runs it, it runs itself under valgrind, twice
 //! for each path: with some rounds and with twice as many, so that what comes before the first round
 //! and after the last cancels out. As `cargo test` runs it, each path is gone once, uncounted.
@@ -10,12 +12,15 @@
 mod samples;
 
 mod baseline;
+mod callgrind;
 mod paths;
+mod process;
 
 use std::process::{Command, ExitCode};
 
 use baseline::{Baseline, Verdict};
 use paths::{PATHS, Path};
+use process::PROCESSES;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.txt");
 
@@ -24,13 +29,11 @@ fn main() -> ExitCode {
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     let outcome = match &args[..] {
         [rounds, name, count] if rounds == "rounds" => go(name, count),
+        [serve, name] if serve == "serve" => self::serve(name),
         _ if has("--update") => update(),
         // So cargo calls it from `cargo bench`, and without it from `cargo test`.
         _ if has("--bench") => compare(),
-        _ => {
-            PATHS.iter().for_each(|path| path.go(1));
-            Ok(ExitCode::SUCCESS)
-        }
+        _ => try_out(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("instructions: {error}");
@@ -45,11 +48,31 @@ fn go(name: &str, count: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Is a server: what callgrind counts.
+fn serve(name: &str) -> Result<ExitCode, String> {
+    let process = PROCESSES.iter().find(|process| process.name == name).ok_or("no such process")?;
+    process.serve().map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does everything once, uncounted.
+fn try_out() -> Result<ExitCode, String> {
+    PATHS.iter().for_each(|path| path.go(1));
+    PROCESSES.iter().try_for_each(|process| process.try_out())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is counted: names, and how each is.
+fn counts() -> impl Iterator<Item = (&'static str, Result<f64, String>)> {
+    let paths = PATHS.iter().map(|path| (path.name, count(path)));
+    paths.chain(PROCESSES.iter().map(|process| (process.name, process.count())))
+}
+
 /// Writes the baseline anew.
 fn update() -> Result<ExitCode, String> {
     let mut baseline = Baseline { made_with: tools()?, counts: Vec::new() };
-    for path in PATHS {
-        baseline.counts.push((path.name.to_owned(), count(path)?));
+    for (name, count) in counts() {
+        baseline.counts.push((name.to_owned(), count?));
     }
     std::fs::write(FILE, baseline.to_string()).map_err(|error| format!("{FILE}: {error}"))?;
     print!("{baseline}");
@@ -63,11 +86,11 @@ fn compare() -> Result<ExitCode, String> {
     let tools = tools()?;
     let mut verdicts = Vec::new();
     println!("{:<20} {:>12} {:>12} {:>9}", "instructions for", "baseline", "now", "change");
-    for path in PATHS {
-        let (before, now) = (baseline.find(path.name), count(path)?);
+    for (name, count) in counts() {
+        let (before, now) = (baseline.find(name), count?);
         let verdict = Verdict::of(before, now);
         let before_text = before.map_or("-".into(), |before| format!("{before:.1}"));
-        println!("{:<20} {before_text:>12} {now:>12.1} {verdict}", path.name);
+        println!("{name:<20} {before_text:>12} {now:>12.1} {verdict}");
         verdicts.push(verdict);
     }
     Ok(conclude(&verdicts, (baseline.made_with != tools).then_some((&baseline.made_with, &tools))))
@@ -92,25 +115,9 @@ fn conclude(verdicts: &[Verdict], other_tools: Option<(&String, &String)>) -> Ex
 
 /// Instructions of one operation.
 fn count(path: &Path) -> Result<f64, String> {
-    let (once, twice) = (callgrind(path.name, path.rounds)?, callgrind(path.name, 2 * path.rounds)?);
+    let run = |rounds: u32| callgrind::collected(callgrind::start(&["rounds", path.name, &format!("{rounds:09}")])?);
+    let (once, twice) = (run(path.rounds)?, run(2 * path.rounds)?);
     Ok((twice - once) as f64 / f64::from(path.rounds))
-}
-
-/// Instructions of a whole run. No variables, and the same length of arguments each time: what lies
-/// on the stack would otherwise move it, and with it what copying costs.
-fn callgrind(name: &str, rounds: u32) -> Result<i64, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args(["rounds", name, &format!("{rounds:09}")])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .output()
-        .map_err(|error| format!("valgrind: {error}; apt-get install valgrind"))?;
-    let report = String::from_utf8_lossy(&output.stderr);
-    let collected = report.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    collected.filter(|_| output.status.success()).ok_or_else(|| format!("{name}: callgrind counted nothing:\n{report}"))
 }
 
 /// What counts depend on beside the source: the compiler, the allocator and `memcpy` of the C
