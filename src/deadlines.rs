@@ -4,7 +4,7 @@
 //! a verdict: whoever is reminded looks at its own state, so nothing is ever taken out early.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::ids::AppId;
@@ -21,6 +21,8 @@ pub enum Deadline {
     Away(SocketId),
     /// An application asked to be called again with this number.
     App(AppId, u64),
+    /// The same, and it may have been cancelled; the last number is the timer's.
+    Timer(AppId, u64, u64),
     /// A round of pings.
     Ping,
     /// systemd's watchdog wants a sign of life.
@@ -37,12 +39,19 @@ pub enum Deadline {
     Stop,
 }
 
+/// Cancelled timers that may stay in the heap.
+const MAX_CANCELLED: usize = 1024;
+
 /// All reminders, the next one first.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     heap: BinaryHeap<Reverse<(Instant, u64, Deadline)>>,
     /// Keeps reminders of one moment in the order they were set.
     serial: u64,
+    /// Timers that run and are not cancelled.
+    timers: HashSet<u64>,
+    /// Timers that were cancelled and are still in the heap.
+    cancelled: usize,
 }
 
 impl Deadlines {
@@ -50,6 +59,26 @@ impl Deadlines {
     pub fn set(&mut self, when: Instant, what: Deadline) {
         self.serial += 1;
         self.heap.push(Reverse((when, self.serial, what)));
+    }
+
+    /// Sets a timer for an application; its number.
+    pub fn set_timer(&mut self, when: Instant, app: AppId, tag: u64) -> u64 {
+        let number = self.serial + 1;
+        self.set(when, Deadline::Timer(app, tag, number));
+        self.timers.insert(number);
+        number
+    }
+
+    /// Cancels a timer; `false` where it does not run any more.
+    pub fn cancel(&mut self, number: u64) -> bool {
+        let runs = self.timers.remove(&number);
+        self.cancelled += usize::from(runs);
+        // Timers of a year that are set and cancelled again and again must not fill the heap.
+        if self.cancelled > MAX_CANCELLED && self.cancelled > self.heap.len() / 2 {
+            self.heap.retain(|Reverse((.., what))| !matches!(what, Deadline::Timer(.., number) if !self.timers.contains(number)));
+            self.cancelled = 0;
+        }
+        runs
     }
 
     /// How long the loop may sleep; `None` means until something happens.
@@ -64,11 +93,14 @@ impl Deadlines {
 
     /// The next reminder that is due and was set before the mark.
     pub fn pop(&mut self, now: Instant, mark: u64) -> Option<Deadline> {
-        match self.heap.peek() {
-            Some(Reverse((when, serial, _))) if *when <= now && *serial <= mark => {
-                self.heap.pop().map(|Reverse((.., what))| what)
+        loop {
+            self.heap.peek().filter(|Reverse((when, serial, _))| *when <= now && *serial <= mark)?;
+            match self.heap.pop().map(|Reverse((.., what))| what) {
+                Some(Deadline::Timer(.., number)) if !self.timers.remove(&number) => {
+                    self.cancelled = self.cancelled.saturating_sub(1);
+                }
+                due => return due,
             }
-            _ => None,
         }
     }
 }
@@ -110,5 +142,22 @@ mod tests {
         assert_eq!(deadlines.pop(start, mark), None);
         assert_eq!(deadlines.pop(start, deadlines.mark()), Some(Deadline::Ping));
         assert!(after(start, Duration::MAX) > start);
+    }
+
+    #[test]
+    fn a_cancelled_timer_is_passed_over_and_leaves_no_memory_behind() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let mut deadlines = Deadlines::default();
+        let first = deadlines.set_timer(now, AppId::of(0), 1);
+        deadlines.set_timer(now, AppId::of(0), 2);
+        assert!(deadlines.cancel(first) && !deadlines.cancel(first));
+        let mark = deadlines.mark();
+        assert!(matches!(deadlines.pop(now, mark), Some(Deadline::Timer(_, 2, _))));
+        assert_eq!(deadlines.pop(now, mark), None);
+        for _ in 0..100_000 {
+            let timer = deadlines.set_timer(now + hour, AppId::of(0), 0);
+            assert!(deadlines.cancel(timer));
+        }
+        assert!(deadlines.heap.len() <= MAX_CANCELLED + 1 && deadlines.timers.is_empty());
     }
 }

@@ -172,6 +172,12 @@ impl Harness {
         count
     }
 
+    /// The same for all clients.
+    pub fn discard_all(&mut self) -> usize {
+        let outputs = self.server.sockets.values_mut().map(|socket| &mut socket.stream.memory().output);
+        outputs.map(|output| output.drain(..).len()).sum()
+    }
+
     /// Whether the server has ended a client's connection, or let it go.
     pub fn is_closed(&mut self, client: SocketId) -> bool {
         self.server.sockets.get_mut(client).is_none_or(|socket| socket.peer == Peer::Gone || socket.stream.memory().shut)

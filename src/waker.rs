@@ -113,8 +113,11 @@ impl<T: Send + 'static> Waker<T> {
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let given_back = |(_, value): Value| value.downcast::<T>().ok().map(|value| *value);
         match self.shared.values.try_send((self.app, Box::new(value))) {
-            // Where the poll can't be woken the loop finds the value in its next turn.
-            Ok(()) => Ok(drop(self.shared.poll.wake())),
+            Ok(()) => {
+                // Where the poll can't be woken the loop finds the value with the next one.
+                let _ = self.shared.poll.wake();
+                Ok(())
+            }
             Err(TrySendError::Full(value)) => Err(SendError { value: given_back(value), ended: false }),
             Err(TrySendError::Disconnected(value)) => Err(SendError { value: given_back(value), ended: true }),
         }

@@ -4,7 +4,6 @@ use std::hint::black_box;
 
 use phpws::rfc6455::frame::{self, Header};
 use phpws::rfc6455::{Inbox, Opcode};
-use phpws::socketless::Socketless;
 use phpws::{Message, Packet};
 
 use crate::samples::{self, SHORT, UUID};
@@ -76,26 +75,31 @@ fn packet(len: usize) -> Box<dyn FnMut()> {
 }
 
 fn echo() -> Box<dyn FnMut()> {
-    dialog(Socketless::with_clients(1).0, 1, samples::packet("echo", UUID, 20))
+    let (mut server, ids) = samples::with_clients(1);
+    let frame = samples::text(&samples::packet("echo", UUID, 20));
+    Box::new(move || {
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard(ids[0]) > frame.len());
+    })
 }
 
 /// To one of a thousand, so that the look-up is that of a table of some size.
 fn feedback() -> Box<dyn FnMut()> {
-    let (server, ids) = Socketless::with_clients(1000);
+    let (mut server, ids) = samples::with_clients(1000);
     let uuid = server.server().client(ids[500]).map(|client| client.uuid().to_string());
-    dialog(server, 1, samples::packet("feedback", &uuid.unwrap_or_default(), 20))
+    let frame = samples::text(&samples::packet("feedback", &uuid.unwrap_or_default(), 20));
+    Box::new(move || {
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard(ids[0]) > 0 && server.discard(ids[500]) > 0);
+    })
 }
 
 fn broadcast() -> Box<dyn FnMut()> {
-    dialog(Socketless::with_clients(1001).0, 1000, samples::packet("broadcast", UUID, 20))
-}
-
-/// From the frame of one client with this packet to emptied outboxes, which held it so many times.
-fn dialog(mut server: Socketless, copies: usize, packet: String) -> Box<dyn FnMut()> {
-    let sender = server.server().clients().next().map(|(id, _)| id).unwrap_or_default();
-    let mut frame = samples::text(&packet);
+    let (mut server, ids) = samples::with_clients(1001);
+    let packet = samples::packet("broadcast", UUID, 20);
+    let frame = samples::text(&packet);
     Box::new(move || {
-        server.received(sender, black_box(&mut frame));
-        assert!(server.drain() > copies * packet.len());
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard_all() > 1000 * packet.len());
     })
 }

@@ -12,7 +12,6 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use phpws::rfc6455::frame::{self, Header};
 use phpws::rfc6455::{Inbox, Opcode};
-use phpws::socketless::Socketless;
 use phpws::{Message, Packet};
 use samples::{SHORT, UUID};
 
@@ -118,25 +117,25 @@ fn packet_parse(bencher: Bencher, len: usize) {
 /// From the frame of an echo packet to `next` and the answer, taken out of the outbox.
 #[divan::bench(args = [20, 300, 60_000])]
 fn dialog_echo(bencher: Bencher, len: usize) {
-    let (mut server, ids) = Socketless::with_clients(1);
+    let (mut server, ids) = samples::with_clients(1);
     let packet = samples::packet("echo", UUID, len);
-    let mut frame = samples::text(&packet);
+    let frame = samples::text(&packet);
     timed(bencher.counter(BytesCount::of_str(&packet)), || {
-        server.received(ids[0], black_box(&mut frame));
-        assert!(server.drain() > packet.len());
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard_all() > packet.len());
     });
 }
 
 /// The same for feedback from one client to another, among so many.
 #[divan::bench(args = [2, 1000, 15_000])]
 fn dialog_feedback(bencher: Bencher, clients: usize) {
-    let (mut server, ids) = Socketless::with_clients(clients);
+    let (mut server, ids) = samples::with_clients(clients);
     let uuid = server.server().client(ids[clients / 2]).map(|client| client.uuid().to_string());
     let packet = samples::packet("feedback", &uuid.unwrap_or_default(), SHORT.len());
-    let mut frame = samples::text(&packet);
+    let frame = samples::text(&packet);
     timed(bencher, || {
-        server.received(ids[0], black_box(&mut frame));
-        assert!(server.drain() > packet.len());
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard_all() > packet.len());
     });
 }
 
@@ -153,12 +152,12 @@ fn broadcast_large(bencher: Bencher, receivers: usize) {
 }
 
 fn broadcast(bencher: Bencher, receivers: usize, len: usize) {
-    let (mut server, ids) = Socketless::with_clients(receivers + 1);
+    let (mut server, ids) = samples::with_clients(receivers + 1);
     let packet = samples::packet("broadcast", UUID, len);
-    let mut frame = samples::text(&packet);
+    let frame = samples::text(&packet);
     timed(bencher.counter(ItemsCount::new(receivers)), || {
-        server.received(ids[0], black_box(&mut frame));
-        assert!(server.drain() > packet.len() * receivers);
+        server.feed(ids[0], black_box(&frame));
+        assert!(server.discard_all() > packet.len() * receivers);
     });
 }
 

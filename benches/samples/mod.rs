@@ -3,6 +3,18 @@
 //! All masks are zero. Unmasking then costs what it costs and leaves the payload as it is, so that
 //! one frame can be read again and again.
 
+use phpws::SocketId;
+use phpws::resources::ResourceWeb;
+use phpws::testing::Harness;
+
+/// A server without sockets that has so many browsers on `/web`, and their ids.
+pub fn with_clients(count: usize) -> (Harness, Vec<SocketId>) {
+    let mut server = Harness::new();
+    server.register("/web", ResourceWeb);
+    let ids = (0..count).map(|_| server.connect("/web")).collect();
+    (server, ids)
+}
+
 /// A message of 20 bytes.
 pub const SHORT: &str = "twenty bytes of text";
 

@@ -47,6 +47,10 @@ pub struct Server {
     pub(crate) extras: Extras,
 }
 
+/// A timer of an application that can be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timer(u64);
+
 /// What is being handed out right now.
 #[derive(Default)]
 pub(crate) struct Current {
@@ -202,6 +206,17 @@ impl Server {
         if let Some(app) = self.current.app {
             self.deadlines.set(after(self.now, delay), Deadline::App(app, tag));
         }
+    }
+
+    /// The same with a handle by which [`cancel`](Self::cancel) takes it back. `None` outside of a callback.
+    pub fn timer_after(&mut self, delay: Duration, tag: u64) -> Option<Timer> {
+        let app = self.current.app?;
+        Some(Timer(self.deadlines.set_timer(after(self.now, delay), app, tag)))
+    }
+
+    /// Cancels a timer; `false` where it has run out, or was cancelled before.
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        self.deadlines.cancel(timer.0)
     }
 
     /// Pings all browser clients and closes those that have not answered the last ping.

@@ -17,7 +17,7 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
-                Deadline::App(app, tag) => {
+                Deadline::App(app, tag) | Deadline::Timer(app, tag, _) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
                 Deadline::Ping => self.ping(),
