@@ -316,6 +316,19 @@ fn the_readme_names_the_rust_that_is_needed() {
     assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md: Rust {version} is needed");
 }
 
+#[test]
+fn make_help_has_a_line_for_each_target() {
+    let said = std::process::Command::new("make").args(["-s", "help"]).current_dir(root()).output().unwrap();
+    let help = String::from_utf8(said.stdout).unwrap();
+    let targets = read("Makefile");
+    let targets: Vec<&str> = targets.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap().split(' ').collect();
+    for target in &targets {
+        let line = help.lines().find(|line| line.split_whitespace().next() == Some(target));
+        assert!(line.is_some_and(|line| line.len() > 25), "make help says nothing of {target}: write a line that begins with two # above it");
+    }
+    assert_eq!(help.lines().count(), targets.len(), "make help has a target that is not in .PHONY");
+}
+
 // ---- reading
 
 fn root() -> &'static Path {
