@@ -74,13 +74,34 @@ fn each_field_of_limits_is_documented_with_its_default() {
 }
 
 #[test]
-fn each_constant_in_limits_exists() {
+fn each_fixed_limit_has_the_value_of_its_constant() {
     let source = sources(Path::new("src"));
-    for row in table("docs/limits.md", &["Constant", "Value"]) {
-        for name in quoted(&row[0]) {
-            assert!(source.contains(&format!("const {name}:")), "limits.md: no constant {name}");
-        }
+    for row in table("docs/limits.md", &["Limit", "Value"]) {
+        let name = &quoted(&row[3])[0];
+        let definitions: Vec<&str> = source.split(&format!("const {name}: ")).skip(1).map(|rest| rest.split(';').next().unwrap()).collect();
+        assert!(!definitions.is_empty(), "limits.md: no constant {name}");
+        let is_shown = |definition: &&&str| constant(definition) == Some(shown(&row[1]));
+        assert!(definitions.iter().any(|definition| is_shown(&definition)), "limits.md: {name} is {definitions:?}, not {}", row[1]);
     }
+}
+
+/// What a page shows of a limit as a number: bytes, characters, seconds.
+fn shown(text: &str) -> f64 {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let unit = [("", 1.0), ("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("s", 1.0), ("ms", 0.001)].into_iter().find(|(name, _)| *name == unit);
+    number.replace(',', "").parse::<f64>().unwrap() * unit.unwrap_or_else(|| panic!("limits.md: {text}")).1
+}
+
+/// The number of a constant from its definition, such as `u64 = 16 * 1024` or `Duration = Duration::from_secs(3)`.
+fn constant(definition: &str) -> Option<f64> {
+    let (_, value) = definition.split_once(" = ")?;
+    let (value, unit) = match value.strip_suffix(')').and_then(|call| call.strip_prefix("Duration::from_")?.split_once('(')) {
+        Some(("millis", number)) => (number, 0.001),
+        Some((_, number)) => (number, 1.0),
+        None => (value, 1.0),
+    };
+    let factors: Option<Vec<f64>> = value.split(" * ").map(|factor| factor.replace('_', "").parse().ok()).collect();
+    Some(factors?.iter().product::<f64>() * unit)
 }
 
 // ---- porting
@@ -282,7 +303,8 @@ fn the_files_that_are_named_exist() {
         let separators = |at: char| at.is_whitespace() || "`()[],;:'\"|#".contains(at);
         for word in text.split(separators).map(|word| word.trim_end_matches('.')) {
             let ours = ["src/", "docs/", "examples/", "clients/", "tests/"].iter().any(|folder| word.starts_with(folder));
-            assert!(!ours || root().join(word).exists(), "{doc}: there is no {word}");
+            let beside = root().join(&doc).parent().unwrap().join(word);
+            assert!(!ours || root().join(word).exists() || beside.exists(), "{doc}: there is no {word}");
         }
     }
 }
@@ -292,6 +314,19 @@ fn the_readme_names_the_rust_that_is_needed() {
     let manifest = read("Cargo.toml");
     let version = manifest.split_once("rust-version = \"").unwrap().1.split('"').next().unwrap();
     assert!(read("README.md").contains(&format!("Rust {version} or later")), "README.md: Rust {version} is needed");
+}
+
+#[test]
+fn make_help_has_a_line_for_each_target() {
+    let said = std::process::Command::new("make").args(["-s", "help"]).current_dir(root()).output().unwrap();
+    let help = String::from_utf8(said.stdout).unwrap();
+    let targets = read("Makefile");
+    let targets: Vec<&str> = targets.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap().split(' ').collect();
+    for target in &targets {
+        let line = help.lines().find(|line| line.split_whitespace().next() == Some(target));
+        assert!(line.is_some_and(|line| line.len() > 25), "make help says nothing of {target}: write a line that begins with two # above it");
+    }
+    assert_eq!(help.lines().count(), targets.len(), "make help has a target that is not in .PHONY");
 }
 
 // ---- reading
@@ -308,7 +343,9 @@ fn read(path: &str) -> String {
 fn docs() -> Vec<String> {
     let pages = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut docs: Vec<String> = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
-    docs.extend(["README.md".into(), "CHANGELOG.md".into()]);
+    docs.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benches/README.md"].map(str::to_owned));
+    docs.extend(["clients/php/README.md", "clients/web/README.md"].map(str::to_owned));
+    docs.extend(["benchmarks", "capacity", "cluster", "micro"].map(|page| format!("benches/results/{page}.md")));
     docs
 }
 

@@ -1,7 +1,6 @@
-"""How far several phpws on one Redis go: writes docs/cluster-figures.json and docs/cluster-figures.md.
+"""How far several phpws on one Redis go: writes benches/results/cluster.json and the pages made of it.
 
-    python3 benches/cluster run      measures and writes both (less than 5 minutes; a quiet machine)
-    python3 benches/cluster page     makes the page anew from the JSON file
+    python3 benches/cluster run      measures and writes them (less than 5 minutes; a quiet machine)
     python3 benches/cluster smoke    one short round; writes nothing
 
 Needs redis-server, and `cargo build --release --bins --examples`. Everything runs on this machine, over loopback,
@@ -20,7 +19,7 @@ import claims
 import page
 from processes import Cluster, Failed, about, load_command
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+BENCHES = Path(__file__).resolve().parents[1]
 PROCESSES = (0, 1, 2, 4, 8)
 SCENARIOS = {
     "feedback": "feedback /web -c 200 --senders 20",
@@ -31,7 +30,7 @@ SCENARIOS = {
 
 
 def main(arguments):
-    tasks = {"run": run, "page": remake, "smoke": smoke}
+    tasks = {"run": run, "smoke": smoke}
     if len(arguments) != 1 or arguments[0] not in tasks:
         print(__doc__, file=sys.stderr)
         return 2
@@ -44,14 +43,8 @@ def main(arguments):
 
 def run():
     results = measure(PROCESSES, 3, 2.0)
-    (DOCS / "cluster-figures.json").write_text(json.dumps(results, indent=1) + "\n")
-    return remake()
-
-
-def remake():
-    results = json.loads((DOCS / "cluster-figures.json").read_text())
-    (DOCS / "cluster-figures.md").write_text(page.text(results))
-    return 0
+    (BENCHES / "results/cluster.json").write_text(json.dumps(results, indent=1) + "\n")
+    return subprocess.call([sys.executable, str(BENCHES / "compare"), "pages"])
 
 
 def smoke():

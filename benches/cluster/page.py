@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-CAPACITY = Path(__file__).resolve().parents[2] / "docs/capacity.md"
+CAPACITY = Path(__file__).resolve().parents[1] / "results/capacity.md"
 # How full a core is to be planned.
 FULL = 0.7
 CLIENTS = 1_000_000
@@ -14,32 +14,43 @@ CASES = ((1, 10_000), (10, 10_000), (1, 100_000))
 
 HEAD = """# Several processes: figures
 
-Made by `make bench-cluster` on {date}, at commit {commit}; it took {took} minutes. {machine}; {redis}; load average at the start {load}.
-Server, Redis and load share the cores over the loopback interface, so that more processes than cores are slower here, not faster: look at the
-CPU per message, which is what adds up. Each figure is the median of {rounds} rounds of {seconds} s. Texts have 20 bytes. "0 processes" is one without
-`--backplane`. Raw results: [cluster-figures.json](cluster-figures.json). What it all means: [several processes](cluster.md).
+Made by `make bench-cluster` on {date}, at commit {commit}. It took {took} minutes. Machine: {machine}; {redis}; load average at the
+start {load}. The main figures stand in [benchmarks](../../docs/benchmarks.md). How several processes work together is told in
+[several processes](../../docs/cluster.md).
+
+Server, Redis and load share the cores over the loopback interface. So more processes than cores are slower here, not faster. The CPU for
+each message is the figure to look at. Each figure is the median of {rounds} rounds of {seconds} s. Texts have 20 bytes. "0 processes" is
+one without `--backplane`. Raw results: [cluster.json](cluster.json).
 
 """
 
 FEEDBACK = """## Feedback
 
-20 backends send to 200 browsers on a shared port, each its next message when the last one has come (`load {load}`). Of N processes one in N
-messages stays in its process, if the browser does not [resume](resume.md); those for browsers that do are always given to Redis, which keeps them.
+20 backends send to 200 browsers on a shared port (`load {load}`). Each sends its next message when the last one has
+come. Of N processes one in N messages stays in its process, if the browser does not [resume](../../docs/resume.md). Messages for browsers
+that resume always go to Redis, which keeps them.
 
 """
 
 BROADCAST = """## Broadcast
 
-100 a second to 500 browsers, spread over the processes (`load {load}`). A message is a broadcast here, not what each browser gets. At this rate
-Redis wakes for nearly each message; more a second cost less each.
+100 a second to 500 browsers, spread over the processes (`load {load}`). A message is one broadcast here,
+not one delivered frame. At this rate Redis wakes for nearly each message. At higher rates each one costs less.
 
 """
 
 CLAIMS = """## Coming back
 
-{pages} pages whose connection broke come back one after the other, to either of two processes, each with {missed} messages of {text_bytes} bytes that it
-missed: from the connect to the last of them {p50_ms:.1f} ms (p50), {p99_ms:.1f} ms (p99). That is {redis_us:.0f} µs of Redis' CPU for each page. To store such a
-message takes Redis {stored_us:.1f} µs and {stored_bytes:.0f} bytes.
+{pages} pages whose connection broke come back one after the other, to either of two processes. Each has missed {missed} messages of
+{text_bytes} bytes.
+
+| For each page | Figure |
+|---|---:|
+| from the connect to the last missed message, p50 | {p50_ms:.1f} ms |
+| the same, p99 | {p99_ms:.1f} ms |
+| Redis' CPU | {redis_us:.0f} µs |
+| to store one message: Redis' CPU | {stored_us:.1f} µs |
+| to store one message: Redis' memory | {stored_bytes:.0f} bytes |
 
 ## Idle clients
 
@@ -49,7 +60,7 @@ message takes Redis {stored_us:.1f} µs and {stored_bytes:.0f} bytes.
 
 MODEL = """## Calculated: a million clients
 
-Nothing below was measured as a whole. It follows from these inputs by the formulas beside each value.
+Nothing below was measured as a whole. The values follow from these inputs, by the formulas beside them.
 
 |  | Input | Value | From |
 |---|---|---:|---|
@@ -62,13 +73,14 @@ LIMITS = """
 
 What to do beyond that:
 
-- **Several servers, each with its own Redis**, where pages fall apart into groups that have nothing to say to each other: customers, shops, groups of
-  rooms. Works today: another `--backplane` for each, and a host name or a path for each at the load balancer. Everything above divides by their number.
+- **Several servers, each with its own Redis.** It fits where the pages form groups that have nothing to say to each other: customers,
+  shops, groups of rooms. It works today. Each server has its own `--backplane`, and its own host name or path at the load balancer.
+  Everything above divides by their number.
 - **Resume only for pages that need it.** Redis keeps nothing of the others, and their feedback stays in its process where it can.
-- **A longer time between two renewals** (`RENEWAL_BEATS`): what idle clients cost is in proportion to it. It must stay below a minute, by which
-  the keys outlive `resume-time`.
-- **Sharded pub/sub** ([Redis 7](https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub)), and keys by uuid in a Redis Cluster: feedback divides by the shards, broadcasts do not
-  need it. Not built: the scripts of today take all keys to be on one server, and a page that resumes would have to be fetched from several.
+- **A longer time between two renewals** (`RENEWAL_BEATS`). The cost of idle clients falls in proportion. It must stay below a minute,
+  because the keys outlive `resume-time` by a minute.
+- **[Sharded pub/sub](https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub) of Redis 7**, and keys by uuid in a Redis Cluster.
+  Feedback would divide by the shards; broadcasts do not need it. It is not built: today's scripts need all keys on one server.
 - **Copies of Redis do not help**: publishing and all scripts write.
 """
 
@@ -207,8 +219,8 @@ def limits(v):
     return "\n".join(
         f"- {line}"
         for line in (
-            f"**Clients**: renewing keys fills one Redis, planned to {FULL:.0%} of its one core, at f·10⁶ / w = {second / v['w']:,.0f} clients that resume, "
-            f"or {second / v['w_p']:,.0f} plain ones, with nothing else to do.",
+            f"**Clients**: renewing keys fills one Redis, planned to {FULL:.0%} of its one core, at f·10⁶ / w = {second / v['w']:,.0f} clients that resume. "
+            f"Of plain ones it takes {second / v['w_p']:,.0f}. It has then nothing else to do.",
             f"**Feedback**: f·10⁶ / g = {second / v['g']:,.0f} a second to pages that resume, {second / v['g_p']:,.0f} to others. This is the first limit of a busy server.",
             f"**Broadcast**: with 100 processes f·10⁶ / (a + 100·b) = {second / (v['a'] + 100 * v['b']):,.0f} a second. Long before that the processes are busy: "
             f"each delivers f·10⁶ / d = {second / v['d']:,.0f} frames a second.",

@@ -1,9 +1,10 @@
-"""Side by side: `python3 benches/compare bench`, `growth`, `smoke`; `page` and `growth-page` remake a page of its results.
+"""Side by side: `python3 benches/compare bench`, `growth`, `smoke`; `pages` makes all pages anew from the results, `check` only compares.
 
 BENCH_ROUNDS and BENCH_SECONDS set the rounds and the length of each; BENCH_ONLY is a pattern for names of scenarios;
-BENCH_OUT is the folder that is written to, docs by default; PHPWS_PHP_SERVER names a checkout of the PHP original.
+BENCH_OUT is the folder that is written to, benches/results by default; PHPWS_PHP_SERVER names a checkout of the PHP original.
 """
 
+import json
 import os
 import re
 import sys
@@ -14,15 +15,18 @@ from pathlib import Path
 import capacity
 import page
 import plot
+import summary
 from measure import Results, measure
 from peers import ROOT, TITLES, Failed, Peers, say
 from scenarios import SCENARIOS, verdicts
 from tables import figure
 
+RESULTS = ROOT / "benches/results"
+
 
 def main(arguments):
     """One word says what to do."""
-    tasks = {"bench": bench, "growth": growth, "smoke": smoke, "page": remake_bench, "growth-page": remake_growth}
+    tasks = {"bench": bench, "growth": growth, "smoke": smoke, "pages": remake, "check": check}
     if len(arguments) != 1 or arguments[0] not in tasks:
         say(f"usage: python3 benches/compare {'|'.join(tasks)}\n\n{__doc__}")
         return 2
@@ -35,12 +39,12 @@ def main(arguments):
 
 def bench():
     results = measured(only(SCENARIOS), rounds(3), seconds(2))
-    return finish(results, "benchmarks.json", remake_bench)
+    return finish(results, "benchmarks.json")
 
 
 def growth():
     results = measured(only(capacity.SCENARIOS), rounds(3), seconds(2))
-    return finish(results, "capacity.json", remake_growth)
+    return finish(results, "capacity.json")
 
 
 def smoke():
@@ -48,7 +52,7 @@ def smoke():
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BENCH_OUT"] = folder
         results = measured(only(shortened(SCENARIOS)), 1, 0.3)
-        status = finish(results, "benchmarks.json", remake_bench)
+        status = finish(results, "benchmarks.json")
         made = (Path(folder) / "benchmarks.md").read_text()
         if "## Targets" not in made or not (Path(folder) / "benchmarks.svg").exists():
             raise Failed("the page was not made")
@@ -70,38 +74,61 @@ def measured(scenarios, rounds, seconds):
         return measure(scenarios, peers, rounds, seconds)
 
 
-def finish(results, name, make_page):
+def finish(results, name):
     results.save(out() / name)
-    make_page()
+    remake()
+    if name == "benchmarks.json":
+        tell(results)
     failures = list(results.failures())
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
 
 
-def remake_bench():
-    results = Results.load(out() / "benchmarks.json")
-    page.write(results, out())
-    bars = [(v.target.text, v.value, v.target.limit, v.met) for v in verdicts(results) if v.target.over]
-    (out() / "benchmarks.svg").write_text(plot.ratios(f"phpws beside others, {results.about['date']}", bars, figure))
+def remake():
+    for path, text in pages():
+        path.write_text(text)
+        say(f"written: {path}")
+    return 0
+
+
+def check():
+    """Are the pages those that the results give?"""
+    others = [path for path, text in pages() if path.read_text() != text]
+    for path in others:
+        say(f"{path} is not what its results give: python3 benches/compare pages")
+    return 1 if others else 0
+
+
+def pages():
+    """Each page and picture whose results are there, with its text."""
+    folder = out()
+    if (folder / "benchmarks.json").exists():
+        results = Results.load(folder / "benchmarks.json")
+        bars = [(v.target.text, v.value, v.target.limit, v.met) for v in verdicts(results) if v.target.over]
+        yield folder / "benchmarks.md", page.text(results)
+        yield folder / "benchmarks.svg", plot.ratios(f"phpws beside others, {results.about['date']}", bars, figure)
+    if (folder / "capacity.json").exists():
+        results = Results.load(folder / "capacity.json")
+        yield folder / "capacity.md", capacity.text(results)
+        yield folder / "capacity.svg", capacity.plots(results)
+    if (folder / "cluster.json").exists():
+        yield folder / "cluster.md", summary.cluster_page().text(json.loads((folder / "cluster.json").read_text()))
+    if folder == RESULTS:
+        yield ROOT / "docs/benchmarks.md", summary.text(folder)
+
+
+def tell(results):
     say(page.summary(results))
     for verdict in verdicts(results):
         if verdict.met is False:
             sign = "at least" if verdict.target.at_least else "at most"
             over = TITLES.get(verdict.over.partition("@")[0], "")
             say(f"not met: {verdict.target.text} {over}: {figure(verdict.value)}, wanted {sign} {verdict.target.limit:g}")
-    say(f"written: {out() / 'benchmarks.md'}")
-    return 0
-
-
-def remake_growth():
-    capacity.write(Results.load(out() / "capacity.json"), out())
-    say(f"written: {out() / 'capacity.md'}")
-    return 0
 
 
 def out():
-    folder = Path(os.environ.get("BENCH_OUT", ROOT / "docs"))
+    folder = Path(os.environ.get("BENCH_OUT", RESULTS))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

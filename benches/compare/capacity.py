@@ -1,4 +1,4 @@
-"""How the cost grows, and what follows from it: `make bench-growth` and docs/capacity.md.
+"""How the cost grows, and what follows from it: `make bench-growth` and benches/results/capacity.md.
 
 The curves are measured. What one core and one GB hold, and what a fleet needs, is calculated from measured inputs by the formulas
 that stand on the page.
@@ -71,8 +71,8 @@ class Inputs:
         return Inputs(*inputs) if all(inputs) else None
 
 
-def write(results, folder):
-    page = Template(TEMPLATE.read_text()).substitute(
+def text(results):
+    return Template(TEMPLATE.read_text()).substitute(
         date=results.about["date"],
         commit=results.about["commit"],
         machine=tables.machine(results.about),
@@ -86,8 +86,6 @@ def write(results, folder):
         failures=tables.failures(results),
         **calculated(Inputs.of(results)),
     )
-    (folder / "capacity.md").write_text(page)
-    (folder / "capacity.svg").write_text(plots(results))
 
 
 def curve_table(name, heading, points, results):

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from its template and the results."""
+"""benches/results/benchmarks.md from its template and the results."""
 
 from pathlib import Path
 from string import Template
@@ -26,8 +26,8 @@ COLUMNS = (
 )
 
 
-def write(results, folder):
-    page = Template(TEMPLATE.read_text()).substitute(
+def text(results):
+    return Template(TEMPLATE.read_text()).substitute(
         date=results.about["date"],
         commit=results.about["commit"],
         machine=tables.machine(results.about),
@@ -41,7 +41,6 @@ def write(results, folder):
         scenarios="\n\n".join(section for section in map(lambda s: scenario(s, results), SCENARIOS) if section),
         failures=tables.failures(results),
     )
-    (folder / "benchmarks.md").write_text(page)
 
 
 def summary(results):

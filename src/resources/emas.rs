@@ -37,11 +37,11 @@ use crate::packet::{Message, Packet};
 use crate::resource::Resource;
 use crate::server::Server;
 
-/// Bytes of a message with ids.
+/// Bytes of a message with ids; a longer one is refused and changes nothing.
 pub const MAX_LOCK: usize = 64 * 1024;
-/// Ids in one message, and so of one page.
+/// Ids in one message, and so of one page; a message with more is refused.
 pub const MAX_IDS: usize = 500;
-/// Bytes of an id.
+/// Bytes of an id; a message with a longer one is refused.
 pub const MAX_ID: usize = 64;
 /// Places in all lines, of holders and of those who wait.
 pub const MAX_BOOKINGS: usize = 250_000;

@@ -12,6 +12,7 @@ NOT_RUN = [
     (r"^docker ", "there is no Docker daemon; hadolint reads the Dockerfile: make packaging"),
     (r"^cargo doc .*--open", "it opens a browser; make check builds the same pages"),
     (r"benches/peers|CHECKOUT/", "servers to compare with, which make bench builds and starts"),
+    (r"^make (bench|microbench)", "it needs minutes of a quiet machine"),
     (r"^fuzz/run|^SANITIZER=", "it takes minutes; make fuzz is a step of .ci/run of its own"),
 ]
 
@@ -46,7 +47,7 @@ BEFORE_PAGE = {
         # The file of the original, which the page shows.
         "mkdir -p config /var/log/phpws && awk '/^```ini/{p=1;next} /^```/{p=0} p' docs/migration.md > config/config.ini",
     ],
-    "docs/benchmarks.md": [CERTIFICATE],
+    "benches/results/benchmarks.md": [CERTIFICATE],
     "docs/deployment.md": [
         USER, UNIT, CERTIFICATE,
         "install -D -m 644 packaging/phpws.ini /etc/phpws/phpws.ini",

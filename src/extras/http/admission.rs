@@ -13,12 +13,12 @@ use super::tokens::Tokens;
 use crate::limits::{Limits, Publish, counted_address};
 use crate::rfc6455::Request;
 
-/// Wrong tokens that one address may present in a second; twice as many in a burst.
+/// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429, also for a right one.
 const MAX_WRONG_TOKENS: u32 = 5;
 /// Uuids of no client here that one address may want to resume in a second; twice as many in a burst. After a
-/// restart every page of an office behind one address comes with one.
+/// restart every page of an office behind one address comes with one. Beyond: 429, also for a right one.
 const MAX_WRONG_UUIDS: u32 = 100;
-/// Addresses that are remembered for a rate.
+/// Addresses that are remembered for a rate. Further ones get 429 until others have been quiet for a moment.
 const MAX_ADDRESSES: usize = 16 * 1024;
 
 /// Who publishes, and how often.

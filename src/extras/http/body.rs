@@ -7,9 +7,9 @@ use httparse::Status;
 
 use crate::rfc6455::{Refusal, Request};
 
-/// The longest line of a chunked body: a size and its extensions.
+/// The longest line of a chunked body, in bytes: a size and its extensions. A longer one is answered with 400.
 const MAX_CHUNK_LINE: usize = 1024;
-/// All trailer fields of a chunked body.
+/// Bytes of all trailer fields of a chunked body. More are answered with 400.
 const MAX_TRAILERS: usize = 8 * 1024;
 
 /// How a request says where its body ends.

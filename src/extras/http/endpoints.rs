@@ -16,7 +16,7 @@ use crate::resource::AllApps;
 use crate::rfc6455::Request;
 use crate::server::Server;
 
-/// Messages in one request to `/publish`.
+/// Messages in one request to `/publish`; more are answered with 400.
 const MAX_LIST: usize = 1000;
 
 const BAD_REQUEST: &str = "400 Bad Request";

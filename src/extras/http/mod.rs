@@ -26,7 +26,7 @@ pub mod members;
 mod page;
 pub mod tokens;
 
-/// Seconds that a connection may wait for its next request.
+/// Seconds that a connection may wait for its next request; then it ends.
 pub(crate) const KEEP_ALIVE: u64 = 5;
 
 /// What a path leads to.

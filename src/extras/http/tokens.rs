@@ -11,7 +11,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::StartError;
 
-/// A token has at least so many characters.
+/// A token has at least so many characters; with a shorter one the server does not start.
 const MIN_TOKEN: usize = 16;
 
 /// Bearer tokens, from text of one token a line: several at a time let one take the place of another

@@ -34,7 +34,7 @@ pub(crate) mod url;
 
 pub(crate) use self::resp::Reply;
 
-/// Bytes that may wait to be written.
+/// Bytes that may wait to be written. Beyond them commands are refused, and messages reach this process only.
 pub(crate) const MAX_QUEUED: usize = 32 * 1024 * 1024;
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

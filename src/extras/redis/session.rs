@@ -18,7 +18,7 @@ use crate::extras::redis::url::RedisUrl;
 
 /// How long connecting may take, and the greeting after it.
 const GREETING_TIME: Duration = Duration::from_secs(2);
-/// How long Redis may be silent while it owes an answer.
+/// How long Redis may be silent while it owes an answer; then the connection is made anew.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// After how long a silence it is asked whether it is there.
 const IDLE_TIME: Duration = Duration::from_secs(1);

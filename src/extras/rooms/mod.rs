@@ -17,9 +17,9 @@ mod store;
 
 pub(crate) use store::{Announcement, Rooms};
 
-/// Bytes of a room's name.
+/// Bytes of a room's name; a longer one is refused with the reason.
 const MAX_ROOM: usize = 128;
-/// Bytes of a member's name.
+/// Bytes of a member's name; a longer one is refused with the reason.
 const MAX_NAME: usize = 64;
 
 /// Why a client can't do what it asked of a room.
