@@ -71,20 +71,20 @@ impl<'a> Packet<'a> {
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
         };
         let mut packet = Packet { text, ..Packet::default() };
-        json::members(text, |key, value| match key {
+        json::members(text, |name, value| match &*name.unquoted() {
             // Of a key that comes twice the last value counts, as in PHP.
-            "opcode" => packet.opcode = word(value),
-            "uuid" => packet.uuid = word(value),
-            "ident" => packet.ident = word(value),
-            "room" => packet.room = word(value),
-            "name" => packet.name = word(value),
-            "announce" => packet.announce = value == "true",
-            "key" => packet.key = Some(value),
-            "receipt" => packet.receipt = Some(value),
-            "cseq" => packet.cseq = value.parse().ok(),
+            "opcode" => packet.opcode = value.word(),
+            "uuid" => packet.uuid = value.word(),
+            "ident" => packet.ident = value.word(),
+            "room" => packet.room = value.word(),
+            "name" => packet.name = value.word(),
+            "announce" => packet.announce = value.text == "true",
+            "key" => packet.key = Some(value.text),
+            "receipt" => packet.receipt = Some(value.text),
+            "cseq" => packet.cseq = value.text.parse().ok(),
             _ => {}
         })
-        .ok_or(JsonError)?;
+        .map_err(|_| JsonError)?;
         Ok(packet)
     }
 
@@ -154,16 +154,6 @@ impl<'a> Packet<'a> {
         // The depth was checked by `parse`.
         json.disable_recursion_limit();
         serde_json::Value::deserialize(&mut json).map_err(|_| JsonError)
-    }
-}
-
-/// A string, or a number as its text: PHP clients turn numeric strings into numbers.
-fn word(raw: &str) -> Cow<'_, str> {
-    match raw.as_bytes() {
-        [b'"', .., b'"'] if !raw.contains('\\') => Cow::Borrowed(&raw[1..raw.len() - 1]),
-        [b'"', ..] => Cow::Owned(serde_json::from_str(raw).unwrap_or_default()),
-        [b'-' | b'0'..=b'9', ..] => Cow::Borrowed(raw),
-        _ => Cow::Borrowed(""),
     }
 }
 

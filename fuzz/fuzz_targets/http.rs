@@ -7,7 +7,7 @@ mod pieces;
 
 use libfuzzer_sys::fuzz_target;
 use phpws::http::body::{Body, BodyError, Framing};
-use phpws::http::json;
+use phpws::http::members as json;
 use phpws::rfc6455::Request;
 use phpws::rfc6455::handshake::head_end;
 use phpws::{Message, Packet};
@@ -69,7 +69,7 @@ fn a_body_checks_out_as_json(bytes: &[u8]) {
         Ok(text) => {
             assert!(as_message);
             the_packet_holds_the_value(text);
-            let _ = json::list(text, 10);
+            let _ = json::list(text);
         }
     }
 }

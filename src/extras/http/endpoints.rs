@@ -9,15 +9,12 @@ use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
 use crate::extras::publishing::{Asker, Report, Sent, To};
 use crate::ids::SocketId;
-use crate::json::too_deep_at;
+use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
 use crate::printable::moment;
 use crate::resource::AllApps;
 use crate::rfc6455::Request;
 use crate::server::Server;
-
-/// Messages in one request to `/publish`; more are answered with 400.
-const MAX_LIST: usize = 1000;
 
 const BAD_REQUEST: &str = "400 Bad Request";
 
@@ -116,11 +113,7 @@ impl Endpoint {
     /// The one message of a request that is not `/publish`.
     fn send(&self, server: &mut Server, all_apps: &AllApps, text: &str, uuid: &str, all: bool) -> Result<Vec<Sent>, Answer> {
         let members = Members::of(text);
-        let key = match (&self.query.key, members.key) {
-            (Some(key), _) => Some(key.clone()),
-            (None, Some(key)) => json::string(key),
-            (None, None) => None,
-        };
+        let key = self.query.key.as_deref().map(Cow::Borrowed).or_else(|| members.key?.string());
         let message = Message {
             all,
             uuid,
@@ -190,7 +183,7 @@ impl Message<'_> {
             },
         };
         let packet = json::packet(self.text, opcode, receiver);
-        if matches!(packet, Cow::Owned(_)) && too_deep_at(&packet).is_some() {
+        if matches!(packet, Cow::Owned(_)) && json::check(packet.as_bytes()).is_err() {
             return Sent::nowhere(400, "Not JSON: nested deeper than 512 levels as a packet");
         }
         server.publish(SocketId::default(), to, &packet, self.key.filter(|key| !key.is_empty()), true)
@@ -198,9 +191,8 @@ impl Message<'_> {
 }
 
 fn send_list(server: &mut Server, all_apps: &AllApps, text: &str) -> Result<Vec<Sent>, Answer> {
-    let list =
-        json::list(text, MAX_LIST).map_err(|fault| Answer::error(BAD_REQUEST, &format!("Not a list of messages: {fault}")))?;
-    Ok(list.iter().map(|item| send_item(server, all_apps, item.get())).collect())
+    let list = json::list(text).map_err(|fault| Answer::error(BAD_REQUEST, &format!("Not a list of messages: {fault}")))?;
+    Ok(list.iter().map(|item| send_item(server, all_apps, item)).collect())
 }
 
 fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
@@ -209,12 +201,13 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
         return Sent::nowhere(400, format!("unknown member '{other}'"));
     }
     let Some(message) = members.message else { return Sent::nowhere(400, "'message' is missing") };
-    let strings = [members.uuid, members.ident, members.resource, members.room, members.key].map(|value| value.map(json::string));
+    let strings =
+        [members.uuid, members.ident, members.resource, members.room, members.key].map(|value| value.map(Value::string));
     if strings.contains(&Some(None)) {
         return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings");
     }
     let [uuid, ident, resource, room, key] = strings.map(Option::flatten);
-    let everybody = match members.broadcast.map(|value| value.get()) {
+    let everybody = match members.broadcast.map(|value| value.text) {
         None => false,
         Some("true") => true,
         Some(_) => return Sent::nowhere(400, "'broadcast' can only be true"),
@@ -225,7 +218,7 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
     }
     let (uuid, ident) = (uuid.as_deref().unwrap_or_default(), ident.as_deref().unwrap_or_default());
     let (resource, room, key) = (resource.as_deref(), room.as_deref(), key.as_deref());
-    Message { all, uuid, ident, resource, room, key, text: message.get() }.send(server, all_apps)
+    Message { all, uuid, ident, resource, room, key, text: message.text }.send(server, all_apps)
 }
 
 /// Bodies are JSON; what `curl -d` and PHP streams say of theirs unless they are told otherwise is

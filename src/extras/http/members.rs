@@ -1,20 +1,20 @@
-//! JSON as it came: where it is wrong, which members it has, and members added in front of it.
+//! JSON as it came over HTTP: where it is wrong, which members it has, and members added in front of it.
 //!
 //! Values stay text from the socket to the receiver, so that no number and no order of keys changes on
-//! the way.
+//! the way. How JSON is read is `json`.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use crate::json::{self, Value};
 
-use crate::json::{lone_surrogate_at, too_deep_at};
+/// Messages in one list.
+const MAX_LIST: usize = 1000;
 
 /// What is wrong with a text that ought to be JSON, and where: line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    what: String,
+    what: &'static str,
     line: usize,
     column: usize,
 }
@@ -26,151 +26,81 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// A fault at a byte of a text.
-    fn at(bytes: &[u8], at: usize, what: &str) -> Fault {
+    /// A fault at a byte of a text; one at its end is shown at its last byte.
+    fn at(bytes: &[u8], at: usize, what: &'static str) -> Fault {
         let before = &bytes[..at];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Fault { what: what.into(), line, column: 1 + at - line_start }
+        Fault { what, line, column: bytes.len().min(at + 1) - line_start }
     }
 
-    fn of(error: &serde_json::Error) -> Fault {
-        let text = error.to_string();
-        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-        Fault { what: what.into(), line: error.line(), column: error.column() }
+    fn of(text: &str, fault: json::Fault) -> Fault {
+        Fault::at(text.as_bytes(), fault.at, fault.what)
     }
 }
 
 /// The text of one JSON value that every receiver can read.
 pub fn check(bytes: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|error| Fault::at(bytes, error.valid_up_to(), "invalid UTF-8"))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| Fault::of(&error))?;
-    if let Some(at) = too_deep_at(text) {
-        return Err(Fault::at(bytes, at, "nested deeper than 512 levels"));
-    }
-    match lone_surrogate_at(text) {
-        Some(at) => Err(Fault::at(bytes, at, "half of a surrogate pair")),
-        None => Ok(text),
-    }
+    json::check(text).map(|()| text).map_err(|fault| Fault::of(text, fault))
 }
 
-/// The elements of a list as text; an error past `max` of them.
-pub fn list(text: &str, max: usize) -> Result<Vec<&RawValue>, Fault> {
-    struct ListVisitor(usize);
-    impl<'de> Visitor<'de> for ListVisitor {
-        type Value = Vec<&'de RawValue>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut elements = Vec::new();
-            while let Some(element) = list.next_element()? {
-                if elements.len() == self.0 {
-                    return Err(A::Error::custom(format_args!("more than {} messages", self.0)));
-                }
-                elements.push(element);
-            }
-            Ok(elements)
-        }
-    }
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_seq(ListVisitor(max)).map_err(|error| Fault::of(&error))
+/// The messages of a list as text; an error past a thousand of them.
+pub fn list(text: &str) -> Result<Vec<&str>, Fault> {
+    let mut items = Vec::new();
+    let read = json::items(text, |item| {
+        items.push(item.text);
+        if items.len() <= MAX_LIST { Ok(()) } else { Err("more than 1000 messages") }
+    });
+    read.map(|()| items).map_err(|fault| Fault::of(text, fault))
 }
 
 /// The members of an object that publishing looks at, as text.
 #[derive(Debug, Default)]
-pub struct Members<'a> {
+pub(crate) struct Members<'a> {
     /// The opcode of a packet.
-    pub opcode: Option<&'a RawValue>,
+    pub(crate) opcode: Option<Value<'a>>,
     /// Whose message it is.
-    pub uuid: Option<&'a RawValue>,
+    pub(crate) uuid: Option<Value<'a>>,
     /// The same by name.
-    pub ident: Option<&'a RawValue>,
+    pub(crate) ident: Option<Value<'a>>,
     /// `true` for everybody.
-    pub broadcast: Option<&'a RawValue>,
+    pub(crate) broadcast: Option<Value<'a>>,
     /// A path for everybody on it.
-    pub resource: Option<&'a RawValue>,
+    pub(crate) resource: Option<Value<'a>>,
     /// A room for everybody in it.
-    pub room: Option<&'a RawValue>,
+    pub(crate) room: Option<Value<'a>>,
     /// What a newer message replaces.
-    pub key: Option<&'a RawValue>,
+    pub(crate) key: Option<Value<'a>>,
     /// What is sent.
-    pub message: Option<&'a RawValue>,
+    pub(crate) message: Option<Value<'a>>,
     /// The first name that is none of these.
-    pub other: Option<Cow<'a, str>>,
+    pub(crate) other: Option<Cow<'a, str>>,
 }
 
 impl<'a> Members<'a> {
-    /// The members of an object; of any other value none.
-    pub fn of(text: &'a str) -> Members<'a> {
-        match text.trim_ascii_start().starts_with('{') {
-            true => serde_json::from_str(text).unwrap_or_default(),
-            false => Members::default(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Members::default();
-                while let Some(Name(name)) = map.next_key()? {
-                    let slot = match &*name {
-                        "opcode" => &mut members.opcode,
-                        "uuid" => &mut members.uuid,
-                        "ident" => &mut members.ident,
-                        "broadcast" => &mut members.broadcast,
-                        "resource" => &mut members.resource,
-                        "room" => &mut members.room,
-                        "key" => &mut members.key,
-                        "message" => &mut members.message,
-                        _ => {
-                            members.other.get_or_insert(name);
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    *slot = Some(map.next_value()?);
+    /// The members of an object; of any other value none. Of a name that comes twice the last value counts.
+    pub(crate) fn of(text: &'a str) -> Members<'a> {
+        let mut members = Members::default();
+        let read = json::members(text, |name, value| {
+            let name = name.unquoted();
+            let slot = match &*name {
+                "opcode" => &mut members.opcode,
+                "uuid" => &mut members.uuid,
+                "ident" => &mut members.ident,
+                "broadcast" => &mut members.broadcast,
+                "resource" => &mut members.resource,
+                "room" => &mut members.room,
+                "key" => &mut members.key,
+                "message" => &mut members.message,
+                _ => {
+                    members.other.get_or_insert(name);
+                    return;
                 }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// A name of a member, lent where it has no escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(name.into())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
+            };
+            *slot = Some(value);
+        });
+        read.map(|()| members).unwrap_or_default()
     }
 }
 
@@ -196,11 +126,6 @@ pub fn packet<'a>(text: &'a str, opcode: &str, receiver: Option<(&str, &str)>) -
         Some(rest) if rest.trim_ascii_start().starts_with('}') => format!("{front}}}"),
         Some(rest) => format!("{front},{rest}"),
     })
-}
-
-/// A string where the value is one.
-pub fn string(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
 }
 
 #[cfg(test)]
@@ -250,10 +175,11 @@ mod tests {
 
     #[test]
     fn a_list_is_read_up_to_its_limit() {
-        let texts = |text| list(text, 3).map(|list| list.iter().map(|value| value.get().to_owned()).collect::<Vec<_>>());
-        assert_eq!(texts("[1.0, {\"a\":[2]}]").unwrap(), ["1.0", "{\"a\":[2]}"]);
-        assert!(texts("[1,2,3,4]").unwrap_err().to_string().starts_with("more than 3 messages"));
-        assert!(texts("{}").unwrap_err().to_string().contains("expected a list"));
+        assert_eq!(list("[1.0, {\"a\":[2]}]").unwrap(), ["1.0", "{\"a\":[2]}"]);
+        let numbers = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert_eq!(list(&numbers(1000)).map(|items| items.len()), Ok(1000));
+        assert!(list(&numbers(1001)).unwrap_err().to_string().starts_with("more than 1000 messages"));
+        assert_eq!(list(" {}").unwrap_err().to_string(), "expected a list at line 1 column 2");
         assert_eq!(Members::of(r#"{"a":{"uuid":1},"x":2}"#).other.unwrap(), "a");
     }
 }
