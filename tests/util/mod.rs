@@ -9,6 +9,7 @@ pub mod crowd;
 pub mod embedded;
 pub mod http;
 pub mod page;
+pub mod receiver;
 pub mod redis;
 pub mod tls;
 pub mod visitors;

@@ -1,15 +1,10 @@
 //! `phpws status` and `phpws publish`, as a shell script calls them.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-#[path = "util/receiver.rs"]
-mod receiver;
-mod util;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use receiver::{Answer, Receiver};
-use util::Phpws;
+use crate::util::Phpws;
+use crate::util::receiver::{Answer, Receiver};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phpws"));

@@ -1,9 +1,6 @@
 //! The built-in page and its files, over plain HTTP on the server's port.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-mod util;
-
-use util::Phpws;
+use crate::util::Phpws;
 
 /// Status line, headers in lower case, body.
 fn get(server: &Phpws, request: &str) -> (String, String, String) {

@@ -1,5 +1,4 @@
 //! The docs against the program: what they quote exists, what they list is complete.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! The session check against files: names that lead astray, files that are none, what PHP writes
 //! and what it does not.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,16 +1,13 @@
 //! The three applications that the document tells of, as their pages and backends meet them.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::time::Duration;
 
+use crate::util::embedded::Embedded;
+use crate::util::{Client, NEXT, masked, wait_for};
 use phpws::Limits;
 use phpws::resources::emas::{MAX_BOOKINGS, MAX_ID, MAX_IDS, MAX_LOCK};
 use phpws::resources::{ResourceEmas, ResourceRvk, ResourceWlbriserva};
 use serde_json::{Value, json};
-use util::embedded::Embedded;
-use util::{Client, NEXT, masked};
 
 const BACKEND: &str = "Client-Type: php\r\nFrames-Per-Read: any\r\n";
 const MOMENT: Duration = Duration::from_millis(100);
@@ -236,7 +233,7 @@ fn when_all_places_are_taken_a_page_keeps_what_it_had() {
     fewer.push("0-0".into());
     is_refused(&mut bob, &json!({"opcode": "lock", "ids": fewer}), "all pages together show too many books");
     drop(full);
-    util::wait_for("places", || (lock(&mut ann, &["a", "0-1"]) == json!(["0-1"])).then_some(()));
+    wait_for("places", || (lock(&mut ann, &["a", "0-1"]) == json!(["0-1"])).then_some(()));
 }
 
 // ---- RVK browser
@@ -258,7 +255,7 @@ fn a_page_aborts_its_own_query_by_ident() {
         is_refused(&mut ann, &json!({"opcode": "abort", "ident": ident}), "no query of this page has that ident");
     }
     drop(query);
-    util::wait_for("the end of the backend", || (ask(&mut ann, &abort)["opcode"] == "refused").then_some(()));
+    wait_for("the end of the backend", || (ask(&mut ann, &abort)["opcode"] == "refused").then_some(()));
 }
 
 #[test]

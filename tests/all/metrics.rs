@@ -1,12 +1,9 @@
 //! `/metrics`, `/health` and the resource `/status`: what is counted, and who may ask.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::util::{Client, PATIENCE, Phpws, masked, request, wait_for};
 use serde_json::Value;
-use util::{Client, PATIENCE, Phpws, masked, wait_for};
 
 /// Status line, head in lower case, body.
 fn get(server: &Phpws, request: &str) -> (String, String, String) {
@@ -150,8 +147,8 @@ fn refusals_are_counted_by_reason() {
     let server = Phpws::start(&options);
     let reason = |reason: &str| format!("phpws_refusals_total{{reason=\"{reason}\"}}");
     for (request, counted) in [
-        (util::request("/web", "").replace("Origin: http://x", "Origin: http://evil"), "origin"),
-        (util::request("/php", "Client-Type: php\r\nX-Forwarded-For: 192.0.2.7\r\n"), "address"),
+        (request("/web", "").replace("Origin: http://x", "Origin: http://evil"), "origin"),
+        (request("/php", "Client-Type: php\r\nX-Forwarded-For: 192.0.2.7\r\n"), "address"),
         ("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "http_404"),
         ("nonsense\r\n\r\n".to_owned(), "http_400"),
         ("GET /web HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "http_426"),
@@ -222,7 +219,7 @@ fn a_server_that_is_being_stopped_says_so_to_those_who_are_connected() {
     monitor.send(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(monitor.head().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
     assert!(String::from_utf8(monitor.rest()).unwrap().contains(r#""status":"draining""#));
-    late.send(util::request("/web", "").as_bytes());
+    late.send(request("/web", "").as_bytes());
     assert!(late.head().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
     assert_eq!(late.rest(), b"The server is being stopped\n");
     raw.send(b"php process\nGET /php HTTP/1.1\n");
@@ -271,7 +268,7 @@ fn watching_is_for_pages_of_the_server_on_allowed_hosts() {
     let server = Phpws::start(&["--trusted-proxy", "127.0.0.2", "--allowed-ip", "192.0.2.7"]);
     let watch = |ip: [u8; 4], headers: &str, origin: &str| {
         let mut client = Client::over(server.connect_from(ip));
-        client.send(util::request("/status", headers).replace("Origin: http://x", &format!("Origin: {origin}")).as_bytes());
+        client.send(request("/status", headers).replace("Origin: http://x", &format!("Origin: {origin}")).as_bytes());
         assert!(client.head().starts_with("HTTP/1.1 101 "));
         let frame = client.frame().unwrap();
         if frame.opcode == 1 { 200 } else { frame.code() }

@@ -1,17 +1,12 @@
 //! Notices of who came and who went, as the page gets them.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-#[path = "util/receiver.rs"]
-mod receiver;
-mod util;
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use receiver::{Answer, Received, Receiver};
+use crate::util::receiver::{Answer, Received, Receiver};
+use crate::util::{Phpws, wait_for};
 use ring::hmac;
 use serde_json::Value;
-use util::{Phpws, wait_for};
 
 const SECRET: &str = "a secret of both sides";
 

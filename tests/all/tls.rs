@@ -1,15 +1,12 @@
 //! wss: handshake, slow handshakes, reload, records for PHP.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use crate::util::tls::{self, Pair};
+use crate::util::{Client, NEXT, PATIENCE, Phpws, request};
 use rustls::{ClientConnection, StreamOwned};
-use util::tls::{self, Pair};
-use util::{Client, NEXT, PATIENCE, Phpws, request};
 
 fn tls_over(tcp: TcpStream, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
     let connection = tls::connection(&tls::client_config(cert, versions));

@@ -1,18 +1,15 @@
 //! Clients that come back: what they missed, in order and once, under the same uuid.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::util::http::{feedback, get, post};
+use crate::util::page::Page;
+use crate::util::tls::{Pair, connection};
+use crate::util::{Client, NEXT, PATIENCE, Phpws, masked, request, wait_for};
 use serde_json::{Value, json};
-use util::http::{feedback, get, post};
-use util::page::Page;
-use util::tls::Pair;
-use util::{Client, NEXT, Phpws, masked, request, wait_for};
 
 /// A client past `ready`, and what that said.
 fn open(server: &Phpws, target: &str) -> (Client, Value) {
@@ -528,8 +525,8 @@ fn a_client_comes_back_over_tls_with_more_behind_its_request_than_one_read_takes
     let server = files.server(&[]);
     let secure = || {
         let tcp = TcpStream::connect(server.addr).unwrap();
-        tcp.set_read_timeout(Some(util::PATIENCE)).unwrap();
-        rustls::StreamOwned::new(util::tls::connection(&files.client_config()), tcp)
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        rustls::StreamOwned::new(connection(&files.client_config()), tcp)
     };
     let mut client = Client::over(secure());
     client.send(request("/web?resume=", "").as_bytes());

@@ -1,13 +1,10 @@
 //! What backends need: padding, one frame per read, and the raw dialect of the oldest ones.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use util::{NEXT, Phpws, json, masked, parse, request};
+use crate::util::{NEXT, PATIENCE, Phpws, json, masked, parse, request};
 
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -140,7 +137,7 @@ fn a_php_clients_continuation_of_nothing_is_a_message() {
 fn raw(server: &Phpws, path: &str) -> (TcpStream, String) {
     let mut client = TcpStream::connect(server.addr).unwrap();
     client.set_nodelay(true).unwrap();
-    client.set_read_timeout(Some(util::PATIENCE)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
     std::io::Write::write_all(&mut client, format!("php process\nGET {path} HTTP/1.1\n").as_bytes()).unwrap();
     let ready = read_256(&mut client);
     let uuid = json(&ready, "uuid");

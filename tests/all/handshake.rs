@@ -1,9 +1,6 @@
 //! The opening handshake against a live server (RFC 6455, section 4.2).
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-mod util;
-
-use util::{Client, NEXT, Phpws, masked, request};
+use crate::util::{Client, NEXT, Phpws, masked, request};
 
 /// Sends a request and gives the whole answer: status line, headers in lower case, body.
 fn answer(server: &Phpws, request: &str) -> (String, String, String) {

@@ -1,15 +1,12 @@
 //! The library as a migrator uses it: own applications, timers, state, plain resources.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::util::embedded::Embedded;
+use crate::util::{Client, NEXT, PATIENCE, masked, request, wait_for};
 use phpws::{Address, CloseCode, Limits, Message, Packet, Resource, RoomError, Server, SocketId, WebSocketServer};
-use util::embedded::Embedded;
-use util::{Client, NEXT, masked, request};
 
 /// Everything an application may do, in one.
 #[derive(Default)]
@@ -397,7 +394,7 @@ fn witnessed(resume_time: Duration) -> (Embedded, mpsc::Receiver<String>) {
 
 /// Says something until the server answers that so many clients are away.
 fn wait_until_away(client: &mut Client, count: usize) {
-    util::wait_for("a client to be away", || {
+    wait_for("a client to be away", || {
         client.say(r#"{"opcode":"away"}"#);
         (client.text() == format!(r#"{{"away":{count}}}"#)).then_some(())
     });
@@ -406,7 +403,7 @@ fn wait_until_away(client: &mut Client, count: usize) {
 #[test]
 fn an_application_hears_of_a_client_that_resumes_as_of_one_that_stayed() {
     let (server, told) = witnessed(Duration::from_millis(600));
-    let next = || told.recv_timeout(util::PATIENCE).unwrap();
+    let next = || told.recv_timeout(PATIENCE).unwrap();
     let (client, uuid) = server.ready_on("/witness?resume=", "");
     let (mut other, _) = server.ready_on("/witness", "");
     assert_eq!([next(), next()], ["open", "open"]);
@@ -430,7 +427,7 @@ fn an_application_hears_of_a_client_that_resumes_as_of_one_that_stayed() {
 #[test]
 fn an_application_may_end_a_client_that_is_away() {
     let (server, told) = witnessed(Duration::from_secs(60));
-    let next = || told.recv_timeout(util::PATIENCE).unwrap();
+    let next = || told.recv_timeout(PATIENCE).unwrap();
     let (client, uuid) = server.ready_on("/witness?resume=", "");
     let (mut other, _) = server.ready_on("/witness", "");
     assert_eq!([next(), next()], ["open", "open"]);

@@ -1,13 +1,10 @@
 //! The command line, the environment and the configuration file.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::util::{Phpws, request};
 use phpws::settings::SETTINGS;
-use util::Phpws;
 
 fn phpws(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_phpws")).args(args).output().unwrap()
@@ -228,7 +225,7 @@ fn a_json_log_is_the_same_on_the_console_and_in_the_file() {
     let log = file("json.log", "");
     let mut server = Phpws::start(&["--log-format", "json", "--log-file", log.to_str().unwrap()]);
     let mut client = server.connect();
-    client.send(util::request("/nobody\"\\", "").as_bytes());
+    client.send(request("/nobody\"\\", "").as_bytes());
     client.rest();
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));

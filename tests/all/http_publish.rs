@@ -1,13 +1,10 @@
 //! Publishing over HTTP: what is admitted, what is sent, what is answered, and how requests follow
 //! each other on one connection.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::io::Write;
 
+use crate::util::{Client, Phpws, json, masked, request, wait_for};
 use serde_json::Value;
-use util::{Client, Phpws, json, request, wait_for};
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 const TOKEN: &str = "Authorization: Bearer the-old-token-of-yesterday\r\n";
@@ -350,9 +347,8 @@ fn messages_that_replace_each_other_in_one_turn_are_not_called_delivered() {
     let server = Phpws::start(&[]);
     let (mut page, uuid) = server.browser();
     let (mut backend, _) = server.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n");
-    let packet = |n| {
-        util::masked(true, 1, format!(r#"{{"opcode":"feedback","uuid":"{uuid}","key":"k","receipt":{n},"n":{n}}}"#).as_bytes())
-    };
+    let packet =
+        |n| masked(true, 1, format!(r#"{{"opcode":"feedback","uuid":"{uuid}","key":"k","receipt":{n},"n":{n}}}"#).as_bytes());
     backend.send(&[packet(1), packet(2), packet(3)].concat());
     let mut said: Vec<String> = (0..6).map(|_| backend.text()).collect();
     said.retain(|text| text.contains("receipt"));

@@ -1,12 +1,9 @@
 //! The dialog: `ready`, `next`, the opcodes, chunks, control frames. The numbers are those of the
 //! rules that the clients in the field depend on.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::time::Duration;
 
-use util::{NEXT, Phpws, json, masked};
+use crate::util::{NEXT, Phpws, json, masked};
 
 const QUIET: Duration = Duration::from_millis(150);
 

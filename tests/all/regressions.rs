@@ -1,14 +1,11 @@
 //! One test for each mistake that was found and mended.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::util::tls::{self, Pair};
+use crate::util::{Client, NEXT, PATIENCE, Phpws, json, masked, request};
 use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
-use util::tls::{self, Pair};
-use util::{Client, NEXT, PATIENCE, Phpws, json, masked, request};
 
 /// Starts a server with one application in a thread and connects a client to it.
 fn embedded(limits: Limits, app: impl Resource + Send + 'static) -> Client {

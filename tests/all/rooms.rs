@@ -1,12 +1,9 @@
 //! Rooms over the wire: joining, leaving, sending to a room, asking who is there, announcements,
 //! limits. And which opcodes browsers may send.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::process::{Command, Output};
 
-use util::{Client, NEXT, Phpws, masked, wait_for};
+use crate::util::{Client, NEXT, Phpws, masked, wait_for};
 
 const JOIN: &str = r#"{"opcode":"join","room":"r"}"#;
 const LEAVE: &str = r#"{"opcode":"leave","room":"r"}"#;

@@ -1,6 +1,5 @@
 //! The manual page and the completions against the table of settings. tests/packaging.rs hands them to man
 //! and to the shells.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::process::Command;
 

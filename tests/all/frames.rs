@@ -1,12 +1,9 @@
 //! The codec without sockets: whole, byte by byte, with a tail, and split anywhere.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-mod util;
-
+use crate::util::masked;
 use phpws::rfc6455::handshake::{accept_token, head_end, switching_protocols_for_php};
 use phpws::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Request};
 use proptest::prelude::*;
-use util::masked;
 
 /// An event without its borrow.
 #[derive(Clone, Debug, PartialEq)]

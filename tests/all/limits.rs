@@ -1,11 +1,8 @@
 //! Who is let in, how many, and what happens to those who read too slowly.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::time::Duration;
 
-use util::{Client, Phpws, masked, request};
+use crate::util::{Client, NEXT, Phpws, masked, request, wait_for};
 
 fn dismissed(client: &mut Client, error: &str, code: u16) {
     assert_eq!(client.text(), format!(r#"{{"opcode":"close","error":"{error}"}}"#));
@@ -182,7 +179,7 @@ fn messages_that_each_come_in_time_never_add_up_to_a_timeout() {
         std::thread::sleep(Duration::from_millis(60));
         // Every read ends inside a frame, though a message has ended in it.
         client.send(&[tail, head].concat());
-        assert_eq!(client.text(), util::NEXT);
+        assert_eq!(client.text(), NEXT);
     }
 }
 
@@ -207,7 +204,7 @@ fn a_peer_that_never_answers_a_close_is_let_go() {
     assert_eq!(client.frame().unwrap().code(), 1000);
     // The server has ended its side at once, and forgets the connection after the timeout.
     assert_eq!(client.frame(), None);
-    util::wait_for("an error on writing", || client.wire.write_all(&masked(true, 1, b"late")).is_err().then_some(()));
+    wait_for("an error on writing", || client.wire.write_all(&masked(true, 1, b"late")).is_err().then_some(()));
 }
 
 #[test]

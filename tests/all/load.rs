@@ -1,14 +1,11 @@
 //! The load generator against phpws: every scenario runs, reports, and finds nothing wrong.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::util::Phpws;
 use serde_json::Value;
-use util::Phpws;
 
 /// A program that cargo builds from an `[[example]]`.
 fn example(name: &str) -> PathBuf {

@@ -1,12 +1,9 @@
 //! Signals, and the log file that SIGHUP opens anew.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use util::{Client, Phpws, masked, request};
+use crate::util::{Client, Phpws, masked, request, wait_for};
 
 #[test]
 fn sigterm_finishes_what_is_queued_and_tells_everybody() {
@@ -188,7 +185,7 @@ fn log_lines_go_to_a_file_that_sighup_opens_anew() {
     server.log_line("Log file reopened");
     server.browser();
     let file = |path| std::fs::read_to_string(path).unwrap();
-    util::wait_for("the new file", || file(&path).contains("Telling Client to start on").then_some(()));
+    wait_for("the new file", || file(&path).contains("Telling Client to start on").then_some(()));
     assert!(file(&moved).contains(";Starting server...\n"));
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -1,13 +1,10 @@
 //! docs/openapi.json against the server: every path, method and status is provoked, every example is
 //! sent or checked, every answer has the form that the file gives it.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::util::{Client, Phpws, wait_for};
 use serde_json::Value;
-use util::{Client, Phpws, wait_for};
 
 const TOKEN: &str = "a-token-for-the-tests";
 

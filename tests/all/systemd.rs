@@ -1,8 +1,5 @@
 //! What the program tells systemd, and the socket it takes from it. A datagram socket plays systemd, and a
 //! shell passes descriptor 3; the units themselves are tested in tests/packaging.rs.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use util::{Client, PATIENCE, Phpws, activated, wait_for};
+use crate::util::{Client, PATIENCE, Phpws, activated, request, wait_for};
 
 const PHPWS: &str = env!("CARGO_BIN_EXE_phpws");
 
@@ -146,7 +143,7 @@ fn a_passed_socket_takes_the_place_of_binding() {
     let addr = listener.local_addr().unwrap();
     // A client that came before the server finds it all the same.
     let mut early = Client::connect(addr);
-    early.send(util::request("/web", "").as_bytes());
+    early.send(request("/web", "").as_bytes());
     let server = Phpws::started_by(&mut activated(listener.try_clone().unwrap(), 1, &["127.0.0.1:0"]));
     assert_eq!(server.addr, addr);
     assert!(early.head().starts_with("HTTP/1.1 101 "));
@@ -163,7 +160,7 @@ fn clients_that_come_during_a_restart_wait_for_the_new_server() {
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     let mut between = Client::connect(server.addr);
-    between.send(util::request("/web", "").as_bytes());
+    between.send(request("/web", "").as_bytes());
     let _next = Phpws::started_by(&mut activated(listener, 1, &["127.0.0.1:0"]));
     assert!(between.head().starts_with("HTTP/1.1 101 "));
 }
