@@ -2,9 +2,6 @@
 //!
 //! Needs redis-server: `make cluster-tests`, with the figures that it prints. `PHPWS_KILL_SEED` is the seed of
 //! what is killed when, `PHPWS_KILL_SECONDS` how long that goes on.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::util::crowd::{Crowd, Dice, Senders, judge, numbers, setting};
+use crate::util::http::try_post;
+use crate::util::page::Page;
+use crate::util::redis::Redis;
+use crate::util::visitors::Visitors;
+use crate::util::{Client, NEXT, Phpws};
 use serde_json::{Value, json};
-use util::crowd::{Crowd, Dice, Senders, judge, numbers, setting};
-use util::http::try_post;
-use util::page::Page;
-use util::redis::Redis;
-use util::visitors::Visitors;
-use util::{Client, NEXT, Phpws};
 
 const PAGES: usize = 20;
 const SENDERS: usize = 3;
@@ -134,7 +131,7 @@ fn post_numbered(sender: usize, addr: SocketAddr, uuids: &[String], done: &Atomi
 fn ask_numbered(sender: usize, addr: SocketAddr, uuids: &[String], done: &AtomicBool) -> Answers {
     let mut answers = Answers::new();
     let mut client = Client::connect(addr);
-    client.send(util::request("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n").as_bytes());
+    client.send(crate::util::request("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n").as_bytes());
     client.head();
     assert!(client.text().contains("ready"));
     for number in 0.. {

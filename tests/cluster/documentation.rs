@@ -1,19 +1,16 @@
 //! docs/cluster.md against Redis: keys, channels, messages and rights are those that appear.
 //!
 //! Needs redis-server: `make cluster-tests`.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod util;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
+use crate::util::http::{feedback, get, post};
+use crate::util::page::Page;
+use crate::util::redis::Redis;
+use crate::util::{NEXT, Phpws, wait_for};
 use serde_json::Value;
-use util::http::{feedback, get, post};
-use util::page::Page;
-use util::redis::Redis;
-use util::{NEXT, Phpws, wait_for};
 
 const PREFIX: &str = "phpws:1:";
 

@@ -2,8 +2,6 @@
 //!
 //! The server runs on one CPU and the load on another, so that what is measured is the server. What
 //! it holds is read from outside, in `/proc`: descriptors, memory, time on the CPU.
-#![allow(dead_code, reason = "each suite uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,8 +15,8 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConfig, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::util::tls::{Pair, connection};
-use crate::util::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
+use super::tls::{Pair, connection};
+use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
 
 pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * 1024;
