@@ -33,8 +33,8 @@ cluster-tests:
 	@command -v redis-server >/dev/null || { echo "redis-server is missing: apt-get install redis-server"; exit 1; }
 	@cargo test --locked --lib -- --ignored --list redis | grep ': test$$' >/dev/null || { echo "there is no test with redis in its name"; exit 1; }
 	cargo test --locked --lib -- --ignored redis
-	cargo test --release --locked --test cluster --test cluster_docs
-	cargo test --release --locked --test cluster_load -- --nocapture --test-threads=1
+	cargo test --release --locked --test cluster -- --skip under_load::
+	cargo test --release --locked --test cluster under_load:: -- --nocapture --test-threads=1
 
 ## Format, lints, rustdoc.
 check:

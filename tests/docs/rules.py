@@ -18,8 +18,8 @@ NOT_RUN = [
 
 # Kinds of blocks that another test reads, runs or serves.
 ELSEWHERE = {
-    "rust": "tests/docs.rs: each block stands in an example, which is compiled",
-    "log": "tests/docs.rs: each line stands in the sources",
+    "rust": "tests/all/docs/: each block stands in an example, which is compiled",
+    "log": "tests/all/docs/: each line stands in the sources",
     "nginx": "make proxies: in front of a server",
     "nginx-stream": "make proxies: in front of a server",
     "apache": "make proxies: in front of a server",
@@ -33,7 +33,7 @@ SHOWN = {
 
 # Dialogs, by what they contain.
 DIALOGS_NOT_RUN = [
-    ('"count":340', "it needs 340 clients that come in one turn; cargo test --test rooms has a thousand"),
+    ('"count":340', "it needs 340 clients that come in one turn; cargo test --test all rooms:: has a thousand"),
 ]
 
 # ---- shell

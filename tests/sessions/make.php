@@ -1,7 +1,7 @@
 <?php
 
 /*
- * Writes the session files that stand beside this script, which tests/sessions.rs reads, with PHP's
+ * Writes the session files that stand beside this script, which tests/all/sessions/ reads, with PHP's
  * own session module. Needs PHP 8.1 or later. After
  *
  *     php tests/sessions/make.php

@@ -8,7 +8,10 @@
 pub mod crowd;
 pub mod embedded;
 pub mod http;
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod page;
+pub mod receiver;
 pub mod redis;
 pub mod tls;
 pub mod visitors;

@@ -1,5 +1,4 @@
 //! A tiny HTTP server for tests: keeps every request and answers as it is told.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};

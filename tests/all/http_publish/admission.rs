@@ -1,0 +1,84 @@
+//! Who may publish: addresses, tokens, rates.
+
+use super::{Answer, TOKEN, ask, post, status};
+use crate::util::{Phpws, wait_for};
+
+#[test]
+fn a_stranger_a_page_and_a_proxy_need_a_token() {
+    let behind = Phpws::start(&["--trusted-proxy", "127.0.0.1", "--allowed-ip", "198.51.100.7"]);
+    let from = |ip: &str| ask(&behind, post("/broadcast", &format!("X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\n"), "1"));
+    assert_eq!(from("198.51.100.7").status, 200);
+    assert_eq!(from("203.0.113.9, 198.51.100.7").status, 200);
+    for stranger in ["203.0.113.9", "198.51.100.7, 203.0.113.9", "127.0.0.1", "::1", "unknown"] {
+        let refused = from(stranger);
+        assert_eq!((refused.status, refused.error().as_str()), (403, "No publishing from this address"), "{stranger}");
+        assert!(refused.fields.contains("connection: close\r\n"));
+    }
+    let server = Phpws::start(&[]);
+    for fields in [
+        "Origin: http://x\r\n",
+        "Sec-Fetch-Site: same-origin\r\n",
+        "X-Forwarded-For: ::1\r\n",
+        "Forwarded: for=x\r\n",
+        "Via: x\r\n",
+    ] {
+        let refused = ask(&server, post("/broadcast", fields, "1"));
+        assert_eq!(refused.status, 403, "{fields}");
+        assert!(refused.error().contains("needs a token"), "{}", refused.body);
+    }
+    server.log_line("No publishing for ");
+}
+
+#[test]
+fn tokens_are_rotated_without_a_gap() {
+    let file = std::env::temp_dir().join(format!("phpws-tokens-{}", std::process::id()));
+    std::fs::write(&file, "the-old-token-of-yesterday\n").unwrap();
+    let server = Phpws::start(&["--publish", "token", "--publish-token-file", file.to_str().unwrap()]);
+    let with = |token: &str| status(&server, post("/broadcast", &format!("Authorization: Bearer {token}\r\n"), "1"));
+    assert_eq!((with("the-old-token-of-yesterday"), with("the-new-token-of-tomorrow")), (200, 401));
+    std::fs::write(&file, "# both for a while\nthe-old-token-of-yesterday\nthe-new-token-of-tomorrow\n").unwrap();
+    server.signal("HUP");
+    server.log_line("Tokens reloaded");
+    assert_eq!((with("the-old-token-of-yesterday"), with("the-new-token-of-tomorrow")), (200, 200));
+    std::fs::write(&file, "short\n").unwrap();
+    server.signal("HUP");
+    server.log_line("Tokens not reloaded, the old ones stay: ");
+    assert_eq!(with("the-new-token-of-tomorrow"), 200);
+    std::fs::remove_file(&file).unwrap();
+    let refused = ask(&server, post("/broadcast", "", "1"));
+    assert_eq!((refused.status, refused.error().as_str()), (403, "This server wants a token from every host"));
+}
+
+#[test]
+fn a_wrong_token_is_asked_for_again_and_guessing_is_slowed() {
+    let server = Phpws::start(&["--publish", "token", "--publish-token-file", &token_file("guess")]);
+    let mut answers: Vec<Answer> =
+        (0..20).map(|_| ask(&server, post("/broadcast", "Authorization: Bearer wrong\r\n", "1"))).collect();
+    assert!(answers[0].status == 401 && answers[0].fields.contains("www-authenticate: bearer realm=\"phpws\"\r\n"));
+    let last = answers.pop().unwrap();
+    assert!(last.status == 429 && last.fields.contains("retry-after: 1\r\n"), "{}", last.fields);
+    assert_eq!(status(&server, post("/broadcast", TOKEN, "1")), 429);
+    wait_for("the end of the wait", || (status(&server, post("/broadcast", TOKEN, "1")) == 200).then_some(()));
+}
+
+fn token_file(name: &str) -> String {
+    let file = std::env::temp_dir().join(format!("phpws-token-{name}-{}", std::process::id()));
+    std::fs::write(&file, "the-old-token-of-yesterday\n").unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_rate_holds_for_each_address() {
+    let server = Phpws::start(&["--max-publish-rate", "5"]);
+    let answers: Vec<Answer> = (0..15).map(|_| ask(&server, post("/broadcast", "", "1"))).collect();
+    assert!(answers[..10].iter().all(|answer| answer.status == 200));
+    let last = answers.last().unwrap();
+    assert!(last.status == 429 && last.fields.contains("retry-after: 1\r\n"), "{}", last.body);
+}
+
+#[test]
+fn one_setting_takes_the_paths_away() {
+    let server = Phpws::start(&["--publish", "off"]);
+    assert_eq!(status(&server, post("/broadcast", "", "1")), 405);
+    assert_eq!(status(&server, "GET /clients/x HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
+}

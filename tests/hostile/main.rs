@@ -1,0 +1,69 @@
+//! Hostile peers, and hostile circumstances, seen from outside.
+//!
+//! Not part of `cargo test`: the figures need a release build and a machine that is not busy.
+//!
+//! ```sh
+//! cargo test --release --test hostile -- --nocapture --test-threads=1
+//! ```
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod ends;
+mod floods_of_connections;
+mod floods_of_messages;
+mod memory;
+mod operations;
+mod slow_peers;
+mod strangers;
+
+use std::time::Duration;
+
+use crate::util::lab::{Honest, Times, compare};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+/// Measures again, twice at most, where the figures were too bad: what else runs on the machine makes
+/// them worse, and never better.
+fn at_best(measure: impl Fn() -> Result<(), String>) {
+    const ATTEMPTS: usize = 3;
+    for attempt in 1.. {
+        match measure() {
+            Ok(()) => return,
+            Err(problem) if attempt == ATTEMPTS => panic!("{problem}, at the best of {ATTEMPTS} attempts"),
+            Err(problem) => println!("once more: {problem}"),
+        }
+    }
+}
+
+/// What an honest client may suffer: five times what it has without the attack, and a little.
+fn hardly_slower(name: &str, mut without: Times, mut with: Times) -> Result<(), String> {
+    compare(name, &mut without, &mut with);
+    within(name, with.p99(), 5 * without.p99() + 4 * MS)
+}
+
+fn within(name: &str, time: Duration, bound: Duration) -> Result<(), String> {
+    if time <= bound { Ok(()) } else { Err(format!("{name}: {time:.1?} where {bound:.1?} are allowed")) }
+}
+
+/// Runs `attack` beside an honest client and without it, in turns, and gives the round trips.
+fn in_turns<T: Send>(
+    honest: &mut Honest,
+    turns: usize,
+    mut attack: impl FnMut() -> T + Send,
+    mut result: impl FnMut(T),
+) -> (Times, Times) {
+    let (mut without, mut with) = (Times::default(), Times::default());
+    for _ in 0..turns {
+        without.extend(honest.during(SECOND, MS));
+        std::thread::scope(|scope| {
+            let attack = scope.spawn(&mut attack);
+            with.extend(honest.until(MS, || attack.is_finished()));
+            result(attack.join().unwrap());
+        });
+    }
+    (without, with)
+}
