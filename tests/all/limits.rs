@@ -279,9 +279,10 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
 #[test]
 fn a_proxy_header_may_come_in_pieces_and_must_be_right() {
     let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--handshake-timeout", "1"]);
+    let (mut other, _) = server.browser();
     let mut slow = Client::over(server.connect_from([127, 0, 0, 9]));
     for byte in b"PROXY UNKNOWN\r\n" {
-        slow.send_apart(&[*byte]);
+        slow.send_apart(&[*byte], &mut other);
     }
     slow.send(request("/web", "").as_bytes());
     slow.head();

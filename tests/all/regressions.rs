@@ -77,14 +77,15 @@ fn a_burst_of_feedback_does_not_drop_a_php_client_that_reads() {
 fn a_control_frame_in_two_reads_is_no_beginning_of_a_message() {
     let server = Phpws::start(&["--message-timeout", "0.8"]);
     let (mut client, _) = server.browser();
+    let (mut other, _) = server.browser();
     let pong = masked(true, 10, b"split");
-    client.send_apart(&pong[..4]);
+    client.send_apart(&pong[..4], &mut other);
     client.send(&pong[4..]);
     server.log_line("Unsolicited Pong");
     // For longer than a message may take; were one beginning, it would end now.
     std::thread::sleep(Duration::from_millis(1000));
     let message = masked(true, 1, b"{}");
-    client.send_apart(&message[..4]);
+    client.send_apart(&message[..4], &mut other);
     client.send(&message[4..]);
     assert_eq!(client.text(), NEXT);
 }

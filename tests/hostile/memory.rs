@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use super::{MS, SECOND};
 use crate::util::lab::{Honest, KIB, Lab, MIB, Times, unfinished};
-use crate::util::sockets::wait_until_read;
 use crate::util::{Client, NEXT, masked, wait_for};
 
 #[test]
@@ -25,7 +24,7 @@ fn a_connection_holds_no_more_memory_than_its_limits_say() {
             let mut produced = 0;
             // Echoes until one more would be over the limit.
             let queued = loop {
-                let queued = produced - wait_until_read(lab.addr, local).min(produced);
+                let queued = produced - lab.wait_until_read(local).min(produced);
                 if queued + 2 * answers > OUTBOX {
                     break queued;
                 }
@@ -39,7 +38,7 @@ fn a_connection_holds_no_more_memory_than_its_limits_say() {
                 client.send_text(&"x".repeat(MESSAGE / 64));
             }
             client.send(&unfinished(1, true, MESSAGE, MESSAGE - 1));
-            wait_until_read(lab.addr, local);
+            lab.wait_until_read(local);
             client
         })
         .collect();

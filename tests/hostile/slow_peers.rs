@@ -189,15 +189,15 @@ fn messages_back_to_back_are_not_one_long_message() {
     println!("back to back: {count} messages answered in 3 s");
 
     // Nor is a ping in pieces the beginning of a message.
-    let mut client = lab.browser();
+    let (mut client, mut other) = (lab.browser(), lab.browser());
     let ping = masked(true, 9, b"ping");
     for piece in ping.chunks(5) {
-        client.send_apart(piece);
+        client.send_apart(piece, &mut other);
     }
     assert_eq!(client.frame().unwrap().payload, b"ping");
     // For longer than a message may take.
     std::thread::sleep(3 * SECOND / 2);
-    client.send_apart(head);
+    client.send_apart(head, &mut other);
     client.send(tail);
     assert_eq!(client.text(), NEXT, "a ping in pieces is no message that takes too long");
 }

@@ -173,6 +173,34 @@ impl Lab {
         let local = stream.local_addr().unwrap();
         (ready_over(stream, path, headers).0, local)
     }
+
+    /// Waits until the server has read all that the client at `local` sent, and gives the bytes for the
+    /// client that are in the system's buffers.
+    pub fn wait_until_read(&self, local: SocketAddr) -> usize {
+        wait_for("the server to have read all", || {
+            let (down, up) = self.in_the_kernel(local)?;
+            (up == 0).then_some(down)
+        })
+    }
+
+    /// Bytes for the client at `local` that have left the server's process and that the client has
+    /// not read, and bytes from it that the server has not read. None where the system's table lacks the
+    /// connection: it may, if others come and go while it is read.
+    fn in_the_kernel(&self, local: SocketAddr) -> Option<(usize, usize)> {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let queues = |from: SocketAddr, to: SocketAddr| {
+            let end = |addr: SocketAddr| format!(":{:04X}", addr.port());
+            let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| {
+                row.get(1).is_some_and(|text| text.ends_with(&end(from)))
+                    && row.get(2).is_some_and(|text| text.ends_with(&end(to)))
+            });
+            let (tx, rx) = row?[4].split_once(':').unwrap();
+            Some((usize::from_str_radix(tx, 16).unwrap(), usize::from_str_radix(rx, 16).unwrap()))
+        };
+        let (down, unread_up) = queues(self.addr, local)?;
+        let (up, unread_down) = queues(local, self.addr)?;
+        Some((down + unread_down, up + unread_up))
+    }
 }
 
 impl Drop for Lab {

@@ -95,8 +95,4 @@ impl Wire for Secure {
     fn set_patience(&mut self, patience: std::time::Duration) {
         self.sock.set_read_timeout(Some(patience)).unwrap();
     }
-
-    fn tcp(&self) -> &TcpStream {
-        &self.sock
-    }
 }
