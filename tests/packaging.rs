@@ -5,12 +5,13 @@
 mod util;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use phpws::manual;
 use phpws::settings::SETTINGS;
 use util::Phpws;
+use util::folder::Folder;
 
 const PHPWS: &str = env!("CARGO_BIN_EXE_phpws");
 
@@ -20,29 +21,6 @@ fn root() -> &'static Path {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// A folder that ends with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("phpws-packaging-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Runs a program of `package`.
@@ -64,36 +42,36 @@ fn clean(package: &str, command: &[&str]) -> String {
 /// The units with the program where it is here.
 fn units(folder: &Folder) -> [String; 2] {
     let service = read("packaging/phpws.service").replace("/usr/bin/phpws", PHPWS);
-    [folder.file("phpws.service", &service), folder.file("phpws.socket", &read("packaging/phpws.socket"))]
+    [folder.write("phpws.service", &service), folder.write("phpws.socket", &read("packaging/phpws.socket"))]
 }
 
 #[test]
 fn systemd_understands_the_units() {
-    let folder = Folder::new("units");
+    let folder = Folder::new();
     let [service, socket] = units(&folder);
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &service, &socket]);
-    std::fs::create_dir(folder.0.join("phpws.service.d")).unwrap();
-    folder.file("phpws.service.d/low-ports.conf", &read("packaging/low-ports.conf"));
+    std::fs::create_dir(folder.file("phpws.service.d")).unwrap();
+    folder.write("phpws.service.d/low-ports.conf", &read("packaging/low-ports.conf"));
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &service]);
 }
 
 #[test]
 fn systemd_understands_several_processes_on_one_port_or_one_socket() {
-    let folder = Folder::new("several");
+    let folder = Folder::new();
     let template = read("packaging/phpws@.service").replace("/usr/bin/phpws", PHPWS);
-    folder.file("phpws@.service", &template);
-    let one = folder.0.join("phpws@1.service").to_str().unwrap().to_owned();
+    folder.write("phpws@.service", &template);
+    let one = folder.file("phpws@1.service").to_str().unwrap().to_owned();
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &one]);
-    std::fs::create_dir(folder.0.join("phpws@.service.d")).unwrap();
-    folder.file("phpws@.service.d/socket.conf", "[Service]\nSockets=phpws.socket\n");
+    std::fs::create_dir(folder.file("phpws@.service.d")).unwrap();
+    folder.write("phpws@.service.d/socket.conf", "[Service]\nSockets=phpws.socket\n");
     let socket = read("packaging/phpws.socket").replace("[Socket]\n", "[Socket]\nService=phpws@1.service\n");
-    let socket = folder.file("phpws.socket", &socket);
+    let socket = folder.write("phpws.socket", &socket);
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &one, &socket]);
 }
 
 #[test]
 fn the_service_is_exposed_little() {
-    let folder = Folder::new("security");
+    let folder = Folder::new();
     let [service, _] = units(&folder);
     // In tenths; the network that a server needs costs most of what is left.
     let output = clean("systemd", &["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", &service]);
@@ -102,8 +80,8 @@ fn the_service_is_exposed_little() {
 
 #[test]
 fn the_service_makes_no_system_call_that_its_unit_forbids() {
-    let folder = Folder::new("calls");
-    let (trace, log) = (folder.0.join("trace"), folder.0.join("phpws.log"));
+    let folder = Folder::new();
+    let (trace, log) = (folder.file("trace"), folder.file("phpws.log"));
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-qq", "-o", trace.to_str().unwrap(), PHPWS, "--log-file", log.to_str().unwrap()]);
     command.args(["--log-size", "500", "--ping-interval", "0.1", "127.0.0.1:0"]);
@@ -154,8 +132,8 @@ fn name_of_call(line: &str) -> Option<&str> {
 
 #[test]
 fn man_shows_the_page_without_a_warning_and_with_every_setting() {
-    let folder = Folder::new("man");
-    let page = folder.file("phpws.8", &manual::page());
+    let folder = Folder::new();
+    let page = folder.write("phpws.8", &manual::page());
     let shown = clean("man-db", &["man", "--warnings", "-l", &page]);
     for setting in SETTINGS {
         assert!(shown.contains(&format!("--{}", setting.name)), "{}", setting.name);
@@ -165,14 +143,14 @@ fn man_shows_the_page_without_a_warning_and_with_every_setting() {
 
 #[test]
 fn bash_completes_flags_and_values() {
-    let folder = Folder::new("bash");
-    let file = folder.file("phpws", &manual::completions("bash").unwrap());
-    folder.file("cert of mine.pem", "");
+    let folder = Folder::new();
+    let file = folder.write("phpws", &manual::completions("bash").unwrap());
+    folder.write("cert of mine.pem", "");
     let complete = |words: &[&str]| {
         let list: String = words.iter().map(|word| format!("'{word}' ")).collect();
         let script = format!(
             "compopt() {{ :; }}; . {file}; cd {}; COMP_WORDS=({list}); COMP_CWORD={}; _phpws; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            folder.0.display(),
+            folder.path().display(),
             words.len() - 1
         );
         let output = clean("bash", &["bash", "-c", &script]);
@@ -194,8 +172,8 @@ fn bash_completes_flags_and_values() {
 
 #[test]
 fn fish_completes_flags_and_values() {
-    let folder = Folder::new("fish");
-    let file = folder.file("phpws.fish", &manual::completions("fish").unwrap());
+    let folder = Folder::new();
+    let file = folder.write("phpws.fish", &manual::completions("fish").unwrap());
     clean("fish", &["fish", "--no-execute", &file]);
     let complete = |line: &str| {
         let output = clean("fish", &["fish", "--no-config", "-c", &format!("source {file}; complete -C '{line}'")]);
@@ -209,8 +187,8 @@ fn fish_completes_flags_and_values() {
 
 #[test]
 fn zsh_completes_flags_and_values() {
-    let folder = Folder::new("zsh");
-    let file = folder.file("_phpws", &manual::completions("zsh").unwrap());
+    let folder = Folder::new();
+    let file = folder.write("_phpws", &manual::completions("zsh").unwrap());
     clean("zsh", &["zsh", "-n", &file]);
     for (typed, expected) in [
         ("--log-form", "--log-format="),
@@ -224,7 +202,7 @@ fn zsh_completes_flags_and_values() {
              zpty -r shell line '*ready42*'
              zpty -w -n shell $'phpws {typed}\\t'
              zpty -r shell line '*{expected}*'",
-            folder.0.display()
+            folder.path().display()
         );
         let output = run("zsh and coreutils", &["env", "TERM=dumb", "timeout", "20", "zsh", "-f", "-c", &script]);
         assert!(output.status.success(), "{typed} is not completed to {expected}: {output:?}");

@@ -4,14 +4,14 @@
 
 mod util;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::StreamOwned;
-use util::tls::{Pair, connection};
+use util::folder::Folder;
+use util::sockets::free_port;
+use util::tls::{self, Pair};
 use util::{Client, PATIENCE, Phpws, json, masked, request, wait_for};
 
 /// The only block of that kind on the page.
@@ -32,20 +32,14 @@ fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
 /// A proxy in a folder of its own, with a certificate; it ends with the value.
 struct Proxy {
     child: Option<Child>,
-    dir: PathBuf,
+    folder: Folder,
     pair: Pair,
     port: u16,
 }
 
 impl Proxy {
     fn new() -> Proxy {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("proxy-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let dir = std::env::temp_dir().join(format!("phpws-run-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        // The port is free a moment later as well: the system hands out others first.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Proxy { child: None, dir, pair: Pair::new(&name), port }
+        Proxy { child: None, folder: Folder::new(), pair: Pair::new(), port: free_port() }
     }
 
     /// The page's configuration with this proxy's certificate and that server.
@@ -58,19 +52,20 @@ impl Proxy {
     }
 
     fn start(&mut self, package: &str, config: &str, command: &[&str]) {
-        std::fs::write(self.dir.join("config"), config).unwrap();
-        let output = || Stdio::from(std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("output")).unwrap());
+        std::fs::write(self.folder.file("config"), config).unwrap();
+        let output =
+            || Stdio::from(std::fs::OpenOptions::new().append(true).create(true).open(self.folder.file("output")).unwrap());
         let child = Command::new(command[0])
             .args(&command[1..])
-            .current_dir(&self.dir)
-            .env("HOME", &self.dir)
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
             .stdout(output())
             .stderr(output())
             .spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("{}: {error}; apt-get install {package}", command[0])));
         wait_for(&format!("{} on port {}", command[0], self.port), || {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("{} ended, {status}: {}", command[0], std::fs::read_to_string(self.dir.join("output")).unwrap());
+                panic!("{} ended, {status}: {}", command[0], std::fs::read_to_string(self.folder.file("output")).unwrap());
             }
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
@@ -78,7 +73,7 @@ impl Proxy {
 
     fn start_nginx(&mut self, package: &str, module: &str, rest: &str) {
         let config = format!("{module}\ndaemon off; pid pid; error_log error.log;\nevents {{}}\n{rest}\n");
-        let dir = format!("{}/", self.dir.display());
+        let dir = format!("{}/", self.folder.path().display());
         self.start(package, &config, &["/usr/sbin/nginx", "-p", &dir, "-c", "config", "-e", "error.log"]);
     }
 
@@ -87,7 +82,7 @@ impl Proxy {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
         socket.connect(&SocketAddr::from(([127, 0, 0, 1], self.port)).into()).unwrap();
-        Client::over(StreamOwned::new(connection(&self.pair.client_config()), TcpStream::from(socket)))
+        Client::over(tls::over(TcpStream::from(socket), &self.pair.client_config()))
     }
 
     /// A request through the proxy and the head of its answer.
@@ -113,7 +108,6 @@ impl Drop for Proxy {
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -265,7 +259,7 @@ fn apache(server: &Phpws) -> Proxy {
     let modules = ["mpm_event", "authz_core", "ssl", "socache_shmcb", "headers", "proxy", "proxy_http"];
     let load = |name: &&str| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
     let modules: String = modules.iter().map(load).collect();
-    let dir = proxy.dir.display().to_string();
+    let dir = proxy.folder.path().display().to_string();
     // It takes the longer one of its own timeout and the proxy's.
     let main = format!(
         "ServerRoot {dir}\nServerName localhost\nDefaultRuntimeDir {dir}\nPidFile {dir}/pid\nErrorLog {dir}/error.log\n\

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+use util::http::metric;
 use util::visitors::{Pages, Visitors};
 use util::{Client, Phpws, activated, wait_for};
 
@@ -25,7 +26,8 @@ fn restarts(how: &str, mut server: Phpws, next: impl Fn() -> Phpws) {
     let visitors = Visitors::start(server.addr, VISITORS);
     let pages = Pages::start(&[server.addr], PAGES);
     for _ in 0..ROUNDS {
-        std::thread::sleep(Duration::from_millis(300));
+        wait_for("all pages", || (metric(&server, "phpws_clients{type=\"websocket\"}") >= PAGES as f64).then_some(()));
+        visitors.wait_for_more(20 * VISITORS);
         let new = next();
         new.log_line("Starting server...");
         let start = Instant::now();

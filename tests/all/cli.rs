@@ -1,8 +1,9 @@
 //! The command line, the environment and the configuration file.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::util::folder::Folder;
+use crate::util::tls::Pair;
 use crate::util::{Phpws, request};
 use phpws::settings::SETTINGS;
 
@@ -16,19 +17,6 @@ fn refusal(output: &Output) -> (i32, String) {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(output.stdout.is_empty());
     (output.status.code().unwrap(), stderr.trim_end().strip_prefix("phpws: ").unwrap().to_owned())
-}
-
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("phpws-cli-{}-{name}", std::process::id()));
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-fn pair(name: &str) -> (String, String) {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let cert = file(&format!("{name}-cert.pem"), &pair.cert.pem());
-    let key = file(&format!("{name}-key.pem"), &pair.signing_key.serialize_pem());
-    (cert.to_str().unwrap().into(), key.to_str().unwrap().into())
 }
 
 #[test]
@@ -91,10 +79,9 @@ fn a_port_in_use_is_named_with_the_way_out() {
 
 #[test]
 fn certificates_and_keys_are_checked_before_anything_starts() {
-    let (cert, key) = pair("a");
-    let (_, other_key) = pair("b");
-    let nothing = file("nothing.pem", "hello\n");
-    let nothing = nothing.to_str().unwrap();
+    let (pair, other, folder) = (Pair::new(), Pair::new(), Folder::new());
+    let ([_, cert, _, key], [_, _, _, other_key]) = (pair.args(), other.args());
+    let nothing = &folder.write("nothing.pem", "hello\n");
     let wss = "wss://127.0.0.1:0";
     for (args, expected) in [
         (&[wss][..], format!("{wss}: TLS needs a certificate: give --cert FILE and --key FILE")),
@@ -124,8 +111,8 @@ fn certificates_and_keys_are_checked_before_anything_starts() {
     assert!(checked.status.success(), "{checked:?}");
     assert_eq!(checked.stdout, format!("phpws: settings are fine for {wss}\n").as_bytes());
     let both = std::fs::read_to_string(&cert).unwrap() + &std::fs::read_to_string(&key).unwrap();
-    let both = file("both.pem", &both);
-    assert!(phpws(&["--check", "--cert", both.to_str().unwrap(), wss]).status.success());
+    let both = folder.write("both.pem", both);
+    assert!(phpws(&["--check", "--cert", &both, wss]).status.success());
 }
 
 #[test]
@@ -139,12 +126,13 @@ fn keys_of_all_three_forms_are_read() {
 
 #[test]
 fn phps_own_configuration_file_is_read_as_it_is() {
-    let config = file(
+    let folder = Folder::new();
+    let config = folder.write(
         "config.ini",
         "[websocketserver]\nadress = 'ws://127.0.0.1:0'\nlogfile = ${PHPWS_TEST_LOG}\nconsole = true\ncertFile =\npkFile = \nmaxPerIP = 1\n\
         [jsauth]\nrequire=false\nssp=${SAVE_SESSION_PATH}\ncookie_name = \"PHPSESSID\"\n[develop]\ndevelopsystem = true ; Set to false in production\n",
     );
-    let server = Phpws::start_on("127.0.0.1:0", &["--config", config.to_str().unwrap()]);
+    let server = Phpws::start_on("127.0.0.1:0", &["--config", &config]);
     drop(server.browser());
     server.log_line("Connection closed to socket #1");
     let (_one, _) = server.browser();
@@ -153,6 +141,7 @@ fn phps_own_configuration_file_is_read_as_it_is() {
 
 #[test]
 fn a_bad_file_names_its_line() {
+    let folder = Folder::new();
     for (name, text, expected) in [
         ("key.ini", "[websocketserver]\n\nmaxPerIp = 3\n", "line 3: unknown key 'maxPerIp'; see phpws --help"),
         ("value.ini", "maxClients = x\n", "line 1: maxClients: 'x' is not a whole number in range"),
@@ -160,16 +149,16 @@ fn a_bad_file_names_its_line() {
         ("auth.ini", "[jsauth]\nrequired = true\n", "line 2: unknown key 'required'; see phpws --help"),
         ("syntax.ini", "[websocketserver\n", "line 1: a section lacks its ]"),
     ] {
-        let path = file(name, text);
-        let path = path.to_str().unwrap();
-        assert_eq!(refusal(&phpws(&["--config", path])), (1, format!("--config {path}: {expected}")));
+        let path = folder.write(name, text);
+        assert_eq!(refusal(&phpws(&["--config", &path])), (1, format!("--config {path}: {expected}")));
     }
 }
 
 #[test]
 fn a_required_session_needs_a_directory() {
-    let config = file("auth2.ini", "[jsauth]\nrequire=true\nssp=${PHPWS_TEST_NOTHING}\ncookie_name = \"SID\"\nkey = ok\n");
-    let config = config.to_str().unwrap();
+    let folder = Folder::new();
+    let config =
+        &folder.write("auth2.ini", "[jsauth]\nrequire=true\nssp=${PHPWS_TEST_NOTHING}\ncookie_name = \"SID\"\nkey = ok\n");
     let expected = "--require-session: needs PHP's session.save_path: give --session-path DIR";
     assert_eq!(refusal(&phpws(&["--check", "--config", config])), (1, expected.to_owned()));
     let (status, line) = refusal(&phpws(&["--check", "--config", config, "--session-path", "/nonexistent"]));
@@ -179,15 +168,15 @@ fn a_required_session_needs_a_directory() {
 
 #[test]
 fn tokens_are_checked_before_anything_starts() {
+    let folder = Folder::new();
     for (name, text, problem) in [
         ("empty.tokens", "# none\n", "has no token; make one with: openssl rand -hex 32"),
         ("short.tokens", "short\n", "line 1: a token has at least 16 characters; make one with: openssl rand -hex 32"),
         ("blank.tokens", "\nwith a blank within it\n", "line 2: a token has no blanks and only ASCII characters"),
     ] {
-        let file = file(name, text);
-        let file = file.to_str().unwrap();
+        let file = folder.write(name, text);
         let expected = format!("--publish-token-file {file}: {problem}");
-        assert_eq!(refusal(&phpws(&["--check", "--publish-token-file", file])), (1, expected));
+        assert_eq!(refusal(&phpws(&["--check", "--publish-token-file", &file])), (1, expected));
     }
     let (status, line) = refusal(&phpws(&["--check", "--publish-token-file", "/nonexistent"]));
     assert!(status == 1 && line.starts_with("--publish-token-file /nonexistent: can't be read: "), "{line}");
@@ -204,10 +193,11 @@ fn tokens_are_checked_before_anything_starts() {
 
 #[test]
 fn flag_comes_before_environment_before_file() {
-    let config = file("order.ini", "[websocketserver]\nmax-clients = nonsense\n");
+    let folder = Folder::new();
+    let config = folder.write("order.ini", "[websocketserver]\nmax-clients = nonsense\n");
     let run = |args: &[&str], variable: Option<&str>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phpws"));
-        command.args(["--check", "--config", config.to_str().unwrap()]).args(args);
+        command.args(["--check", "--config", &config]).args(args);
         if let Some(value) = variable {
             command.env("PHPWS_MAX_CLIENTS", value);
         }
@@ -222,11 +212,13 @@ fn flag_comes_before_environment_before_file() {
 
 #[test]
 fn a_json_log_is_the_same_on_the_console_and_in_the_file() {
-    let log = file("json.log", "");
-    let mut server = Phpws::start(&["--log-format", "json", "--log-file", log.to_str().unwrap()]);
+    let folder = Folder::new();
+    let log = folder.write("json.log", "");
+    let mut server = Phpws::start(&["--log-format", "json", "--log-file", &log]);
     let mut client = server.connect();
     client.send(request("/nobody\"\\", "").as_bytes());
     client.rest();
+    drop(client);
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     server.log_line("Server stopped");

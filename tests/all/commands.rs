@@ -1,10 +1,12 @@
 //! `phpws status` and `phpws publish`, as a shell script calls them.
 
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use crate::util::Phpws;
+use crate::util::folder::Folder;
 use crate::util::receiver::{Answer, Receiver};
+use crate::util::sockets::Nobody;
+use crate::util::tls::Pair;
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phpws"));
@@ -20,17 +22,6 @@ fn outcome(output: Output) -> (i32, String, String) {
 
 fn phpws(args: &[&str]) -> (i32, String, String) {
     outcome(command(args).output().unwrap())
-}
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("phpws-commands-{}-{name}", std::process::id()));
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 #[test]
@@ -52,7 +43,8 @@ fn status_prints_a_table_of_a_server_that_is_ready() {
 
 #[test]
 fn status_ends_with_1_where_no_server_answers() {
-    let address = nobody();
+    let nobody = Nobody::new();
+    let address = nobody.addr.to_string();
     let (code, text, error) = phpws(&["status", &address]);
     assert_eq!((code, text.as_str(), error.lines().count()), (1, "", 1), "{error}");
     assert!(error.starts_with(&format!("phpws: ws://{address}: ")) && error.contains("Connection refused"), "{error}");
@@ -81,18 +73,16 @@ fn status_ends_with_1_where_the_server_is_being_stopped_or_does_not_answer_this_
 
 #[test]
 fn a_self_signed_server_is_believed_when_told_so() {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    let (cert, key) = (file("cert.pem", &pair.cert.pem()), file("key.pem", &pair.signing_key.serialize_pem()));
-    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-    let server = Phpws::start_on("wss://127.0.0.1:0", &["--cert", cert, "--key", key]);
+    let (pair, other) = (Pair::new(), Pair::new());
+    let [_, cert, ..] = &pair.args();
+    let server = pair.server(&[]);
     let url = format!("wss://{}", server.addr);
     assert_eq!(phpws(&["status", "--cacert", cert, &url]).0, 0);
     assert_eq!(phpws(&["status", "--insecure", &url]).0, 0);
     let (code, _, error) = outcome(command(&["status", &url]).env("SSL_CERT_FILE", "/nonexistent.pem").output().unwrap());
     assert_eq!((code, error.as_str()), (1, "phpws: /nonexistent.pem can't be read: No such file or directory (os error 2)\n"));
-    let (other, _) = (rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap(), ());
-    let other = file("other.pem", &other.cert.pem());
-    assert_eq!(phpws(&["status", "--cacert", other.to_str().unwrap(), &url]).0, 1);
+    let [_, other, ..] = &other.args();
+    assert_eq!(phpws(&["status", "--cacert", other, &url]).0, 1);
 }
 
 #[test]
@@ -125,21 +115,23 @@ fn publish_ends_by_what_became_of_the_message() {
         receiver.order([Answer::Status(status, "{}")]);
         assert_eq!(phpws(&["publish", "--url", &url, "--broadcast", "x"]).0, expected, "{status}");
     }
-    assert_eq!(phpws(&["publish", "--url", &nobody(), "--broadcast", "x"]).0, 1);
+    let nobody = Nobody::new();
+    assert_eq!(phpws(&["publish", "--url", &nobody.addr.to_string(), "--broadcast", "x"]).0, 1);
 }
 
 #[test]
 fn a_token_comes_from_the_environment_or_a_file_and_a_message_from_standard_input() {
     let receiver = Receiver::start();
     let url = receiver.addr.to_string();
-    let token = file("token", "from the file\n");
-    let message = file("message", "line 1\nline 2");
+    let folder = Folder::new();
+    let token = folder.write("token", "from the file\n");
+    let message = folder.write("message", "line 1\nline 2");
     let args = ["publish", "--url", &url, "--broadcast", "-"];
     let stdin = Stdio::from(std::fs::File::open(&message).unwrap());
     assert!(command(&args).env("PHPWS_PUBLISH_TOKEN", "t0ken").stdin(stdin).output().unwrap().status.success());
     let request = receiver.received().pop().unwrap();
     assert_eq!((request.header("authorization"), request.body.as_str()), ("Bearer t0ken", r#""line 1\nline 2""#));
-    let args = ["publish", "--url", &url, "--token-file", token.to_str().unwrap(), "--broadcast", "x"];
+    let args = ["publish", "--url", &url, "--token-file", &token, "--broadcast", "x"];
     assert!(command(&args).env("PHPWS_PUBLISH_TOKEN", "t0ken").output().unwrap().status.success());
     assert_eq!(receiver.received().pop().unwrap().header("authorization"), "Bearer from the file");
 }

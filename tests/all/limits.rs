@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::util::folder::Folder;
 use crate::util::{Client, NEXT, Phpws, masked, request, wait_for};
 
 fn dismissed(client: &mut Client, error: &str, code: u16) {
@@ -170,13 +171,14 @@ fn a_message_must_come_in_time() {
 
 #[test]
 fn messages_that_each_come_in_time_never_add_up_to_a_timeout() {
-    let server = Phpws::start(&["--message-timeout", "0.4"]);
+    let server = Phpws::start(&["--message-timeout", "0.8"]);
     let (mut client, _) = server.browser();
     let frame = masked(true, 1, b"{}");
     let (head, tail) = frame.split_at(3);
     client.send(head);
     for _ in 0..12 {
-        std::thread::sleep(Duration::from_millis(60));
+        // Messages that take a tenth of the timeout each, and longer than it together.
+        std::thread::sleep(Duration::from_millis(80));
         // Every read ends inside a frame, though a message has ended in it.
         client.send(&[tail, head].concat());
         assert_eq!(client.text(), NEXT);
@@ -185,11 +187,12 @@ fn messages_that_each_come_in_time_never_add_up_to_a_timeout() {
 
 #[test]
 fn silence_ends_only_where_a_setting_says_so() {
-    let server = Phpws::start(&["--idle-timeout", "0.4", "--ping-interval", "0"]);
+    let server = Phpws::start(&["--idle-timeout", "1", "--ping-interval", "0"]);
     let (mut talker, _) = server.browser();
     let (mut silent, _) = server.browser();
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(150));
+        // Long enough for the silent one in all, and never long enough for the talker.
+        std::thread::sleep(Duration::from_millis(350));
         talker.say("{}");
     }
     dismissed(&mut silent, "Idle for too long", 1001);
@@ -275,11 +278,11 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
 
 #[test]
 fn a_proxy_header_may_come_in_pieces_and_must_be_right() {
-    let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--handshake-timeout", "0.5"]);
+    let server = Phpws::start(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9", "--handshake-timeout", "1"]);
+    let (mut other, _) = server.browser();
     let mut slow = Client::over(server.connect_from([127, 0, 0, 9]));
     for byte in b"PROXY UNKNOWN\r\n" {
-        slow.send(&[*byte]);
-        std::thread::sleep(Duration::from_millis(5));
+        slow.send_apart(&[*byte], &mut other);
     }
     slow.send(request("/web", "").as_bytes());
     slow.head();
@@ -293,11 +296,10 @@ fn a_proxy_header_may_come_in_pieces_and_must_be_right() {
 
 #[test]
 fn a_browser_needs_a_live_session_before_the_101_and_a_backend_its_host() {
-    let dir = std::env::temp_dir().join(format!("phpws-sessions-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("sess_good"), "user|s:3:\"ann\";allowconnect|b:1;").unwrap();
-    std::fs::write(dir.join("sess_bad"), "user|s:3:\"ann\";allowconnect|b:0;").unwrap();
-    let server = Phpws::start(&["--require-session", "--session-path", dir.to_str().unwrap()]);
+    let folder = Folder::new();
+    folder.write("sess_good", "user|s:3:\"ann\";allowconnect|b:1;");
+    folder.write("sess_bad", "user|s:3:\"ann\";allowconnect|b:0;");
+    let server = Phpws::start(&["--require-session", "--session-path", folder.path().to_str().unwrap()]);
     for cookie in ["", "Cookie: PHPSESSID=bad\r\n", "Cookie: PHPSESSID=../sess_good\r\n", "Cookie: PHPSESSID=none\r\n"] {
         let mut client = server.connect();
         client.send(request("/web", cookie).as_bytes());
@@ -307,5 +309,4 @@ fn a_browser_needs_a_live_session_before_the_101_and_a_backend_its_host() {
     server.log_line("Client handshake status: unauthorized");
     server.ready_on("/web", "Cookie: a=b; PHPSESSID=good\r\n");
     server.ready_on("/php", "Client-Type: php\r\n");
-    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -38,13 +38,17 @@ impl Drop for Echo {
 }
 
 fn load(scenario: &str, url: &str, options: &str) -> Output {
-    let times = ["--seconds", "0.2", "--warmup", "0.05", "--json"];
+    load_for("0.2", scenario, url, options)
+}
+
+fn load_for(seconds: &str, scenario: &str, url: &str, options: &str) -> Output {
+    let times = ["--seconds", seconds, "--warmup", "0.05", "--json"];
     Command::new(example("load")).args([scenario, url]).args(times).args(options.split_whitespace()).output().unwrap()
 }
 
 /// The report of a run in which nothing went wrong.
-fn report(scenario: &str, url: &str, options: &str) -> Value {
-    let output = load(scenario, url, options);
+fn report(seconds: &str, scenario: &str, url: &str, options: &str) -> Value {
+    let output = load_for(seconds, scenario, url, options);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{scenario} {options}: {stdout}{stderr}");
     let report: Value = serde_json::from_str(&stdout).unwrap();
@@ -55,12 +59,24 @@ fn report(scenario: &str, url: &str, options: &str) -> Value {
 
 /// The same, where messages were answered and the server was found.
 fn busy(scenario: &str, url: &str, options: &str, server: &Child) -> Value {
-    let report = report(scenario, url, options);
-    for pointer in ["/messages", "/per_second", "/latency_us/p50", "/latency_us/max", "/server/rss_kib", "/load_cpu_percent"] {
-        assert!(report.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0) > 0.0, "{pointer}: {report}");
+    busy_with(scenario, url, options, server, "/messages")
+}
+
+/// The same with one more figure that is above 0.
+fn busy_with(scenario: &str, url: &str, options: &str, server: &Child, figure: &str) -> Value {
+    let figures =
+        ["/messages", "/per_second", "/latency_us/p50", "/latency_us/max", "/server/rss_kib", "/load_cpu_percent", figure];
+    // On a machine that has much to do the first answer may come when a short run is over.
+    for seconds in ["0.2", "2", "20"] {
+        let report = report(seconds, scenario, url, options);
+        assert_eq!(report["server"]["pid"], server.id(), "{report}");
+        let missing = |pointer: &&&str| report.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0) <= 0.0;
+        match figures.iter().find(missing) {
+            None => return report,
+            Some(pointer) => println!("{scenario} {options}: no {pointer} in {seconds} s: {report}"),
+        }
     }
-    assert_eq!(report["server"]["pid"], server.id(), "{report}");
-    report
+    panic!("{scenario} {options}: nothing was measured");
 }
 
 #[test]
@@ -85,8 +101,7 @@ fn the_dialog_scenarios_find_all_as_it_should_be() {
     busy("dialog", &url, "-c 2 --depth 4 --size 100000", &server.child);
     busy("feedback", &url, "-c 7", &server.child);
     busy("feedback", &url, "-c 3 --senders 2 --depth 8 --size 500", &server.child);
-    let all_out = busy("broadcast", &url, "-c 7", &server.child);
-    assert!(all_out["broadcasts_per_second"].as_f64().unwrap() > 0.0, "{all_out}");
+    busy_with("broadcast", &url, "-c 7", &server.child, "/broadcasts_per_second");
     busy("broadcast", &url, "-c 7 --senders 3 --rate 500", &server.child);
 }
 
@@ -94,11 +109,9 @@ fn the_dialog_scenarios_find_all_as_it_should_be() {
 fn connections_are_counted_and_weighed() {
     let server = Phpws::start(&[]);
     let url = format!("ws://{}/web", server.addr);
-    let steady = busy("connect", &url, "--dialog --concurrency 8", &server.child);
-    assert!(steady["handshakes_per_second"].as_f64().unwrap() > 0.0, "{steady}");
-    let bursts = busy("connect", &url, "--burst 20", &server.child);
-    assert!(bursts["burst_ms"]["p50"].as_f64().unwrap() > 0.0, "{bursts}");
-    let idle = report("idle", &url, "--dialog -c 100");
+    busy_with("connect", &url, "--dialog --concurrency 8", &server.child, "/handshakes_per_second");
+    busy_with("connect", &url, "--burst 20", &server.child, "/burst_ms/p50");
+    let idle = report("0.2", "idle", &url, "--dialog -c 100");
     assert!(idle["bytes_per_connection"].is_number(), "{idle}");
     busy("idle", &url, "--dialog -c 20 --busy 3", &server.child);
 }

@@ -1,8 +1,7 @@
 //! docs/openapi.json against the server: every path, method and status is provoked, every example is
 //! sent or checked, every answer has the form that the file gives it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use crate::util::folder::Folder;
 use crate::util::{Client, Phpws, wait_for};
 use serde_json::Value;
 
@@ -94,21 +93,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("phpws-openapi-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let tokens = std::env::temp_dir().join(name);
-        std::fs::write(&tokens, TOKEN).unwrap();
+        let folder = Folder::new();
+        let tokens = folder.write("tokens", TOKEN);
         let open = Phpws::start(&["--max-outbox", "100000000"]);
         let tight = Phpws::start(&["--max-message", "200", "--message-timeout", "0.2", "--max-publish-rate", "100"]);
-        let closed = Phpws::start(&[
-            "--publish",
-            "token",
-            "--publish-token-file",
-            tokens.to_str().unwrap(),
-            "--trusted-proxy",
-            "127.0.0.1",
-        ]);
-        std::fs::remove_file(tokens).unwrap();
+        let closed = Phpws::start(&["--publish", "token", "--publish-token-file", &tokens, "--trusted-proxy", "127.0.0.1"]);
         let page = open.ready_on("/web", "Ident: page\r\n");
         let stuck = open.ready_on("/", "Ident: stuck\r\n");
         let apart = Phpws::start(&["--backplane", "redis://127.0.0.1:1"]);

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::util::tls::{self, Pair};
-use crate::util::{Client, NEXT, PATIENCE, Phpws, json, masked, request};
+use crate::util::{Client, NEXT, Phpws, json, masked, request};
 use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
 
 /// Starts a server with one application in a thread and connects a client to it.
@@ -75,24 +75,24 @@ fn a_burst_of_feedback_does_not_drop_a_php_client_that_reads() {
 
 #[test]
 fn a_control_frame_in_two_reads_is_no_beginning_of_a_message() {
-    let server = Phpws::start(&["--message-timeout", "0.4"]);
+    let server = Phpws::start(&["--message-timeout", "0.8"]);
     let (mut client, _) = server.browser();
+    let (mut other, _) = server.browser();
     let pong = masked(true, 10, b"split");
-    client.send(&pong[..4]);
-    std::thread::sleep(Duration::from_millis(50));
+    client.send_apart(&pong[..4], &mut other);
     client.send(&pong[4..]);
     server.log_line("Unsolicited Pong");
-    std::thread::sleep(Duration::from_millis(500));
+    // For longer than a message may take; were one beginning, it would end now.
+    std::thread::sleep(Duration::from_millis(1000));
     let message = masked(true, 1, b"{}");
-    client.send(&message[..4]);
-    std::thread::sleep(Duration::from_millis(50));
+    client.send_apart(&message[..4], &mut other);
     client.send(&message[4..]);
     assert_eq!(client.text(), NEXT);
 }
 
 #[test]
 fn chunks_that_never_end_are_timed_out() {
-    let server = Phpws::start(&["--message-timeout", "0.3"]);
+    let server = Phpws::start(&["--message-timeout", "1"]);
     let (mut client, _) = server.browser();
     client.say("bufferON");
     client.say("a chunk");
@@ -201,25 +201,23 @@ fn a_long_word_of_a_peer_is_cut_in_the_log() {
 fn a_tls_error_behind_good_bytes_ends_the_connection() {
     use std::io::{Read, Write};
 
-    let pair = Pair::new("regressions");
+    let pair = Pair::new();
     let server = pair.server(&[]);
-    let mut tls = tls::connection(&pair.client_config());
-    let mut tcp = std::net::TcpStream::connect(server.addr).unwrap();
-    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    while tls.is_handshaking() {
-        tls.complete_io(&mut tcp).unwrap();
+    let mut stream = tls::connect(server.addr, &pair.client_config());
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
     }
     // A good record and a broken one in a single segment.
-    tls.writer().write_all(request("/web", "").as_bytes()).unwrap();
+    stream.conn.writer().write_all(request("/web", "").as_bytes()).unwrap();
     let mut bytes = Vec::new();
-    while tls.wants_write() {
-        tls.write_tls(&mut bytes).unwrap();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut bytes).unwrap();
     }
     bytes.extend([0x17, 3, 3, 0, 20]);
     bytes.extend([0xAA; 20]);
-    tcp.write_all(&bytes).unwrap();
+    stream.sock.write_all(&bytes).unwrap();
     let mut rest = Vec::new();
     // The end, or a reset: both are an end.
-    let _ = tcp.read_to_end(&mut rest);
+    let _ = stream.sock.read_to_end(&mut rest);
     server.log_line("Connection closed to socket #1");
 }

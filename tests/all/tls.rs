@@ -1,28 +1,14 @@
 //! wss: handshake, slow handshakes, reload, records for PHP.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 
 use crate::util::tls::{self, Pair};
-use crate::util::{Client, NEXT, PATIENCE, Phpws, request};
-use rustls::{ClientConnection, StreamOwned};
+use crate::util::{Client, NEXT, Phpws, request};
 
-fn tls_over(tcp: TcpStream, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
-    let connection = tls::connection(&tls::client_config(cert, versions));
-    tcp.set_nodelay(true).unwrap();
-    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    StreamOwned::new(connection, tcp)
-}
-
-type Versions<'a> = &'a [&'static rustls::SupportedProtocolVersion];
-
-fn tls_stream(server: &Phpws, cert: &Path, versions: Versions<'_>) -> StreamOwned<ClientConnection, TcpStream> {
-    tls_over(TcpStream::connect(server.addr).unwrap(), cert, versions)
-}
-
+/// A browser that trusts this certificate.
 fn connect(server: &Phpws, cert: &Path) -> io::Result<Client> {
-    let mut stream = tls_stream(server, cert, rustls::ALL_VERSIONS);
+    let mut stream = tls::connect(server.addr, &tls::client_config(cert, rustls::ALL_VERSIONS));
     stream.write_all(request("/web", "").as_bytes())?;
     let mut client = Client::over(stream);
     client.head();
@@ -32,10 +18,10 @@ fn connect(server: &Phpws, cert: &Path) -> io::Result<Client> {
 
 #[test]
 fn the_dialog_works_over_tls_1_2_and_1_3() {
-    let files = Pair::new("tls-versions");
+    let files = Pair::new();
     let server = files.server(&[]);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let mut stream = tls_stream(&server, &files.cert(), &[version]);
+        let mut stream = tls::connect(server.addr, &tls::client_config(&files.cert(), &[version]));
         stream.write_all(request("/web", "").as_bytes()).unwrap();
         let mut client = Client::over(stream);
         assert!(client.head().starts_with("HTTP/1.1 101 "));
@@ -52,9 +38,9 @@ fn the_dialog_works_over_tls_1_2_and_1_3() {
 
 #[test]
 fn the_end_is_announced_with_close_notify() {
-    let files = Pair::new("tls-notify");
+    let files = Pair::new();
     let server = files.server(&[]);
-    let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+    let mut stream = tls::connect(server.addr, &files.client_config());
     stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut answer = String::new();
     // `read_to_string` fails with UnexpectedEof where close_notify is missing.
@@ -64,10 +50,10 @@ fn the_end_is_announced_with_close_notify() {
 
 #[test]
 fn a_php_client_gets_one_record_for_each_of_its_reads() {
-    let files = Pair::new("tls-php");
+    let files = Pair::new();
     let server = files.server(&[]);
     for _ in 0..20 {
-        let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+        let mut stream = tls::connect(server.addr, &files.client_config());
         stream.write_all(request("/php", "Client-Type: php\r\n").as_bytes()).unwrap();
         let mut buffer = [0; 8192];
         for _ in 0..2 {
@@ -83,8 +69,8 @@ fn a_php_client_gets_one_record_for_each_of_its_reads() {
 
 #[test]
 fn a_slow_tls_handshake_is_dropped_and_disturbs_nobody() {
-    let files = Pair::new("tls-slow");
-    let server = files.server(&["--handshake-timeout", "0.4"]);
+    let files = Pair::new();
+    let server = files.server(&["--handshake-timeout", "1.5"]);
     let mut stalled = server.connect();
     stalled.send(&[0x16, 0x03, 0x01]);
     let mut client = connect(&server, &files.cert()).unwrap();
@@ -97,7 +83,7 @@ fn a_slow_tls_handshake_is_dropped_and_disturbs_nobody() {
 
 #[test]
 fn plain_bytes_on_a_tls_port_end_that_connection_only() {
-    let files = Pair::new("tls-plain");
+    let files = Pair::new();
     let server = files.server(&[]);
     let mut plain = server.connect();
     plain.send(request("/web", "").as_bytes());
@@ -108,7 +94,7 @@ fn plain_bytes_on_a_tls_port_end_that_connection_only() {
 
 #[test]
 fn sighup_changes_the_certificate_and_drops_nobody() {
-    let files = Pair::new("tls-reload");
+    let files = Pair::new();
     let server = files.server(&[]);
     let mut before = connect(&server, &files.cert()).unwrap();
     let old = files.cert().with_file_name("old.pem");
@@ -129,9 +115,9 @@ fn sighup_changes_the_certificate_and_drops_nobody() {
 
 #[test]
 fn a_raw_client_may_come_over_tls_too() {
-    let files = Pair::new("tls-raw");
+    let files = Pair::new();
     let server = files.server(&[]);
-    let mut stream = tls_stream(&server, &files.cert(), rustls::ALL_VERSIONS);
+    let mut stream = tls::connect(server.addr, &files.client_config());
     stream.write_all(b"php process\nGET /php HTTP/1.1\n").unwrap();
     let mut buffer = [0; 256];
     let count = stream.read(&mut buffer).unwrap();
@@ -143,11 +129,11 @@ fn a_raw_client_may_come_over_tls_too() {
 
 #[test]
 fn a_proxy_header_comes_before_tls() {
-    let files = Pair::new("tls-proxy");
+    let files = Pair::new();
     let server = files.server(&["--proxy-protocol", "--trusted-proxy", "127.0.0.9"]);
     let mut tcp = server.connect_from([127, 0, 0, 9]);
     tcp.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 443\r\n").unwrap();
-    let mut stream = tls_over(tcp, &files.cert(), rustls::ALL_VERSIONS);
+    let mut stream = tls::over(tcp, &files.client_config());
     stream.write_all(request("/web", "").as_bytes()).unwrap();
     let mut client = Client::over(stream);
     client.head();

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
+use crate::util::folder::Folder;
 use crate::util::http::{feedback, get, post};
 use crate::util::page::Page;
 use crate::util::redis::Redis;
@@ -86,7 +87,8 @@ fn live(servers: &[Phpws; 2]) -> Page {
 fn keys_channels_messages_and_rights_are_those_of_the_page() {
     let redis = Redis::start();
     let url = grant(&redis);
-    let heard = std::env::temp_dir().join(format!("phpws-heard-{}", std::process::id()));
+    let folder = Folder::new();
+    let heard = folder.file("heard");
     let mut listener = listen(&redis, &heard);
     let servers = [(); 2].map(|()| {
         let server = Phpws::start(&["--backplane", &url]);
@@ -107,14 +109,25 @@ fn keys_channels_messages_and_rights_are_those_of_the_page() {
     page.until("what was kept", |page| page.standings.len() == 2);
     assert_eq!(page.standings[1], "gap");
     servers[0].log_line("goes on in another process");
-    // Once around with the beat, which renews keys.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // A whole beat of each process, which renews keys: its end is the beginning of the next one.
+    for _ in 0..2 {
+        let beats = || -> Vec<String> {
+            let nodes = redis.cli(&["zrange", "phpws:1:nodes", "0", "-1", "withscores"]);
+            nodes.lines().map(str::to_owned).collect()
+        };
+        let before = beats();
+        wait_for("a beat of each process", || beats().iter().all(|word| !is_time(word) || !before.contains(word)).then_some(()));
+    }
     assert_eq!(redis.cli(&["acl", "log"]), "", "something was not allowed");
     assert!(servers.iter().all(|server| server.log().iter().all(|line| !line.contains("refuses"))));
     listener.kill().unwrap();
     listener.wait().unwrap();
     check_messages(&std::fs::read_to_string(&heard).unwrap());
-    std::fs::remove_file(heard).unwrap();
+}
+
+/// Whether a line of a sorted set is a score.
+fn is_time(line: &str) -> bool {
+    line.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn check_keys(redis: &Redis) {

@@ -52,18 +52,6 @@ fn uuid(ready: &Value) -> String {
     ready["uuid"].as_str().unwrap().to_owned()
 }
 
-fn metrics(server: &Phpws) -> Vec<u8> {
-    let mut client = server.connect();
-    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    client.rest()
-}
-
-fn metric(server: &Phpws, name: &str) -> f64 {
-    let text = String::from_utf8(metrics(server)).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
-    line.parse().unwrap()
-}
-
 /// The next text that is no `next`, without looking at pings.
 fn next_message(client: &mut Client) -> Value {
     serde_json::from_str(&std::iter::repeat_with(|| client.text()).find(|text| text != NEXT).unwrap()).unwrap()

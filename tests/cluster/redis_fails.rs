@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{metric, metrics, next_message, next_with, open, process, processes, say, uuid};
-use crate::util::http::{feedback, get, post};
+use super::{next_message, next_with, open, process, processes, say, uuid};
+use crate::util::http::{feedback, get, metric, post};
 use crate::util::page::Page;
 use crate::util::redis::Redis;
 use crate::util::{Client, Phpws, wait_for};
@@ -53,9 +53,8 @@ fn survives(servers: &[Phpws], fault: impl FnOnce(), away: &str, repair: impl Fn
     });
     assert_eq!(post(&servers[1], "/broadcast", r#"{"message":7}"#), (200, json!({"delivered": 5, "queued": 0})));
     page.until("what is sent elsewhere", |page| page.got.len() == 4);
-    let metrics = String::from_utf8(metrics(&servers[0])).unwrap();
-    let undelivered = metrics.lines().find_map(|line| line.strip_prefix("phpws_backplane_undelivered_total ")).unwrap();
-    assert!(undelivered.parse::<u64>().unwrap() >= 4, "{undelivered}");
+    let undelivered = metric(&servers[0], "phpws_backplane_undelivered_total");
+    assert!(undelivered >= 4.0, "{undelivered}");
 }
 
 #[test]
@@ -165,9 +164,14 @@ fn who_waits_for_another_process_as_redis_goes_is_answered() {
     let servers = processes(&redis, 2, &[]);
     let (_browser, _) = servers[1].browser();
     servers[1].signal("STOP");
+    let published = || {
+        let stats = redis.cli(&["info", "commandstats"]);
+        stats.lines().find(|line| line.starts_with("cmdstat_publish:")).map(str::to_owned)
+    };
+    let before = published();
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| post(&servers[0], "/broadcast", "1"));
-        std::thread::sleep(Duration::from_millis(300));
+        wait_for("the message to be in Redis", || (published() != before).then_some(()));
         redis.kill();
         let (status, answer) = asked.join().unwrap();
         assert_eq!((status, &answer["delivered"]), (202, &json!("unknown")));

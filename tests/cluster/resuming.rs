@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::{metric, next_message, open, process, processes, say, uuid};
-use crate::util::http::{feedback, get, post};
+use super::{next_message, open, process, processes, say, uuid};
+use crate::util::http::{feedback, get, metric, post};
 use crate::util::page::Page;
 use crate::util::redis::Redis;
 use crate::util::{Client, wait_for};

@@ -140,7 +140,8 @@ fn a_room_that_nobody_stays_in_ends_in_redis() {
 fn a_process_that_has_just_come_is_counted() {
     let redis = Redis::start();
     let first = process(&redis, &[]);
-    std::thread::sleep(Duration::from_millis(100));
+    // Its beat, which says who is alive, was before the second one came.
+    wait_for("a beat", || (redis.cli(&["zcard", "phpws:1:nodes"]) == "1").then_some(()));
     let second = process(&redis, &[]);
     let (mut ann, _) = second.browser();
     let (mut bob, _) = first.browser();

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::util::crowd::{Crowd, Dice, Senders, judge, numbers, setting};
-use crate::util::http::try_post;
+use crate::util::http::{metric, post, try_post};
 use crate::util::page::Page;
 use crate::util::redis::Redis;
 use crate::util::visitors::Visitors;
-use crate::util::{Client, NEXT, Phpws};
+use crate::util::{Client, NEXT, Phpws, wait_for};
 use serde_json::{Value, json};
 
 const PAGES: usize = 20;
@@ -67,14 +67,19 @@ fn restarts_under_load_lose_nothing_and_turn_nobody_away() {
     let crowd = Crowd::start(&[addr], PAGES);
     let senders = Senders::start(&[addr], SENDERS, &crowd.uuids);
     let visitors = Visitors::start(addr, 4);
+    let all_are_there = |server: &Phpws| {
+        let clients = || metric(server, "phpws_clients{type=\"websocket\"}");
+        wait_for("pages and senders", || (clients() >= (PAGES + SENDERS) as f64).then_some(()));
+        visitors.wait_for_more(100);
+    };
     for _ in 0..ROUNDS {
-        std::thread::sleep(Duration::from_millis(300));
+        all_are_there(&server);
         let new = process(&redis, &address, &args);
         server.signal("TERM");
         assert_eq!(server.exit_code(), Some(0));
         server = new;
     }
-    std::thread::sleep(Duration::from_millis(300));
+    all_are_there(&server);
     let (visits, sent, pages) = (visitors.finish(), senders.finish(), crowd.finish());
     let all: Vec<&Page> = pages.iter().chain(sent.iter().map(|sent| &sent.page)).collect();
     let tries: usize = all.iter().map(|page| page.tries).sum();
@@ -185,7 +190,10 @@ fn a_redis_that_fails_doubles_nothing_and_nobody_is_told_a_falsehood() {
             redis.signal("CONT");
         }
     }
-    std::thread::sleep(Duration::from_secs(2));
+    for server in &servers {
+        let knows_all = || post(server, "/broadcast", "1").1["delivered"].is_u64();
+        wait_for("the processes to reach each other", || knows_all().then_some(()));
+    }
     done.store(true, Ordering::SeqCst);
     let answers: Vec<Answers> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
     let pages = crowd.finish();

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::{MS, SECOND, at_best, within};
+use super::{MS, SECOND, within};
 use crate::util::lab::{self, Honest, Lab, Times, compare};
-use crate::util::{Client, json, request, wait_for};
+use crate::util::{Client, at_best, json, request, wait_for};
 
 #[test]
 fn a_flood_of_connections_leaves_the_server_up_and_nothing_behind() {

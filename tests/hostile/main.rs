@@ -26,19 +26,6 @@ use crate::util::lab::{Honest, Times, compare};
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-/// Measures again, twice at most, where the figures were too bad: what else runs on the machine makes
-/// them worse, and never better.
-fn at_best(measure: impl Fn() -> Result<(), String>) {
-    const ATTEMPTS: usize = 3;
-    for attempt in 1.. {
-        match measure() {
-            Ok(()) => return,
-            Err(problem) if attempt == ATTEMPTS => panic!("{problem}, at the best of {ATTEMPTS} attempts"),
-            Err(problem) => println!("once more: {problem}"),
-        }
-    }
-}
-
 /// What an honest client may suffer: five times what it has without the attack, and a little.
 fn hardly_slower(name: &str, mut without: Times, mut with: Times) -> Result<(), String> {
     compare(name, &mut without, &mut with);

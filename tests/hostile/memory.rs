@@ -7,15 +7,6 @@ use super::{MS, SECOND};
 use crate::util::lab::{Honest, KIB, Lab, MIB, Times, unfinished};
 use crate::util::{Client, NEXT, masked, wait_for};
 
-/// Waits until the server has read all that the client at `local` sent, and gives the bytes for the
-/// client that are in the system's buffers.
-fn settled(lab: &Lab, local: SocketAddr) -> usize {
-    wait_for("the server to have read all", || {
-        let (down, up) = lab.in_the_kernel(local);
-        (up == 0).then_some(down)
-    })
-}
-
 #[test]
 fn a_connection_holds_no_more_memory_than_its_limits_say() {
     const MESSAGE: usize = MIB;
@@ -33,7 +24,7 @@ fn a_connection_holds_no_more_memory_than_its_limits_say() {
             let mut produced = 0;
             // Echoes until one more would be over the limit.
             let queued = loop {
-                let queued = produced - settled(&lab, local).min(produced);
+                let queued = produced - lab.wait_until_read(local).min(produced);
                 if queued + 2 * answers > OUTBOX {
                     break queued;
                 }
@@ -47,7 +38,7 @@ fn a_connection_holds_no_more_memory_than_its_limits_say() {
                 client.send_text(&"x".repeat(MESSAGE / 64));
             }
             client.send(&unfinished(1, true, MESSAGE, MESSAGE - 1));
-            settled(&lab, local);
+            lab.wait_until_read(local);
             client
         })
         .collect();

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::SECOND;
-use crate::util::lab::{self, Dir, Lab};
+use crate::util::folder::Folder;
+use crate::util::lab::{self, Lab};
 use crate::util::tls::Pair;
 use crate::util::{Client, NEXT, Phpws, json, masked, wait_for};
 
@@ -44,6 +45,7 @@ fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
         }
     };
     let start = Instant::now();
+    let so_far = AtomicUsize::new(0);
     let (answered, seen) = std::thread::scope(|scope| {
         let receiving: Vec<_> = receivers
             .into_iter()
@@ -59,6 +61,7 @@ fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
             .into_iter()
             .enumerate()
             .map(|(number, mut client)| {
+                let so_far = &so_far;
                 scope.spawn(move || {
                     let (mut seen, mut answered) = (vec![0; SENDERS], 0);
                     loop {
@@ -69,11 +72,12 @@ fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
                             return answered;
                         }
                         answered += 1;
+                        so_far.fetch_add(1, Ordering::Relaxed);
                     }
                 })
             })
             .collect();
-        std::thread::sleep(2 * SECOND);
+        wait_for("all to be in full swing", || (so_far.load(Ordering::Relaxed) > 100 * SENDERS).then_some(()));
         lab.signal("TERM");
         let answered: Vec<usize> = sending.into_iter().map(|thread| thread.join().unwrap()).collect();
         (answered, receiving.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>())
@@ -94,7 +98,7 @@ fn sigterm_under_load_loses_no_broadcast_that_was_answered() {
 fn a_certificate_is_changed_under_load_and_no_message_is_lost() {
     const CLIENTS: usize = 50;
     const RELOADS: usize = 20;
-    let pair = Pair::new("hostile");
+    let pair = Pair::new();
     let lab = lab::secure_server(&pair, &["--ping-interval", "0"]);
     let config = pair.client_config();
     let clients: Vec<Client> = (0..CLIENTS).map(|_| lab::secure_browser(&lab, &config).unwrap()).collect();
@@ -147,8 +151,8 @@ fn a_full_disk_stops_nobody() {
     drop(server);
 
     // The console may be such a place too.
-    let dir = Dir::new();
-    let log = dir.file("log");
+    let folder = Folder::new();
+    let log = folder.file("log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_phpws"))
         .args(["--log-file", log.to_str().unwrap(), "ws://127.0.0.1:0"])
         .stdout(lab::full_disk_file())

@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::{MS, SECOND, at_best, hardly_slower, in_turns};
+use super::{MS, SECOND, hardly_slower, in_turns};
 use crate::util::lab::{self, Honest, KIB, Lab, MIB, Times, unfinished};
 use crate::util::tls::Pair;
-use crate::util::{Client, NEXT, json, masked, request};
+use crate::util::{Client, NEXT, at_best, json, masked, request};
 
 #[test]
 fn slow_peers_are_dropped_by_their_timers_and_disturb_nobody() {
@@ -71,7 +71,7 @@ fn stalled_tls_handshakes_are_dropped_by_their_timer_and_disturb_nobody() {
 }
 
 fn stalled_tls_handshakes() -> Result<(), String> {
-    let pair = Pair::new("hostile");
+    let pair = Pair::new();
     let config = pair.client_config();
     let lab = lab::secure_server(&pair, &["--handshake-timeout", "1", "--ping-interval", "0"]);
     let mut honest = Honest(lab::secure_browser(&lab, &config).unwrap());
@@ -189,16 +189,15 @@ fn messages_back_to_back_are_not_one_long_message() {
     println!("back to back: {count} messages answered in 3 s");
 
     // Nor is a ping in pieces the beginning of a message.
-    let mut client = lab.browser();
+    let (mut client, mut other) = (lab.browser(), lab.browser());
     let ping = masked(true, 9, b"ping");
     for piece in ping.chunks(5) {
-        client.send(piece);
-        std::thread::sleep(50 * MS);
+        client.send_apart(piece, &mut other);
     }
     assert_eq!(client.frame().unwrap().payload, b"ping");
+    // For longer than a message may take.
     std::thread::sleep(3 * SECOND / 2);
-    client.send(head);
-    std::thread::sleep(100 * MS);
+    client.send_apart(head, &mut other);
     client.send(tail);
     assert_eq!(client.text(), NEXT, "a ping in pieces is no message that takes too long");
 }

@@ -8,19 +8,12 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\Publisher;
 use Phpws\PublishException;
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: apart.php ADDRESS\n");
-    exit(2);
-}
-time_limit(60);
-$root = Wire::root($argv[1]);
+[$root] = given('ADDRESS', 60);
 $publisher = new Publisher(str_replace('ws:', 'http:', $root));
 const NOBODY = '00000000-0000-4000-8000-000000000000';
 

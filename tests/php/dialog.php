@@ -9,9 +9,7 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/FakeServer.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\ArgumentException;
 use Phpws\Client;

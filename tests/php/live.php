@@ -10,9 +10,7 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\ArgumentException;
 use Phpws\Client;
@@ -20,14 +18,7 @@ use Phpws\ClosedException;
 use Phpws\ConnectException;
 use Phpws\RefusedException;
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: live.php ADDRESS [CAFILE]\n");
-    exit(2);
-}
-time_limit(120);
-
-$root = Wire::root($argv[1]);
-$cafile = $argv[2] ?? '';
+[$root, $cafile] = given('ADDRESS [CAFILE]', 120);
 $options = ['timeout' => 10.0, 'ssl' => $cafile === '' ? [] : ['cafile' => $cafile]];
 
 $client = static function (array $more = []) use ($root, $options): Client {

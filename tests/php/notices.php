@@ -9,10 +9,7 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/support/Server.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\ArgumentException;
 use Phpws\Client;
@@ -20,11 +17,7 @@ use Phpws\ClientTable;
 use Phpws\NoticeException;
 use Phpws\Notices;
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: notices.php PHPWS\n");
-    exit(2);
-}
-time_limit(60);
+[$binary] = given('PHPWS', 60);
 
 const SECRET = 'of both sides';
 
@@ -184,7 +177,7 @@ test('two tables live in one database; a bad name is refused', static function (
 
 // ---- a running server
 
-test('a running server keeps the example\'s table right', static function () use ($argv): void {
+test('a running server keeps the example\'s table right', static function () use ($binary): void {
     $folder = sys_get_temp_dir() . '/phpws-notices-' . getmypid();
     mkdir($folder);
     $dsn = "sqlite:$folder/clients.sqlite";
@@ -194,7 +187,7 @@ test('a running server keeps the example\'s table right', static function () use
     $environment = ['PHPWS_NOTIFY_SECRET' => SECRET, 'PHPWS_NOTICES_DSN' => $dsn];
     $site = proc_open([PHP_BINARY, '-S', $web, '-t', __DIR__ . '/../../clients/php/examples'], [['file', '/dev/null', 'r'], ['file', '/dev/null', 'w'], ['file', "$folder/log", 'w']], $pipes, null, $environment + getenv());
     try {
-        $server = new Server($argv[1], 0, ['--notify-url', "http://$web/notices.php"], $environment);
+        $server = new Server($binary, 0, ['--notify-url', "http://$web/notices.php"], $environment);
         $table = new ClientTable(new PDO($dsn));
         $table->install();
         $shows = static function (array $uuids) use ($table, $folder): void {
@@ -221,7 +214,7 @@ test('a running server keeps the example\'s table right', static function () use
         $shows(array_slice($uuids, 0, 5));
 
         $server->stop(9);
-        $server = new Server($argv[1], 0, ['--notify-url', "http://$web/notices.php"], $environment);
+        $server = new Server($binary, 0, ['--notify-url', "http://$web/notices.php"], $environment);
         $shows([]);
         $page = new BrowserClient(Wire::root($server->address()));
         $shows([$page->uuid]);

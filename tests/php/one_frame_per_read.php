@@ -10,18 +10,11 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/NaiveClient.php';
+require __DIR__ . '/support/head.php';
 
 $busy = in_array('--busy', $argv, true);
 $words = array_values(array_diff(array_slice($argv, 1), ['--busy']));
-if ($words === []) {
-    fwrite(STDERR, "Usage: one_frame_per_read.php ADDRESS [CAFILE] [--busy]\n");
-    exit(2);
-}
-time_limit(120);
-$root = Wire::root($words[0]);
-$cafile = $words[1] ?? '';
+[$root, $cafile] = given('ADDRESS [CAFILE] [--busy]', 120, $words);
 
 /** @return resource a PHP process; its output goes where ours goes, since nothing else is said */
 function started(array $command)

@@ -8,21 +8,13 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\ConnectException;
 use Phpws\Publisher;
 use Phpws\PublishException;
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: publish.php ADDRESS [CAFILE]\n");
-    exit(2);
-}
-time_limit(60);
-$root = Wire::root($argv[1]);
-$cafile = $argv[2] ?? '';
+[$root, $cafile] = given('ADDRESS [CAFILE]', 60);
 $ssl = $cafile === '' ? [] : ['cafile' => $cafile];
 $url = (string) preg_replace(['#^ws:#', '#^wss:#'], ['http:', 'https:'], $root);
 

@@ -8,16 +8,9 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
+require __DIR__ . '/support/head.php';
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: raw_dialect.php ADDRESS [CAFILE]\n");
-    exit(2);
-}
-time_limit(60);
-$root = Wire::root($argv[1]);
-$cafile = $argv[2] ?? '';
+[$root, $cafile] = given('ADDRESS [CAFILE]', 60);
 
 /** Writes one message, reads 256 bytes once, and expects them to be one acknowledgement. */
 final class RawClient
@@ -57,6 +50,7 @@ final class RawClient
     {
         foreach ($segments as $i => $segment) {
             if ($i > 0) {
+                // A client that takes its time; the server need not have read the one before.
                 usleep(20000);
             }
             $this->wire->write($segment);

@@ -3,26 +3,18 @@
 /*
  * The client while its server is stopped, killed and started again.
  *
- *     php restart.php PHPWS_BINARY
+ *     php restart.php PHPWS
  */
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/Server.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\Client;
 use Phpws\ClosedException;
 use Phpws\ConnectException;
 
-if (!isset($argv[1]) || !is_executable($argv[1])) {
-    fwrite(STDERR, "Usage: restart.php PHPWS_BINARY\n");
-    exit(2);
-}
-time_limit(60);
-$binary = $argv[1];
+[$binary] = given('PHPWS', 60);
 
 foreach (['SIGTERM' => 15, 'SIGKILL' => 9] as $name => $signal) {
     test("a sender goes on after $name and a new start", static function () use ($binary, $signal): void {

@@ -3,26 +3,17 @@
 /*
  * A client that comes back as itself to a running server, over a line that breaks.
  *
- *     php resume_live.php PHPWS_BINARY
+ *     php resume_live.php PHPWS
  */
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/Server.php';
-require __DIR__ . '/support/Proxy.php';
-require __DIR__ . '/support/BrowserClient.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\Client;
 use Phpws\ClosedException;
 
-if (!isset($argv[1]) || !is_executable($argv[1])) {
-    fwrite(STDERR, "Usage: resume_live.php PHPWS_BINARY\n");
-    exit(2);
-}
-time_limit(120);
-$binary = $argv[1];
+[$binary] = given('PHPWS', 120);
 
 const RESUME = ['resume' => true, 'backoff' => 0.02, 'resume_within' => 10.0];
 

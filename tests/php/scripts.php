@@ -10,16 +10,9 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/BrowserClient.php';
+require __DIR__ . '/support/head.php';
 
-if (!isset($argv[1])) {
-    fwrite(STDERR, "Usage: scripts.php ADDRESS [CAFILE]\n");
-    exit(2);
-}
-time_limit(60);
-$root = Wire::root($argv[1]);
-$cafile = $argv[2] ?? '';
+[$root, $cafile] = given('ADDRESS [CAFILE]', 60);
 
 const PACKAGE = __DIR__ . '/../../clients/php';
 

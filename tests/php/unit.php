@@ -8,9 +8,7 @@
 
 declare(strict_types=1);
 
-require __DIR__ . '/support/check.php';
-require __DIR__ . '/support/frames.php';
-require __DIR__ . '/../../clients/php/src/autoload.php';
+require __DIR__ . '/support/head.php';
 
 use Phpws\Address;
 use Phpws\ArgumentException;

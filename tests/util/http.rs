@@ -20,6 +20,20 @@ pub fn get(server: &Phpws, path: &str) -> (u16, Value) {
     ask(server, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 }
 
+/// The text of `/metrics`.
+pub fn metrics(server: &Phpws) -> String {
+    let mut client = server.connect();
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    String::from_utf8(client.rest()).unwrap()
+}
+
+/// One sample of it.
+pub fn metric(server: &Phpws, name: &str) -> f64 {
+    let text = metrics(server);
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
+    line.parse().unwrap()
+}
+
 fn ask(server: &Phpws, request: &str) -> (u16, Value) {
     let mut client = server.connect();
     client.send(request.as_bytes());

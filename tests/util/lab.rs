@@ -9,14 +9,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, StreamOwned};
+use rustls::ClientConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::tls::{Pair, connection};
-use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
+use super::folder::Folder;
+use super::tls::{self, Pair};
+use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for, wait_up_to};
 
 pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * 1024;
@@ -24,34 +24,11 @@ pub const MIB: usize = 1024 * 1024;
 /// Descriptors, memory and time come back within this long after the server's own timeouts.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// A directory that ends with the value.
-pub struct Dir(PathBuf);
-
-impl Dir {
-    pub fn new() -> Dir {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("phpws-hostile-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A running phpws that logs to a file; it ends with the value.
 pub struct Lab {
     child: Child,
     pub addr: SocketAddr,
-    dir: Dir,
+    folder: Folder,
     descriptors_at_start: usize,
 }
 
@@ -63,8 +40,8 @@ impl Lab {
 
     /// The same on any address, as the last arguments of another command.
     pub fn start_as(command: &[&str], address: &str, args: &[&str]) -> Lab {
-        let dir = Dir::new();
-        let log = dir.file("log");
+        let folder = Folder::new();
+        let log = folder.file("log");
         let (for_server, for_load) = cpus();
         taskset(&["-a", "-c", "-p", &for_load, &std::process::id().to_string()]).status().unwrap();
         let child = taskset(&["-c", &for_server])
@@ -75,7 +52,7 @@ impl Lab {
             .arg(address)
             .spawn()
             .unwrap();
-        let mut lab = Lab { child, addr: ([127, 0, 0, 1], 0).into(), dir, descriptors_at_start: 0 };
+        let mut lab = Lab { child, addr: ([127, 0, 0, 1], 0).into(), folder, descriptors_at_start: 0 };
         lab.wait_for_log("Starting server...", 1);
         let text = lab.log();
         let words: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
@@ -86,12 +63,12 @@ impl Lab {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.file("log")).unwrap_or_default()
+        std::fs::read_to_string(self.folder.file("log")).unwrap_or_default()
     }
 
     /// How many lines of the log contain `text`.
     pub fn log_count(&self, text: &str) -> usize {
-        let Ok(file) = File::open(self.dir.file("log")) else { return 0 };
+        let Ok(file) = File::open(self.folder.file("log")) else { return 0 };
         let lines = BufReader::new(file).lines();
         lines.map_while(Result::ok).filter(|line| line.contains(text)).count()
     }
@@ -131,11 +108,14 @@ impl Lab {
 
     /// Waits until no connection is left; `own` is the longest of the server's own timeouts involved.
     pub fn wait_until_empty(&self, own: Duration) -> Duration {
+        self.wait_until_left(0, own)
+    }
+
+    /// The same with so many connections left.
+    pub fn wait_until_left(&self, count: usize, own: Duration) -> Duration {
         let start = Instant::now();
-        while self.connections() > 0 {
-            assert!(start.elapsed() < own + SETTLING, "{} connections are left behind", self.connections());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let what = format!("the end of all connections but {count}");
+        wait_up_to(own + SETTLING, &what, || (self.connections() <= count).then_some(()));
         start.elapsed()
     }
 
@@ -194,9 +174,19 @@ impl Lab {
         (ready_over(stream, path, headers).0, local)
     }
 
+    /// Waits until the server has read all that the client at `local` sent, and gives the bytes for the
+    /// client that are in the system's buffers.
+    pub fn wait_until_read(&self, local: SocketAddr) -> usize {
+        wait_for("the server to have read all", || {
+            let (down, up) = self.in_the_kernel(local)?;
+            (up == 0).then_some(down)
+        })
+    }
+
     /// Bytes for the client at `local` that have left the server's process and that the client has
-    /// not read, and bytes from it that the server has not read.
-    pub fn in_the_kernel(&self, local: SocketAddr) -> (usize, usize) {
+    /// not read, and bytes from it that the server has not read. None where the system's table lacks the
+    /// connection: it may, if others come and go while it is read.
+    fn in_the_kernel(&self, local: SocketAddr) -> Option<(usize, usize)> {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let queues = |from: SocketAddr, to: SocketAddr| {
             let end = |addr: SocketAddr| format!(":{:04X}", addr.port());
@@ -204,13 +194,12 @@ impl Lab {
                 row.get(1).is_some_and(|text| text.ends_with(&end(from)))
                     && row.get(2).is_some_and(|text| text.ends_with(&end(to)))
             });
-            let row = row.expect("the connection is in the system's table");
-            let (tx, rx) = row[4].split_once(':').unwrap();
-            (usize::from_str_radix(tx, 16).unwrap(), usize::from_str_radix(rx, 16).unwrap())
+            let (tx, rx) = row?[4].split_once(':').unwrap();
+            Some((usize::from_str_radix(tx, 16).unwrap(), usize::from_str_radix(rx, 16).unwrap()))
         };
-        let (down, unread_up) = queues(self.addr, local);
-        let (up, unread_down) = queues(local, self.addr);
-        (down + unread_down, up + unread_up)
+        let (down, unread_up) = queues(self.addr, local)?;
+        let (up, unread_down) = queues(local, self.addr)?;
+        Some((down + unread_down, up + unread_up))
     }
 }
 
@@ -370,12 +359,12 @@ pub fn secure_server(pair: &Pair, args: &[&str]) -> Lab {
 /// The first bytes of a TLS client.
 pub fn client_hello(config: &Arc<ClientConfig>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    connection(config).write_tls(&mut bytes).unwrap();
+    tls::connection(config).write_tls(&mut bytes).unwrap();
     bytes
 }
 
 pub fn secure_browser(lab: &Lab, config: &Arc<ClientConfig>) -> io::Result<Client> {
-    let mut stream = StreamOwned::new(connection(config), lab.connect());
+    let mut stream = tls::over(lab.connect(), config);
     stream.flush()?;
     Ok(ready_over(stream, "/web", "").0)
 }

@@ -108,7 +108,8 @@ impl Page {
     /// Reads what comes within a time, one frame at most; connects where there is no connection.
     pub fn step(&mut self, patience: Duration) {
         if self.wire.is_none() && !self.connect() {
-            std::thread::sleep(Duration::from_millis(20));
+            // A page waits before it tries again.
+            std::thread::sleep(Duration::from_millis(5));
             return;
         }
         if let Some((frame, len)) = parse(&self.bytes) {

@@ -71,6 +71,11 @@ impl Receiver {
         self.lock().orders.extend(orders);
     }
 
+    /// How many requests came so far.
+    pub fn count(&self) -> usize {
+        self.lock().received.len()
+    }
+
     /// Everything that came so far.
     pub fn received(&self) -> Vec<Received> {
         self.lock().received.clone()

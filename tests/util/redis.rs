@@ -1,16 +1,16 @@
 //! A real redis-server in a directory of its own, for tests of what happens beside it.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::folder::Folder;
+use super::sockets::free_port;
 use super::wait_for;
 
 pub struct Redis {
     child: Child,
     pub port: u16,
-    dir: PathBuf,
+    folder: Folder,
     args: Vec<String>,
 }
 
@@ -21,24 +21,19 @@ impl Redis {
 
     /// With further lines of its configuration, as arguments.
     pub fn start_with(args: &[&str]) -> Redis {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("phpws-redis-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (folder, mut port) = (Folder::new(), free_port());
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let child = launch(port, &dir, &args);
-        let redis = Redis { child, port, dir, args };
-        redis.await_ready();
-        redis
+        let child = wait_for("redis-server", || {
+            let child = up(port, &folder, &args);
+            // Where it ended, somebody else had the port.
+            port = if child.is_some() { port } else { free_port() };
+            child
+        });
+        Redis { child, port, folder, args }
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    fn await_ready(&self) {
-        wait_for("redis-server", || TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
     /// Ends it as a power cut does. What it knew is gone with it.
@@ -48,8 +43,7 @@ impl Redis {
     }
 
     pub fn start_again(&mut self) {
-        self.child = launch(self.port, &self.dir, &self.args);
-        self.await_ready();
+        self.child = wait_for("redis-server", || up(self.port, &self.folder, &self.args));
     }
 
     pub fn signal(&self, name: &str) {
@@ -59,22 +53,31 @@ impl Redis {
 
     /// One command by redis-cli; what it printed.
     pub fn cli(&self, args: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(args).output().unwrap();
+        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(args).output();
+        let output = output.unwrap_or_else(|error| panic!("redis-cli: {error}; apt-get install redis-tools"));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 
-fn launch(port: u16, dir: &std::path::Path, args: &[String]) -> Child {
+/// Starts it and waits until it answers; none where it ended before.
+fn up(port: u16, folder: &Folder, args: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-    command.args(["--dir", dir.to_str().unwrap()]).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"))
+    command.arg("--dir").arg(folder.path()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server redis-tools"));
+    wait_for("redis-server to answer or to end", || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        TcpStream::connect(("127.0.0.1", port)).ok().map(|_| true)
+    })
+    .then_some(child)
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

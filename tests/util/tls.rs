@@ -1,25 +1,24 @@
 //! A certificate pair in a directory of its own, and the rustls client that trusts it.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
-use super::{Phpws, Wire};
+use super::folder::Folder;
+use super::{PATIENCE, Phpws, Wire};
 
 /// A self-signed pair for localhost; its directory ends with the value.
 pub struct Pair {
-    dir: PathBuf,
+    folder: Folder,
 }
 
 impl Pair {
-    pub fn new(name: &str) -> Pair {
-        let dir = std::env::temp_dir().join(format!("phpws-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let pair = Pair { dir };
+    pub fn new() -> Pair {
+        let pair = Pair { folder: Folder::new() };
         pair.renew();
         pair
     }
@@ -32,11 +31,11 @@ impl Pair {
     }
 
     pub fn cert(&self) -> PathBuf {
-        self.dir.join("cert.pem")
+        self.folder.file("cert.pem")
     }
 
     pub fn key(&self) -> PathBuf {
-        self.dir.join("key.pem")
+        self.folder.file("key.pem")
     }
 
     /// The arguments that name the files.
@@ -56,12 +55,6 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
 /// What a client needs that trusts `cert` alone.
 pub fn client_config(cert: &Path, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -78,7 +71,22 @@ pub fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
-impl Wire for StreamOwned<ClientConnection, TcpStream> {
+/// The client's end of a TLS connection.
+pub type Secure = StreamOwned<ClientConnection, TcpStream>;
+
+/// Connects, and speaks TLS from the first write on.
+pub fn connect(server: SocketAddr, config: &Arc<ClientConfig>) -> Secure {
+    over(TcpStream::connect(server).unwrap(), config)
+}
+
+/// The same on a connection that is there.
+pub fn over(tcp: TcpStream, config: &Arc<ClientConfig>) -> Secure {
+    tcp.set_nodelay(true).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection(config), tcp)
+}
+
+impl Wire for Secure {
     fn finish(&mut self) {
         self.conn.send_close_notify();
         self.flush().unwrap();

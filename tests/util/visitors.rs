@@ -5,16 +5,17 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::page::Page;
-use super::{Frame, NEXT, PATIENCE, masked, parse, request};
+use super::{Frame, NEXT, PATIENCE, masked, parse, request, wait_for};
 
 /// Threads that connect, are told `ready`, say something, and go.
 pub struct Visitors {
     stop: Arc<AtomicBool>,
+    welcome: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<Visits>>,
 }
 
@@ -33,13 +34,19 @@ pub struct Visits {
 
 impl Visitors {
     pub fn start(addr: SocketAddr, threads: usize) -> Visitors {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, welcome) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let visiting = || {
-            let stop = stop.clone();
-            std::thread::spawn(move || visits(addr, &stop))
+            let (stop, welcome) = (stop.clone(), welcome.clone());
+            std::thread::spawn(move || visits(addr, &stop, &welcome))
         };
         let threads = (0..threads).map(|_| visiting()).collect();
-        Visitors { stop, threads }
+        Visitors { stop, welcome, threads }
+    }
+
+    /// Waits until so many more were told `ready`.
+    pub fn wait_for_more(&self, count: usize) {
+        let before = self.welcome.load(Ordering::SeqCst);
+        wait_for("more visitors", || (self.welcome.load(Ordering::SeqCst) >= before + count).then_some(()));
     }
 
     pub fn finish(self) -> Visits {
@@ -54,13 +61,14 @@ impl Visitors {
     }
 }
 
-fn visits(addr: SocketAddr, stop: &AtomicBool) -> Visits {
+fn visits(addr: SocketAddr, stop: &AtomicBool, welcome: &AtomicUsize) -> Visits {
     let mut visits = Visits::default();
     while !stop.load(Ordering::SeqCst) {
         let start = Instant::now();
         match visit(addr) {
             Ok(welcomed) => {
                 visits.welcome += 1;
+                welcome.fetch_add(1, Ordering::SeqCst);
                 visits.slowest = visits.slowest.max(welcomed - start);
                 visits.slow += usize::from(welcomed - start > Duration::from_millis(500));
             }

@@ -4,11 +4,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::util::embedded::Embedded;
-use crate::util::{Client, masked, request};
+use crate::util::{Client, PATIENCE, masked, request};
 use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
 
-/// Fails wherever it is told to.
-struct Clumsy;
+/// Fails wherever it is told to, and says so where nobody else would.
+struct Clumsy(mpsc::Sender<&'static str>);
 
 impl Resource for Clumsy {
     fn on_open(&mut self, server: &mut Server, id: SocketId) {
@@ -26,6 +26,7 @@ impl Resource for Clumsy {
     }
 
     fn on_timer(&mut self, _server: &mut Server, tag: u64) {
+        self.0.send("on_timer").unwrap();
         panic!("clumsy in on_timer {tag}");
     }
 
@@ -36,7 +37,8 @@ impl Resource for Clumsy {
 
 #[test]
 fn a_panic_closes_only_the_connection_that_caused_it() {
-    let server = Embedded::start(|server| server.register_resource("/clumsy", Clumsy).unwrap());
+    let (sender, failed) = mpsc::channel();
+    let server = Embedded::start(|server| server.register_resource("/clumsy", Clumsy(sender)).unwrap());
     let mut calm = server.upgrade("/clumsy", "");
     calm.text();
     let mut opened = server.upgrade("/clumsy?open", "");
@@ -51,7 +53,7 @@ fn a_panic_closes_only_the_connection_that_caused_it() {
     client.closed_with(1011);
     calm.send_text("later");
     calm.text();
-    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(failed.recv_timeout(PATIENCE), Ok("on_timer"));
     calm.send_text("still here");
     calm.text();
     assert_eq!(calm.text(), "still here");
@@ -63,7 +65,7 @@ fn one_limit_lets_a_panic_end_the_process() {
     let thread = std::thread::spawn(move || {
         let limits = Limits { exit_on_panic: true, ..Limits::default() };
         let mut server = WebSocketServer::bind(&Address::parse("127.0.0.1:0").unwrap(), None, limits).unwrap();
-        server.register_resource("/clumsy", Clumsy).unwrap();
+        server.register_resource("/clumsy", Clumsy(mpsc::channel().0)).unwrap();
         sender.send(server.local_addr()).unwrap();
         server.start().unwrap();
     });

@@ -59,7 +59,7 @@ fn wait_until_away(client: &mut Client, count: usize) {
 
 #[test]
 fn an_application_hears_of_a_client_that_resumes_as_of_one_that_stayed() {
-    let (server, told) = witnessed(Duration::from_millis(600));
+    let (server, told) = witnessed(Duration::from_millis(1500));
     let next = || told.recv_timeout(PATIENCE).unwrap();
     let (client, uuid) = server.ready_on("/witness?resume=", "");
     let (mut other, _) = server.ready_on("/witness", "");

@@ -125,7 +125,7 @@ fn a_slow_body_is_ended_in_time() {
 
 #[test]
 fn a_slow_head_behind_a_request_is_ended_in_time() {
-    let server = Phpws::start(&["--handshake-timeout", "0.3"]);
+    let server = Phpws::start(&["--handshake-timeout", "0.8"]);
     let mut client = server.connect();
     client.send((post("/broadcast", "", "1") + "POST /").as_bytes());
     assert_eq!(answer(&mut client).status, 200);

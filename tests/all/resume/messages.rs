@@ -1,13 +1,12 @@
 //! What a client gets when it comes back: numbers, gaps, keys, what is acknowledged.
 
 use std::io::Write;
-use std::net::TcpStream;
 
 use super::{break_off, message, open, uuid};
 use crate::util::http::{feedback, post};
 use crate::util::page::Page;
-use crate::util::tls::{Pair, connection};
-use crate::util::{Client, NEXT, PATIENCE, Phpws, masked, request, wait_for};
+use crate::util::tls::{self, Pair};
+use crate::util::{Client, NEXT, Phpws, masked, request, wait_for};
 use serde_json::{Value, json};
 
 #[test]
@@ -254,13 +253,9 @@ fn what_is_sent_behind_the_request_is_acted_on() {
 
 #[test]
 fn a_client_comes_back_over_tls_with_more_behind_its_request_than_one_read_takes() {
-    let files = Pair::new("resume");
+    let files = Pair::new();
     let server = files.server(&[]);
-    let secure = || {
-        let tcp = TcpStream::connect(server.addr).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        rustls::StreamOwned::new(connection(&files.client_config()), tcp)
-    };
+    let secure = || tls::connect(server.addr, &files.client_config());
     let mut client = Client::over(secure());
     client.send(request("/web?resume=", "").as_bytes());
     client.head();

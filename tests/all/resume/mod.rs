@@ -42,11 +42,3 @@ fn message(client: &mut Client) -> String {
         _ => text,
     }
 }
-
-fn metric(server: &Phpws, name: &str) -> f64 {
-    let mut client = server.connect();
-    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let text = String::from_utf8(client.rest()).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_else(|| panic!("no {name}"));
-    line.parse().unwrap()
-}

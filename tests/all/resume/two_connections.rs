@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::{break_off, message, metric, open, uuid};
-use crate::util::http::feedback;
+use super::{break_off, message, open, uuid};
+use crate::util::http::{feedback, metric};
 use crate::util::{Client, NEXT, Phpws, masked, request};
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ fn of_two_that_come_back_at_once_the_last_one_wins() {
 /// The old connection was closed by the server and its peer does not close yet.
 #[test]
 fn a_client_may_come_back_while_its_old_connection_is_still_closing() {
-    let server = Phpws::start(&["--idle-timeout", "0.3", "--close-timeout", "60"]);
+    let server = Phpws::start(&["--idle-timeout", "1", "--close-timeout", "60"]);
     let (mut old, ready) = open(&server, "/web?resume=");
     assert!(old.text().contains("Idle for too long"));
     assert_eq!(old.frame().unwrap().code(), 1001);

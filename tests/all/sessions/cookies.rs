@@ -48,7 +48,7 @@ fn of_several_cookies_the_first_one_counts() {
 #[test]
 fn cookie_and_key_bear_other_names() {
     let path = SavePath::with("abc", b"chat|i:1;");
-    let sessions = Sessions::new(path.0.to_str().unwrap(), "__Host-shop", "chat").unwrap();
+    let sessions = Sessions::new(path.0.path().to_str().unwrap(), "__Host-shop", "chat").unwrap();
     assert!(sessions.admits(&request("Cookie: __Host-shop=abc\r\n")));
     assert!(!sessions.admits(&cookie("abc")));
     path.write("sess_abc", LIVE);
@@ -58,14 +58,14 @@ fn cookie_and_key_bear_other_names() {
 #[test]
 fn an_id_never_leaves_the_directory() {
     let path = SavePath::new();
-    fs::create_dir(path.0.join("inner")).unwrap();
-    fs::create_dir(path.0.join("inner/sess_d")).unwrap();
+    fs::create_dir(path.0.file("inner")).unwrap();
+    fs::create_dir(path.0.file("inner/sess_d")).unwrap();
     path.write("sess_outside", LIVE);
     path.write("inner/sess_d/inside", LIVE);
     path.write("inner/sess_", LIVE);
     path.write("inner/sess_a.b", LIVE);
-    let inner = Sessions::new(path.0.join("inner").to_str().unwrap(), "PHPSESSID", "allowconnect").unwrap();
-    let outside = path.0.join("sess_outside").display().to_string();
+    let inner = Sessions::new(path.0.file("inner").to_str().unwrap(), "PHPSESSID", "allowconnect").unwrap();
+    let outside = path.0.file("sess_outside").display().to_string();
     for id in [
         "",
         ".",

@@ -9,7 +9,7 @@ use phpws::sessions::{MAX_FILE, Sessions};
 #[test]
 fn subdirectories_are_named_by_the_first_characters() {
     let path = SavePath::new();
-    fs::create_dir_all(path.0.join("a/-")).unwrap();
+    fs::create_dir_all(path.0.file("a/-")).unwrap();
     path.write("a/-/sess_a-c", LIVE);
     path.write("a/-/sess_a-", LIVE);
     path.write("a/sess_a-c", b"allowconnect|b:0;");
@@ -32,11 +32,11 @@ fn subdirectories_are_named_by_the_first_characters() {
 #[test]
 fn only_regular_files_are_read() {
     let path = SavePath::with("real", LIVE);
-    std::os::unix::fs::symlink(path.0.join("sess_real"), path.0.join("sess_link")).unwrap();
-    std::os::unix::fs::symlink("nowhere", path.0.join("sess_dangling")).unwrap();
-    std::os::unix::fs::symlink("sess_loop", path.0.join("sess_loop")).unwrap();
-    fs::create_dir(path.0.join("sess_dir")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(path.0.join("sess_socket")).unwrap();
+    std::os::unix::fs::symlink(path.0.file("sess_real"), path.0.file("sess_link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", path.0.file("sess_dangling")).unwrap();
+    std::os::unix::fs::symlink("sess_loop", path.0.file("sess_loop")).unwrap();
+    fs::create_dir(path.0.file("sess_dir")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path.0.file("sess_socket")).unwrap();
     for (id, verdict) in [
         ("real", Ok(())),
         ("none", Err(NONE)),
@@ -53,7 +53,7 @@ fn only_regular_files_are_read() {
 #[test]
 fn a_fifo_does_not_hold_up_the_server() {
     let path = SavePath::new();
-    let status = Command::new("mkfifo").arg(path.0.join("sess_fifo")).status().unwrap();
+    let status = Command::new("mkfifo").arg(path.0.file("sess_fifo")).status().unwrap();
     assert!(status.success());
     assert_eq!(path.sessions().check(&cookie("fifo")), Err(NOT_REGULAR));
 }
@@ -71,7 +71,7 @@ fn files_have_up_to_a_mebibyte() {
 #[test]
 fn settings_that_cannot_work_are_named() {
     let path = SavePath::with("file", LIVE);
-    let (dir, file) = (path.0.display().to_string(), path.0.join("sess_file").display().to_string());
+    let (dir, file) = (path.0.path().display().to_string(), path.0.file("sess_file").display().to_string());
     let form = |path: &str| format!("'{path}' is not /path, N;/path or N;MODE;/path");
     let missing = || "the directory is missing; if PHP's session.save_path is empty, it is PHP's temporary directory".to_owned();
     for (save_path, cookie, key, problem) in [

@@ -6,10 +6,7 @@ mod cookies;
 mod files;
 mod properties;
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use crate::util::folder::Folder;
 use phpws::rfc6455::Request;
 use phpws::sessions::Sessions;
 
@@ -22,15 +19,11 @@ const FALSE: &str = "the key is not true in this session";
 const DAMAGED: &str = "the session file is damaged, half written, or not of the handlers php and php_serialize";
 
 /// A `session.save_path` of its own; it is removed with the value.
-struct SavePath(PathBuf);
+struct SavePath(Folder);
 
 impl SavePath {
     fn new() -> SavePath {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("phpws-sessions-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        SavePath(path)
+        SavePath(Folder::new())
     }
 
     fn with(id: &str, file: &[u8]) -> SavePath {
@@ -40,7 +33,7 @@ impl SavePath {
     }
 
     fn write(&self, name: &str, file: &[u8]) {
-        fs::write(self.0.join(name), file).unwrap();
+        self.0.write(name, file);
     }
 
     fn sessions(&self) -> Sessions {
@@ -49,13 +42,7 @@ impl SavePath {
 
     /// With the beginning of PHP's other forms: `2;`, `2;0640;`.
     fn levels(&self, prefix: &str) -> Sessions {
-        Sessions::new(&format!("{prefix}{}", self.0.display()), Sessions::COOKIE, Sessions::KEY).unwrap()
-    }
-}
-
-impl Drop for SavePath {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        Sessions::new(&format!("{prefix}{}", self.0.path().display()), Sessions::COOKIE, Sessions::KEY).unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ struct Redis {
 
 impl Redis {
     fn start(args: &[&str]) -> Redis {
-        let port = closed_port();
+        let port = free_port();
         Redis::start_on(port, &[&["--port", &port.to_string()], args].concat())
     }
 
@@ -61,6 +61,11 @@ impl Drop for Redis {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A port that was free a moment ago: redis-server can't be told to choose one.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn spawn(folder: &Path, args: &[&str]) -> Child {

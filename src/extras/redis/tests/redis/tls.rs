@@ -35,7 +35,7 @@ impl Authority {
 
     /// A server whose plain port is closed; its TLS port takes its place.
     fn redis(&self, auth_clients: &str) -> Redis {
-        let port = closed_port();
+        let port = free_port();
         let (cert, key, ca) = (self.file("server.pem"), self.file("server.key"), self.file("ca.pem"));
         let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
         let rest = ["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", auth_clients];
