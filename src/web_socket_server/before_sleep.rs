@@ -8,6 +8,7 @@ use std::io;
 use super::{BACKPLANE, WebSocketServer};
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::extras::notices;
 use crate::ids::SocketId;
 use crate::rfc6455::frame;
 use crate::rfc6455::handshake::PHP_READ;
@@ -127,7 +128,7 @@ impl WebSocketServer {
         let opened = client.app.filter(|_| client.was_opened());
         log::info!("Connection closed to socket #{id}");
         self.server.counters.closed(client);
-        self.server.left(id);
+        notices::left(&mut self.server, id);
         if let Some(app) = opened {
             self.all_apps.call(app, &mut self.server, None, |app, server| app.on_close(server, id));
         }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::WebSocketServer;
 use crate::client::{Client, Command, PONG_LOGGED, State};
 use crate::deadlines::after;
-use crate::extras::resume::{Kept, ResumeRequest};
-
+use crate::extras::resume::{self, Kept, ResumeRequest};
+use crate::extras::{browser_opcodes, notices};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::mail::pace::Pace;
@@ -141,7 +141,7 @@ impl WebSocketServer {
         let client_type = client_type(&request);
         self.admit(id, client_type, &request)?;
         let paced = client_type == ClientType::Php && dialog && !reads_many_frames(&request);
-        let resume = ResumeRequest::of(&request).filter(|_| dialog && self.server.may_resume(client_type, paced));
+        let resume = ResumeRequest::of(&request).filter(|_| dialog && resume::may_resume(&self.server, client_type, paced));
         if let Some(wanted @ ResumeRequest::Resume { seq, .. }) = resume
             && let Some(known) = self.find_resumed(id, wanted, app, client_type)?
         {
@@ -229,7 +229,7 @@ impl WebSocketServer {
             self.server.ready(id, uuid.unwrap_or_else(Uuid::new_v4));
         }
         self.server.clients.enter(id, State::Open);
-        self.server.came(id);
+        notices::came(&mut self.server, id);
         let Some(app) = self.server.clients[id].app else { return };
         self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_open(server, id));
         if !self.all_apps.options(app).keeps_request {
@@ -358,9 +358,9 @@ pub(crate) fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: S
     if !client.dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
-    if server.defers_next(id) {
+    if resume::defers_next(server, id) {
         dispatch(server, all_apps, id, app, message);
-        server.next_if_done(id);
+        resume::next_if_done(server, id);
         server.current.number = None;
     } else {
         server.next(id);
@@ -388,10 +388,10 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
         }
     };
     // As in PHP nobody is called for nothing: an empty message is only acknowledged.
-    if message.bytes().is_empty() || may_repeat && server.has_seen(id, message) {
+    if message.bytes().is_empty() || may_repeat && resume::has_seen(server, id, message) {
         return;
     }
-    if server.permits(id, all_apps.path(app), message) {
+    if browser_opcodes::permits(server, id, all_apps.path(app), message) {
         all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
 }
@@ -406,7 +406,7 @@ pub(crate) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id:
 }
 
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
-    server.acknowledged(id, payload);
+    resume::acknowledged(server, id, payload);
     let client = &mut server.clients[id];
     if std::mem::take(&mut client.expect_pong) {
         log::info!("Expected Pong frame received from socket #{id}");

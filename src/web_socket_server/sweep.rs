@@ -5,6 +5,7 @@
 use super::{Stopping, WebSocketServer};
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::extras::{notices, resume};
 use crate::ids::SocketId;
 use crate::rfc6455::CloseCode;
 use crate::socket::{Peer, Stage};
@@ -17,7 +18,7 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
-                Deadline::Away(id) => self.server.expire(id),
+                Deadline::Away(id) => resume::expire(&mut self.server, id),
                 Deadline::App(app, tag) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }
@@ -27,7 +28,7 @@ impl WebSocketServer {
                     self.accept_resting = false;
                     self.accept_again = true;
                 }
-                Deadline::Resync => self.server.resync(),
+                Deadline::Resync => notices::resync(&mut self.server),
                 Deadline::Unlisten => self.unlisten(),
                 Deadline::Goodbyes => self.goodbyes(),
                 Deadline::Stop => self.stopping = Stopping::Now,

@@ -8,8 +8,10 @@ use uuid::Uuid;
 use super::target::Target;
 use super::wire::{self, Remote};
 use super::{Given, MAX_LOG, MAX_QUEUE, Pending, element, number, text};
+use crate::extras::http::endpoints;
 use crate::extras::publishing::{Asker, Report, Sent, To};
 use crate::extras::redis::Reply;
+use crate::extras::resume;
 use crate::ids::{ClientType, SocketId};
 use crate::server::Server;
 
@@ -58,7 +60,7 @@ impl Server {
         let hand = self.current.number.take();
         let author = hand.and_then(|(id, _)| self.clients.get(id)).map(|client| client.uuid.to_string()).unwrap_or_default();
         let cseq = hand.map(|(_, cseq)| cseq.to_string()).unwrap_or_default();
-        hand.into_iter().for_each(|(id, _)| self.owe_next(id));
+        hand.into_iter().for_each(|(id, _)| resume::owe_next(self, id));
         let Some(backplane) = &mut self.backplane else { return };
         let comes_back = backplane.subscriptions.contains_key(&remote.to.channel());
         let given = Given { id: remote.id, ask: remote.ask, client: hand.map(|(id, _)| id), comes_back };
@@ -94,7 +96,7 @@ impl Server {
     /// A message was not given to Redis, or nobody knows whether: the clients that are here get it.
     pub(super) fn undelivered(&mut self, given: Given) {
         let Given { id, ask, client, .. } = given;
-        client.into_iter().for_each(|client| self.send_owed_nexts(client));
+        client.into_iter().for_each(|client| resume::send_owed_nexts(self, client));
         let Some(backplane) = &mut self.backplane else { return };
         backplane.counts.undelivered += 1;
         let Some(remote) = backplane.under_way.remove(&id) else {
@@ -116,7 +118,7 @@ impl Server {
 
     pub(super) fn was_cast(&mut self, given: Given, reply: &Reply) {
         let Given { id, ask, client, comes_back } = given;
-        client.into_iter().for_each(|client| self.send_owed_nexts(client));
+        client.into_iter().for_each(|client| resume::send_owed_nexts(self, client));
         let processes = number(element(reply, 1)).unwrap_or_default();
         self.backplane_well();
         let Some(backplane) = &mut self.backplane else { return };
@@ -130,7 +132,7 @@ impl Server {
 
     pub(super) fn was_told(&mut self, given: Given, reply: &Reply) {
         let Given { id, ask, client, .. } = given;
-        client.into_iter().for_each(|client| self.send_owed_nexts(client));
+        client.into_iter().for_each(|client| resume::send_owed_nexts(self, client));
         let found = text(element(reply, 0)).is_some_and(|at| at != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
         self.backplane_well();
@@ -257,7 +259,7 @@ impl Server {
     }
 
     pub(super) fn describe(&mut self, from: &str, ask: u64, uuid: &str) {
-        let text = self.find_uuid(uuid).and_then(|id| self.description(id)).unwrap_or_default();
+        let text = self.find_uuid(uuid).and_then(|id| endpoints::describe(self, id)).unwrap_or_default();
         if let Some(backplane) = &mut self.backplane {
             backplane.publish("an answer", &format!("to:{from}"), &wire::line("description", json!({"ask": ask}), &text));
         }

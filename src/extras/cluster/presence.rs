@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{DEAD_AFTER, Pending, element, elements, number, text, wire};
 use crate::extras::redis::Reply;
-use crate::extras::rooms::Announcement;
+use crate::extras::rooms::{Announcement, opcodes};
 use crate::ids::SocketId;
 use crate::server::Server;
 
@@ -187,8 +187,8 @@ impl Server {
             announce.into_iter().for_each(|announce| self.extras.rooms.set_announce(room, announce));
         }
         match question {
-            Some(RoomQuestion::Joined(id)) => self.answer_joined(id, room),
-            Some(RoomQuestion::Who(id)) => self.answer_who(id, room, others, &names),
+            Some(RoomQuestion::Joined(id)) => opcodes::answer_joined(self, id, room),
+            Some(RoomQuestion::Who(id)) => opcodes::answer_who(self, id, room, others, &names),
             None => {}
         }
         let untold = self.backplane.as_mut().and_then(|backplane| backplane.untold.remove(room));

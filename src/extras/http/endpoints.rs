@@ -243,7 +243,7 @@ fn accept_content(request: &Request) -> Result<(), Answer> {
 
 /// What is known of a client; `None` where another process will say.
 fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
-    let known = server.find_uuid(uuid).and_then(|id| server.description(id));
+    let known = server.find_uuid(uuid).and_then(|id| describe(server, id));
     if let Some(known) = known {
         return Some(Answer::json("200 OK", known));
     }
@@ -270,19 +270,17 @@ pub(crate) fn description(reports: &[Report]) -> Answer {
     }
 }
 
-impl Server {
-    /// What is known of a client, as a JSON object.
-    pub(crate) fn description(&self, id: SocketId) -> Option<String> {
-        let client = self.client(id)?;
-        let elapsed = client.opened.map(|opened| self.now().saturating_duration_since(opened)).unwrap_or_default();
-        let (since, seconds) = (moment(elapsed), elapsed.as_secs());
-        let path = client.app.and_then(|app| self.counters.path(app));
-        let resource = serde_json::Value::from(path.map_or("", |path| &**path));
-        let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
-        Some(format!(
-            r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
-        ))
-    }
+/// What is known of a client, as a JSON object.
+pub(crate) fn describe(server: &Server, id: SocketId) -> Option<String> {
+    let client = server.client(id)?;
+    let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
+    let (since, seconds) = (moment(elapsed), elapsed.as_secs());
+    let path = client.app.and_then(|app| server.counters.path(app));
+    let resource = serde_json::Value::from(path.map_or("", |path| &**path));
+    let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
+    Some(format!(
+        r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
+    ))
 }
 
 /// The answer of a request whose messages have gone where they could.

@@ -6,9 +6,9 @@
 
 use mio::{Interest, Token};
 
+use super::{ResumeRequest, find_resumable, remind_of, resume};
 use crate::client::{Client, State};
 use crate::extras::cluster::Introduced;
-use crate::extras::resume::ResumeRequest;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::rfc6455::{CloseCode, Refusal};
@@ -29,7 +29,7 @@ impl WebSocketServer {
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = self.server.find_resumable(request, app, client_type);
+        let found = find_resumable(&self.server, request, app, client_type);
         // Another process may know it.
         if found.is_none() && !self.server.has_backplane() {
             self.admission.guessed_wrong(ip, now);
@@ -75,7 +75,7 @@ impl WebSocketServer {
         self.detach(id);
         let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };
         self.server.clients.move_ip(id, record.ip);
-        self.server.resume(id, seq);
+        resume(&mut self.server, id, seq);
         self.attach(socket, id);
         // TLS may hold more behind the request than the poll knows of.
         self.read_again(id);
@@ -89,7 +89,7 @@ impl WebSocketServer {
         log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
         self.server.closing.push(ghost);
         self.attach(socket, ghost);
-        self.server.remind_of(id);
+        remind_of(&mut self.server, id);
     }
 
     /// Puts a socket under another id. What it has to read or write the poll tells anew.

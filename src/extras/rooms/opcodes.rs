@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::extras::browser_opcodes;
 use crate::extras::cluster::RoomQuestion;
 use crate::extras::rooms::RoomError;
 use crate::ids::{ClientType, SocketId};
@@ -24,7 +25,7 @@ pub(crate) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
         _ => broadcast(server, id, packet),
     };
     if let Err(error) = outcome {
-        server.refuse(id, packet.opcode(), packet.room(), Some(&error.to_string()));
+        browser_opcodes::refuse(server, id, packet.opcode(), packet.room(), Some(&error.to_string()));
     }
 }
 
@@ -33,7 +34,7 @@ fn join(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), Ro
     let name = if server.limits().room_names { packet.name() } else { "" };
     server.join(id, packet.room(), name, packet.announce())?;
     if !server.ask_room(packet.room(), RoomQuestion::Joined(id)) {
-        server.answer_joined(id, packet.room());
+        answer_joined(server, id, packet.room());
     }
     Ok(())
 }
@@ -48,30 +49,28 @@ fn leave(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), R
 fn who(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     check_member(server, id, packet)?;
     if !server.ask_room(packet.room(), RoomQuestion::Who(id)) {
-        server.answer_who(id, packet.room(), 0, &[]);
+        answer_who(server, id, packet.room(), 0, &[]);
     }
     Ok(())
 }
 
-impl Server {
-    /// Tells a client how many are in the room that it joined.
-    pub(crate) fn answer_joined(&mut self, id: SocketId, room: &str) {
-        let count = self.who(room).len() + self.count_elsewhere(room);
-        self.write(id, &format!(r#"{{"opcode":"joined","room":{},"count":{count}}}"#, Value::from(room)));
-    }
+/// Tells a client how many are in the room that it joined.
+pub(crate) fn answer_joined(server: &mut Server, id: SocketId, room: &str) {
+    let count = server.who(room).len() + server.count_elsewhere(room);
+    server.write(id, &format!(r#"{{"opcode":"joined","room":{},"count":{count}}}"#, Value::from(room)));
+}
 
-    /// Tells a client how many are in a room, and where it is allowed their names, as far as they gave any;
-    /// `elsewhere` and `others` are of other processes.
-    pub(crate) fn answer_who(&mut self, id: SocketId, room: &str, elsewhere: usize, others: &[String]) {
-        let count = self.who(room).len() + elsewhere;
-        let mut names = String::new();
-        if self.limits().room_names {
-            let named = self.who(room).map(|(_, name)| name).filter(|name| !name.is_empty());
-            let named: Vec<&str> = named.chain(others.iter().map(String::as_str)).take(LISTED_NAMES).collect();
-            names = format!(r#","names":{}"#, Value::from(named));
-        }
-        self.write(id, &format!(r#"{{"opcode":"who","room":{},"count":{count}{names}}}"#, Value::from(room)));
+/// Tells a client how many are in a room, and where it is allowed their names, as far as they gave any;
+/// `elsewhere` and `others` are of other processes.
+pub(crate) fn answer_who(server: &mut Server, id: SocketId, room: &str, elsewhere: usize, others: &[String]) {
+    let count = server.who(room).len() + elsewhere;
+    let mut names = String::new();
+    if server.limits().room_names {
+        let named = server.who(room).map(|(_, name)| name).filter(|name| !name.is_empty());
+        let named: Vec<&str> = named.chain(others.iter().map(String::as_str)).take(LISTED_NAMES).collect();
+        names = format!(r#","names":{}"#, Value::from(named));
     }
+    server.write(id, &format!(r#"{{"opcode":"who","room":{},"count":{count}{names}}}"#, Value::from(room)));
 }
 
 fn broadcast(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
