@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{BACKPLANE, WebSocketServer};
+use super::WebSocketServer;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::extras::notices;
@@ -21,12 +21,7 @@ impl WebSocketServer {
         loop {
             self.server.announce_presence();
             // Before the clients: what they are told of is known elsewhere by then.
-            self.server.drive_backplane(self.poll.registry(), BACKPLANE);
-            let mut heard = self.server.hear_backplane();
-            while self.start_introduced() {
-                self.server.hear_backplane();
-                heard = true;
-            }
+            let heard = self.exchange_with_others();
             while let Some(id) = self.server.dirty.pop() {
                 self.flush(id);
             }
@@ -44,7 +39,7 @@ impl WebSocketServer {
     /// waits for the end of the turn, so that the messages of one turn leave together; and with other
     /// processes everything, lest a client be told that they have what they have not.
     pub(crate) fn answer_at_once(&mut self, id: SocketId) {
-        if self.server.dirty == [id] && !self.server.has_backplane() {
+        if self.server.dirty == [id] && self.server.elsewhere.is_alone() {
             self.server.dirty.clear();
             self.flush(id);
         }

@@ -218,7 +218,7 @@ impl WebSocketServer {
             }
             return self.server.close_with(id, dismissal.code, dismissal.error.as_deref().unwrap_or_default());
         }
-        if !self.server.clients[id].dialog || !self.server.introduce_elsewhere(id, resume) {
+        if !self.server.clients[id].dialog || !self.register(id, resume) {
             self.tell_to_start(id, None);
         }
     }

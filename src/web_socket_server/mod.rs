@@ -22,7 +22,7 @@ use crate::address::Address;
 use crate::client::Client;
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
-use crate::extras::cluster::Backplane;
+use crate::extras::cluster::Cluster;
 use crate::extras::http::admission::Admission;
 use crate::extras::http::tokens::Tokens;
 use crate::extras::notices::{Notices, Receiver};
@@ -50,7 +50,7 @@ const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STOPPER: Token = Token(usize::MAX - 2);
-const BACKPLANE: Token = Token(usize::MAX - 3);
+pub(crate) const CLUSTER: Token = Token(usize::MAX - 3);
 
 /// The one buffer that all connections are read into. With the header of a frame, so that the last bytes of
 /// a message of a round size need no read of their own.
@@ -78,6 +78,7 @@ pub struct WebSocketServer {
     pub(crate) local: SocketAddr,
     pub(crate) tls: Option<Tls>,
     pub(crate) sessions: Option<Sessions>,
+    pub(crate) cluster: Option<Box<Cluster>>,
     pub(crate) admission: Admission,
     /// Connections whose HTTP answer was queued in this turn.
     pub(crate) answered: Vec<SocketId>,
@@ -163,6 +164,7 @@ impl WebSocketServer {
             local,
             tls,
             sessions: None,
+            cluster: None,
             admission: Admission::default(),
             answered: Vec::new(),
             signals: None,
@@ -221,8 +223,7 @@ impl WebSocketServer {
     /// Acts with other processes as one server, through Redis or Valkey at an address like
     /// `redis://127.0.0.1`; `prefix` begins the name of everything there.
     pub fn join_backplane(&mut self, url: &str, prefix: &str) -> Result<(), StartError> {
-        self.server.backplane = Some(Box::new(Backplane::new(url, prefix)?));
-        self.server.extras.rooms.share();
+        self.cluster = Some(Box::new(Cluster::new(url, prefix, &mut self.server)?));
         Ok(())
     }
 
@@ -273,7 +274,7 @@ impl WebSocketServer {
         }
         self.next_ping();
         self.next_sign_of_life();
-        // The backplane connects.
+        // The cluster connects.
         self.before_sleep();
         self.systemd.ready(self.local);
         let mut events = Events::with_capacity(1024);
@@ -291,9 +292,9 @@ impl WebSocketServer {
     pub(crate) fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.accept_again || !self.again.is_empty();
         let now = Instant::now();
-        let backplane = self.server.backplane.as_ref().and_then(|backplane| backplane.deadline());
-        let backplane = backplane.map(|deadline| deadline.saturating_duration_since(now));
-        let next = [self.server.deadlines.sleep(now), backplane].into_iter().flatten().min();
+        let cluster = self.cluster.as_ref().and_then(|cluster| cluster.deadline());
+        let cluster = cluster.map(|deadline| deadline.saturating_duration_since(now));
+        let next = [self.server.deadlines.sleep(now), cluster].into_iter().flatten().min();
         let sleep = if busy { Some(Duration::ZERO) } else { next };
         self.server.counters.turns.observe(now.saturating_duration_since(self.server.now));
         match self.poll.poll(events, sleep) {
@@ -311,7 +312,7 @@ impl WebSocketServer {
                 LISTENER => self.accept_again = true,
                 SIGNALS => self.signalled(),
                 STOPPER => self.stop(),
-                BACKPLANE => self.server.backplane.iter_mut().for_each(|backplane| backplane.ready()),
+                CLUSTER => self.cluster.iter_mut().for_each(|cluster| cluster.ready()),
                 token => self.socket_event(SocketId::from_u64(token.0 as u64), event),
             }
         }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
-use crate::extras::publishing::{Asker, Report, Sent, To};
+use crate::elsewhere::{Envelope, Others};
+use crate::extras::publishing::{About, Asker, Publication, Report, Sent, To};
 use crate::ids::SocketId;
 use crate::json::too_deep_at;
 use crate::mail::keyed::MAX_KEY;
@@ -193,7 +194,8 @@ impl Message<'_> {
         if matches!(packet, Cow::Owned(_)) && too_deep_at(&packet).is_some() {
             return Sent::nowhere(400, "Not JSON: nested deeper than 512 levels as a packet");
         }
-        server.publish(SocketId::default(), to, &packet, self.key.filter(|key| !key.is_empty()), true)
+        let key = self.key.filter(|key| !key.is_empty());
+        server.publish(Publication::new(to, &packet).keyed(key).asked(true))
     }
 }
 
@@ -247,13 +249,15 @@ fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
     if let Some(known) = known {
         return Some(Answer::json("200 OK", known));
     }
-    match server.ask_about(uuid) {
-        Some(ask) => {
+    match server.elsewhere.others {
+        Others::Alone => Some(Answer::error("404 Not Found", "nobody has that uuid")),
+        Others::CutOff => Some(not_said()),
+        Others::Joined => {
+            let ask = server.extras.receipts.asks.open(About::One, server.now);
+            server.elsewhere.post(Envelope::Describe { uuid: uuid.into(), ask });
             server.ask(Asker::Description(asker), vec![Sent::elsewhere(Some(ask))]);
             None
         }
-        None if server.has_backplane() => Some(not_said()),
-        None => Some(Answer::error("404 Not Found", "nobody has that uuid")),
     }
 }
 

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::elsewhere::Ending;
 use crate::ids::{AppId, ClientType, SocketId};
 pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome};
 use crate::packet::{Message, Packet};
-use crate::rfc6455::Request;
+use crate::rfc6455::{CloseCode, Request};
 use crate::server::Server;
 
 mod takeover;
@@ -76,7 +77,7 @@ pub(crate) fn find_resumable(
     let kept = client.mail.kept()?;
     // Where nothing with a position was sent, an `at` may be an application's own.
     let has_seen_more = seq > kept.sent_up_to() || kept.sent_position > 0 && at > kept.sent_position;
-    let elsewhere = server.has_backplane() && has_seen_more;
+    let elsewhere = !server.elsewhere.is_alone() && has_seen_more;
     (!elsewhere && client.app == app && client.client_type == client_type).then_some(id)
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn expire(server: &mut Server, id: SocketId) {
 /// Whether this client's message is acknowledged only when other processes can have it: it may send it
 /// again to another one, if this one dies in between.
 pub(crate) fn defers_next(server: &Server, id: SocketId) -> bool {
-    server.has_backplane() && server.clients.get(id).is_some_and(|client| client.mail.kept().is_some())
+    !server.elsewhere.is_alone() && server.clients.get(id).is_some_and(|client| client.mail.kept().is_some())
 }
 
 /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
@@ -154,6 +155,16 @@ pub(crate) fn send_owed_nexts(server: &mut Server, id: SocketId) {
     }
 }
 
+/// A client goes on elsewhere, or here on another connection: the one of this record ends. Nothing that others know of
+/// the client is taken from them.
+pub(crate) fn replaced(server: &mut Server, id: SocketId) {
+    server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
+    if let Some(client) = server.clients.get_mut(id) {
+        client.mail.stop_keeping();
+    }
+    server.end(id, Ending::Left);
+}
+
 /// The pong to a ping that asked how far the client has come.
 pub(crate) fn acknowledged(server: &mut Server, id: SocketId, payload: &[u8]) {
     let Some(kept) = kept_mut(server, id) else { return };
@@ -170,7 +181,7 @@ pub(crate) fn has_seen(server: &mut Server, id: SocketId, message: Message<'_>) 
     let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
     let seen = cseq <= kept.cseq;
     kept.cseq = kept.cseq.max(cseq);
-    server.current.number = Some((id, cseq)).filter(|_| !seen && server.backplane.is_some());
+    server.current.number = Some((id, cseq)).filter(|_| !seen && !server.elsewhere.is_alone());
     seen
 }
 

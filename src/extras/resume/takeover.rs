@@ -1,19 +1,19 @@
 //! How a client loses its connection and gets another.
 //!
-//! A part of the loop. The client keeps its id, so that rooms, applications and whoever holds the id
+//! A part of the loop. The client keeps its id, so that rooms, applications and all else that holds the id
 //! notice nothing: its socket moves away to a record of its own, a ghost, and a new one moves in. What
-//! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
+//! waits for the client meanwhile is in `mod.rs`. The PHP original has no counterpart.
 
 use mio::{Interest, Token};
 
-use super::{ResumeRequest, find_resumable, remind_of, resume};
+use super::{ResumeRequest, find_resumable, remind_of, replaced, resume};
 use crate::client::{Client, State};
-use crate::extras::cluster::Introduced;
+use crate::extras::cluster::Registered;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::rfc6455::{CloseCode, Refusal};
 use crate::socket::Socket;
-use crate::web_socket_server::WebSocketServer;
+use crate::web_socket_server::{CLUSTER, WebSocketServer};
 
 impl WebSocketServer {
     /// The client that a request wants to be again; `None` where it is not known here any more.
@@ -25,39 +25,57 @@ impl WebSocketServer {
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
         let (ip, now) = (self.server.clients[id].ip, self.server.now);
-        // Who has guessed too often is not told whether this guess was right.
+        // A client that has guessed too often is not told whether this guess was right.
         if self.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
         let found = find_resumable(&self.server, request, app, client_type);
         // Another process may know it.
-        if found.is_none() && !self.server.has_backplane() {
+        if found.is_none() && self.server.elsewhere.is_alone() {
             self.admission.guessed_wrong(ip, now);
         }
         Ok(found)
     }
 
-    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent held_back.
-    /// Says whether there was one.
-    pub(crate) fn start_introduced(&mut self) -> bool {
-        let introduced = self.server.take_introduced();
-        let any = !introduced.is_empty();
-        for Introduced { id, uuid, claim, guessed } in introduced {
-            if !self.server.is_open(id) {
-                self.server.abandon(uuid, claim);
+    /// Lets the other processes know of an open client, or fetches it from one of them. `false` where it need not
+    /// wait for that.
+    pub(crate) fn register(&mut self, id: SocketId, request: Option<ResumeRequest>) -> bool {
+        self.cluster.as_mut().is_some_and(|cluster| cluster.open(&mut self.server, id, request))
+    }
+
+    /// Gives the other processes what is for them, and acts on what came from them. Says whether anything came: then
+    /// there may be something to be written.
+    pub(crate) fn exchange_with_others(&mut self) -> bool {
+        let mut heard = false;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.drive(&mut self.server, self.poll.registry(), CLUSTER);
+        }
+        loop {
+            heard |= self.cluster.as_mut().is_some_and(|cluster| cluster.hear(&mut self.server));
+            if !self.start_registered() {
+                return heard;
+            }
+            heard = true;
+        }
+    }
+
+    /// Tells clients `ready` that the other processes know by now, and goes on with what they sent meanwhile. Says
+    /// whether there was one.
+    fn start_registered(&mut self) -> bool {
+        let registered = self.cluster.as_mut().map(|cluster| cluster.take_registered()).unwrap_or_default();
+        let any = !registered.is_empty();
+        for registered in registered {
+            let Registered { id, uuid, guessed, .. } = registered;
+            if !self.cluster.as_mut().is_some_and(|cluster| cluster.restore(&mut self.server, registered)) {
                 continue;
             }
             if guessed {
                 self.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
             }
-            self.server.clients[id].uuid = uuid;
-            if let Some(claim) = claim {
-                self.server.restore(id, uuid, claim);
-            }
-            // It may have come twice while Redis was asked: the last one wins.
+            // It may have come twice while the others were asked: the last one wins.
             if let Some(other) = self.server.clients.by_uuid(uuid) {
                 log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
-                self.server.replaced(other);
+                replaced(&mut self.server, other);
             }
             self.tell_to_start(id, Some(uuid));
             self.go_on(id, 0);
