@@ -44,6 +44,7 @@ pub mod address;
 mod client;
 mod counters;
 mod deadlines;
+mod elsewhere;
 mod error;
 mod extras;
 mod ids;

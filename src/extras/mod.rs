@@ -6,6 +6,7 @@ use crate::ids::SocketId;
 use crate::program::systemd::Systemd;
 use crate::rfc6455::{Refusal, Request};
 use crate::web_socket_server::WebSocketServer;
+use cluster::Cluster;
 use http::Http;
 use http::tokens::Tokens;
 use notices::{Notices, Receiver};
@@ -30,6 +31,7 @@ pub mod sessions;
 pub(crate) struct Parts {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) http: Http,
+    pub(crate) cluster: Option<Box<Cluster>>,
     pub(crate) systemd: Systemd,
 }
 
@@ -73,8 +75,7 @@ impl WebSocketServer {
     /// Acts with other processes as one server, through Redis or Valkey at an address like
     /// `redis://127.0.0.1`; `prefix` begins the name of everything there.
     pub fn join_backplane(&mut self, url: &str, prefix: &str) -> Result<(), StartError> {
-        self.server.backplane = Some(Box::new(cluster::Backplane::new(url, prefix)?));
-        self.server.extras.rooms.share();
+        self.parts.cluster = Some(Box::new(Cluster::new(url, prefix, &mut self.server)?));
         Ok(())
     }
 

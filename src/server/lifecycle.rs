@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Server;
 use crate::client::State;
+use crate::elsewhere::{Ending, Envelope};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::rate::Rate;
@@ -100,12 +101,19 @@ impl Server {
         if self.may_stay(id) {
             return self.mark_away(id);
         }
+        // One that may come back to another process is left for that.
+        let leaves = self.stopping && self.clients.get(id).is_some_and(|client| client.mail.kept().is_some());
+        self.end(id, if leaves { Ending::Left } else { Ending::Released });
+    }
+
+    /// The same for a client that does not stay, with what becomes of it elsewhere.
+    pub(crate) fn end(&mut self, id: SocketId, ending: Ending) {
         let Some(client) = self.clients.get(id).filter(|client| client.is_open() || client.state == State::Handshake) else {
             return;
         };
-        // One that may come back to another process is left for that.
-        let leaves = self.stopping && client.mail.is_numbered();
-        self.unsubscribe_client(id, !leaves);
+        if client.is_open() {
+            self.elsewhere.post(Envelope::Ended { id, uuid: client.uuid, ending });
+        }
         self.forget_rooms(id);
         self.clients.forget(id);
         self.clients.enter(id, State::Closing);

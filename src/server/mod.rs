@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, State};
 use crate::counters::Counters;
 use crate::deadlines::{Deadline, Deadlines, after};
+use crate::elsewhere::Elsewhere;
 use crate::extras::Extras;
-use crate::extras::publishing::To;
+use crate::extras::publishing::{Publication, To};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::limits::Limits;
 use crate::mail::Letter;
@@ -42,8 +43,8 @@ pub struct Server {
     /// Whether the server is being stopped.
     pub(crate) stopping: bool,
     pub(crate) counters: Counters,
-    /// The way to other processes.
-    pub(crate) backplane: Option<Box<crate::extras::cluster::Backplane>>,
+    /// What is to leave for other processes.
+    pub(crate) elsewhere: Elsewhere,
     pub(crate) extras: Extras,
 }
 
@@ -56,7 +57,7 @@ pub struct Timer(u64);
 pub(crate) struct Current {
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
-    /// The message that it is being given, where that has memory of its own: who is sent just this shares it.
+    /// The message that it is being given, where that has memory of its own: clients that are sent just this share it.
     pub(crate) message: Option<Rc<Vec<u8>>>,
     /// The client whose numbered message is being acted on, and the number.
     pub(crate) number: Option<(SocketId, u64)>,
@@ -78,7 +79,7 @@ impl Server {
             now,
             stopping: false,
             counters: Counters::new(now),
-            backplane: None,
+            elsewhere: Elsewhere::default(),
             extras: Extras::default(),
         }
     }
@@ -135,7 +136,7 @@ impl Server {
     /// not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
         let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
-        self.publish(SocketId::default(), to, packet.text(), None, false).error.is_none()
+        self.publish(Publication::new(to, packet.text())).error.is_none()
     }
 
     /// The client that feedback reaches: the browser of that uuid, else the client of that ident.
@@ -146,9 +147,9 @@ impl Server {
 
     /// The clients that a broadcast reaches: all browsers of the dialog, of one application or of all, but the
     /// sender.
-    pub(crate) fn browsers(&self, sender: SocketId, app: Option<AppId>) -> Vec<SocketId> {
+    pub(crate) fn browsers(&self, sender: Option<SocketId>, app: Option<AppId>) -> Vec<SocketId> {
         let is_meant = |client: &Client| client.dialog && client.client_type == ClientType::Websocket;
-        let browsers = self.clients().filter(|(id, client)| is_meant(client) && *id != sender);
+        let browsers = self.clients().filter(|(id, client)| is_meant(client) && Some(*id) != sender);
         browsers.filter(|(_, client)| app.is_none() || client.app == app).map(|(id, _)| id).collect()
     }
 
@@ -156,7 +157,7 @@ impl Server {
     /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
-        self.publish(sender, To::All, message, None, false);
+        self.publish(Publication::new(To::All, message).from(sender));
     }
 
     /// Sends the same text to many clients; the frame is made once and shared.

@@ -36,7 +36,7 @@ impl WebSocketServer {
     /// waits for the end of the turn, so that the messages of one turn leave together; and with other
     /// processes everything, lest a client be told that they have what they have not.
     pub(crate) fn answer_at_once(&mut self, id: SocketId) {
-        if self.server.dirty == [id] && !self.server.has_backplane() {
+        if self.server.dirty == [id] && self.server.elsewhere.is_alone() {
             self.server.dirty.clear();
             self.flush(id);
         }

@@ -45,7 +45,7 @@ const _: () = assert!(usize::BITS >= 64, "phpws needs a 64-bit target");
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const WAKERS: Token = Token(usize::MAX - 2);
-const OTHERS: Token = Token(usize::MAX - 3);
+pub(crate) const OTHERS: Token = Token(usize::MAX - 3);
 
 /// The server: sockets, applications, and the loop that joins them.
 pub struct WebSocketServer {

@@ -19,9 +19,10 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{OTHERS, WebSocketServer};
+use super::WebSocketServer;
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
+use crate::extras::{browser_opcodes, notices, resume};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::packet::Message;
@@ -66,9 +67,7 @@ impl WebSocketServer {
     }
 
     pub(super) fn stopped(&mut self) {
-        if let Some(notices) = self.server.extras.notices.take() {
-            notices.finish();
-        }
+        notices::finish(&mut self.server);
     }
 
     /// Whether connections from there begin with something else than a request.
@@ -119,15 +118,15 @@ impl WebSocketServer {
 
     /// Whether the client is told to start later.
     pub(super) fn opened(&mut self, id: SocketId) -> bool {
-        self.server.clients[id].dialog && self.server.introduce_elsewhere(id)
+        self.server.clients[id].dialog && self.register_elsewhere(id)
     }
 
     pub(super) fn ready(&mut self, id: SocketId) {
-        self.server.came(id);
+        notices::came(&mut self.server, id);
     }
 
     pub(super) fn ended(&mut self, id: SocketId) {
-        self.server.left(id);
+        notices::left(&mut self.server, id);
         self.parts.http.ended(id);
     }
 
@@ -140,13 +139,7 @@ impl WebSocketServer {
     pub(super) fn before_write(&mut self) -> bool {
         self.server.announce_presence();
         // Before the clients: what they are told of is known elsewhere by then.
-        self.server.drive_backplane(self.poll.registry(), OTHERS);
-        let mut heard = self.server.hear_backplane();
-        while self.start_introduced() {
-            self.server.hear_backplane();
-            heard = true;
-        }
-        heard
+        self.exchange_with_others()
     }
 
     /// The same, once the loop has written.
@@ -155,17 +148,17 @@ impl WebSocketServer {
     }
 
     pub(super) fn next_moment(&self) -> Option<Instant> {
-        self.server.backplane.as_ref().and_then(|backplane| backplane.deadline())
+        self.parts.cluster.as_ref().and_then(|cluster| cluster.deadline())
     }
 
     pub(super) fn others_ready(&mut self) {
-        self.server.backplane.iter_mut().for_each(|backplane| backplane.ready());
+        self.parts.cluster.iter_mut().for_each(|cluster| cluster.ready());
     }
 
     pub(super) fn due(&mut self, deadline: Deadline) {
         match deadline {
-            Deadline::Away(id) => self.server.expire(id),
-            Deadline::Listing => self.server.resync(),
+            Deadline::Away(id) => resume::expire(&mut self.server, id),
+            Deadline::Listing => notices::resync(&mut self.server),
             Deadline::Watchdog => self.next_sign_of_life(),
             _ => {}
         }
@@ -180,16 +173,16 @@ impl WebSocketServer {
 
 /// Whether `next` waits until others have what the client's message was.
 pub(super) fn defers_next(server: &Server, id: SocketId) -> bool {
-    server.defers_next(id)
+    resume::defers_next(server, id)
 }
 
 /// A message whose `next` waited was acted on.
 pub(super) fn acted_on(server: &mut Server, id: SocketId) {
-    server.next_if_done(id);
+    resume::next_if_done(server, id);
     server.current.number = None;
 }
 
 /// Whether the application gets a message.
 pub(super) fn received(server: &mut Server, id: SocketId, path: &str, message: Message<'_>) -> bool {
-    !server.has_seen(id, message) && server.permits(id, path, message)
+    !resume::has_seen(server, id, message) && browser_opcodes::permits(server, id, path, message)
 }

@@ -77,17 +77,24 @@ fn each_fixed_limit_has_the_value_of_its_constant() {
     let source = sources(Path::new("src"));
     for row in table("docs/limits.md", &["Limit", "Value"]) {
         let name = &quoted(&row[3])[0];
-        let definitions: Vec<&str> = source.split(&format!("const {name}: ")).skip(1).map(|rest| rest.split(';').next().unwrap()).collect();
+        let definitions: Vec<&str> =
+            source.split(&format!("const {name}: ")).skip(1).map(|rest| rest.split(';').next().unwrap()).collect();
         assert!(!definitions.is_empty(), "limits.md: no constant {name}");
         let is_shown = |definition: &&&str| constant(definition) == Some(shown(&row[1]));
-        assert!(definitions.iter().any(|definition| is_shown(&definition)), "limits.md: {name} is {definitions:?}, not {}", row[1]);
+        assert!(
+            definitions.iter().any(|definition| is_shown(&definition)),
+            "limits.md: {name} is {definitions:?}, not {}",
+            row[1]
+        );
     }
 }
 
 /// What a page shows of a limit as a number: bytes, characters, seconds.
 fn shown(text: &str) -> f64 {
     let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
-    let unit = [("", 1.0), ("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("s", 1.0), ("ms", 0.001)].into_iter().find(|(name, _)| *name == unit);
+    let unit = [("", 1.0), ("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("s", 1.0), ("ms", 0.001)]
+        .into_iter()
+        .find(|(name, _)| *name == unit);
     number.replace(',', "").parse::<f64>().unwrap() * unit.unwrap_or_else(|| panic!("limits.md: {text}")).1
 }
 
@@ -323,7 +330,10 @@ fn make_help_has_a_line_for_each_target() {
     let targets: Vec<&str> = targets.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap().split(' ').collect();
     for target in &targets {
         let line = help.lines().find(|line| line.split_whitespace().next() == Some(target));
-        assert!(line.is_some_and(|line| line.len() > 25), "make help says nothing of {target}: write a line that begins with two # above it");
+        assert!(
+            line.is_some_and(|line| line.len() > 25),
+            "make help says nothing of {target}: write a line that begins with two # above it"
+        );
     }
     assert_eq!(help.lines().count(), targets.len(), "make help has a target that is not in .PHONY");
 }

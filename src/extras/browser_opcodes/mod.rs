@@ -72,44 +72,42 @@ impl BrowserOpcodes {
     }
 }
 
-impl Server {
-    /// Whether a browser may send this message to the resource of that path; if not, it is told so.
-    /// What is no packet, or one without an opcode, has the empty word for one.
-    pub(crate) fn permits(&mut self, id: SocketId, path: &str, message: Message<'_>) -> bool {
-        let limits = self.limits();
-        let restricted = limits.receive_only || !limits.browser_opcodes.is_empty();
-        if !restricted || self.clients[id].client_type != ClientType::Websocket {
-            return true;
-        }
-        let lists = &limits.browser_opcodes;
-        let list = lists.of(path).or_else(|| lists.of(OTHERS)).map(|at| &lists.lists[at]);
-        if list.map_or(!limits.receive_only, |list| list.all) {
-            return true;
-        }
-        let packet = Packet::parse(message).ok();
-        let (opcode, room) = packet.as_ref().map_or(("", ""), |packet| (packet.opcode(), packet.room()));
-        let permitted = match list {
-            Some(list) => list.opcodes.iter().any(|listed| listed == opcode),
-            None => RECEIVING.contains(&opcode),
-        };
-        if !permitted {
-            self.refuse(id, opcode, room, None);
-        }
-        permitted
+/// Whether a browser may send this message to the resource of that path; if not, it is told so.
+/// What is no packet, or one without an opcode, has the empty word for one.
+pub(crate) fn permits(server: &mut Server, id: SocketId, path: &str, message: Message<'_>) -> bool {
+    let limits = server.limits();
+    let restricted = limits.receive_only || !limits.browser_opcodes.is_empty();
+    if !restricted || server.clients[id].client_type != ClientType::Websocket {
+        return true;
     }
+    let lists = &limits.browser_opcodes;
+    let list = lists.of(path).or_else(|| lists.of(OTHERS)).map(|at| &lists.lists[at]);
+    if list.map_or(!limits.receive_only, |list| list.all) {
+        return true;
+    }
+    let packet = Packet::parse(message).ok();
+    let (opcode, room) = packet.as_ref().map_or(("", ""), |packet| (packet.opcode(), packet.room()));
+    let permitted = match list {
+        Some(list) => list.opcodes.iter().any(|listed| listed == opcode),
+        None => RECEIVING.contains(&opcode),
+    };
+    if !permitted {
+        refuse(server, id, opcode, room, None);
+    }
+    permitted
+}
 
-    /// Tells a client that its message was not acted on. The log has it once for each opcode of ours,
-    /// and once for all others: a flood of them is not to fill it.
-    pub(crate) fn refuse(&mut self, id: SocketId, opcode: &str, room: &str, error: Option<&str>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let kind = 1 << OURS.iter().position(|ours| *ours == opcode).unwrap_or(OURS.len());
-        let logged = client.log_once(kind);
-        let why = error.unwrap_or("not permitted to browsers here");
-        if !logged {
-            log::info!("Socket {id} - refused opcode '{}': {why}", Printable(opcode));
-        }
-        self.write(id, &refusal(opcode, room, error));
+/// Tells a client that its message was not acted on. The log has it once for each opcode of ours,
+/// and once for all others: a flood of them is not to fill it.
+pub(crate) fn refuse(server: &mut Server, id: SocketId, opcode: &str, room: &str, error: Option<&str>) {
+    let Some(client) = server.clients.get_mut(id) else { return };
+    let kind = 1 << OURS.iter().position(|ours| *ours == opcode).unwrap_or(OURS.len());
+    let logged = client.log_once(kind);
+    let why = error.unwrap_or("not permitted to browsers here");
+    if !logged {
+        log::info!("Socket {id} - refused opcode '{}': {why}", Printable(opcode));
     }
+    server.write(id, &refusal(opcode, room, error));
 }
 
 fn refusal(opcode: &str, room: &str, error: Option<&str>) -> String {

@@ -1,6 +1,6 @@
 //! What runs inside Redis, so that it happens at once: the scripts.
 //!
-//! Each begins with the same helpers and gets the prefix of all keys first. `tick` gives a place that
+//! Each begins with the same helpers and gets the prefix of all keys first. `tick` gives a position that
 //! grows: the time of Redis in microseconds, or one more than the last. `keep` adds a message to a log
 //! and remembers up to where a log was cut for its length. docs/cluster.md describes keys and channels.
 
@@ -42,7 +42,7 @@ end
 "#;
 
 /// A message for many: prefix, channel, rest of the message, milliseconds and number of kept ones,
-/// sender's uuid and `cseq`. Gives the place and how many processes got it, 0 if it was sent before.
+/// sender's uuid and `cseq`. Gives the position and how many processes got it, 0 if it was sent before.
 const CAST: &str = r#"
 if seen(ARGV[6], ARGV[7]) then return {'0', -1} end
 local at = tick()
@@ -54,8 +54,8 @@ return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
 "#;
 
 /// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
-/// place, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
-/// ident it is the first whose process is there, or who may come back.
+/// position, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
+/// ident it is the first whose process exists, or that may come back.
 const TELL: &str = r#"
 local function of(uuid) return redis.call('HMGET', P .. 'client:' .. uuid, 'node', 'resume', 'type') end
 local function is_there(client)
@@ -104,9 +104,9 @@ end
 return at
 "#;
 
-/// A client comes back: prefix, uuid, node, type, path, the last place it saw, milliseconds, and `1` where
+/// A client comes back: prefix, uuid, node, type, path, the last position it saw, milliseconds, and `1` where
 /// only the process that has it already may have it. Gives nil where it is not known, `moved` where it is
-/// another's; `more`, whether something is missing, a slice of what it missed, and the place up to which
+/// another's; `more`, whether something is missing, a slice of what it missed, and the position up to which
 /// that is all; or `all`, the same two, the greatest `cseq` and its rooms: then it is this process's.
 const CLAIM: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
@@ -155,7 +155,7 @@ return {'all', gap, slice, client[5] or '0', client[6] or '[]'}
 "#;
 
 /// The rooms that a client is in: prefix, uuid, node, a list of `[room, name, announce]`, milliseconds. Each gets
-/// the place at which the client joined it as its last element. Nothing happens where another process has the client.
+/// the position at which the client joined it as its last element. Nothing happens where another process has the client.
 const STORE: &str = r#"
 local key, now = P .. 'client:' .. ARGV[2], tick()
 local client = redis.call('HMGET', key, 'node', 'rooms')
@@ -169,7 +169,7 @@ redis.call('PEXPIRE', key, ARGV[5])
 return 1
 "#;
 
-/// Who is in a room: prefix, room. Gives the fields of its hash, without those of processes that are dead.
+/// The members of a room: prefix, room. Gives the fields of its hash, without those of processes that are dead.
 const MEMBERS: &str = r#"
 local fields, living = redis.call('HGETALL', P .. 'room:' .. ARGV[2]), {}
 for at = 1, #fields, 2 do

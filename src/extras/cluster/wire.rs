@@ -1,27 +1,29 @@
 //! What processes say to each other: one line of JSON, and behind it the text as it came.
 //!
-//! The line has a version, the place that Redis gave the message, and its kind; docs/cluster.md has the
+//! The line has a version, the position that Redis gave the message, and its kind; docs/cluster.md has the
 //! table. Nothing here knows Redis or clients.
+
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::target::Target;
+use crate::elsewhere::{Fates, Target};
 
 /// The version that these processes speak; others are not understood.
 const VERSION: u64 = 1;
 
 /// What came on a channel.
 #[derive(Debug, PartialEq)]
-pub(crate) enum News {
+pub(crate) enum Line {
     /// A message for clients.
     Message(Remote),
     /// What became of a message that was asked about.
-    Fate { ask: u64, delivered: usize, queued: usize, failed: usize },
+    Fate { ask: u64, fates: Fates },
     /// Another process has that client from here on.
     Yield { uuid: String },
-    /// How many members of a room a process has, and who came and went.
+    /// How many members of a room a process has, and those that came and went.
     Presence { from: String, room: String, count: usize, moved: Value },
-    /// Somebody wants to know of a client.
+    /// Another process wants to know of a client.
     Describe { from: String, ask: u64, uuid: String },
     /// The answer to that.
     Description { ask: u64, text: String },
@@ -30,6 +32,7 @@ pub(crate) enum News {
 /// A message for clients, on its way between processes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Remote {
+    /// Its position; 0 where it has none.
     pub(crate) at: u64,
     /// The process that it comes from, and its number there.
     pub(crate) from: String,
@@ -44,7 +47,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// All but version and place, which Redis puts before it; the target of a message for one too.
+    /// All but version and position, which Redis puts before it; the target of a message for one too.
     pub(crate) fn rest(&self) -> String {
         let mut line = json!({"kind": "message", "from": self.from, "id": self.id});
         match &self.to {
@@ -75,9 +78,9 @@ pub(crate) fn line(kind: &str, members: Value, text: &str) -> String {
     format!("{line}\n{text}")
 }
 
-impl News {
+impl Line {
     /// Reads what came; `None` where it is nothing that this version understands.
-    pub(crate) fn parse(payload: &[u8]) -> Option<News> {
+    pub(crate) fn parse(payload: &[u8]) -> Option<Line> {
         let payload = std::str::from_utf8(payload).ok()?;
         let (head, text) = payload.split_once('\n')?;
         let line: Value = serde_json::from_str(head).ok()?;
@@ -88,7 +91,7 @@ impl News {
         let number = |key: &str| line[key].as_u64();
         let count = |key: &str| number(key).map(count);
         Some(match line["kind"].as_str()? {
-            "message" => News::Message(Remote {
+            "message" => Line::Message(Remote {
                 at: number("at")?,
                 from: string("from")?,
                 id: number("id")?,
@@ -98,23 +101,31 @@ impl News {
                 ask: number("ask"),
                 text: text.to_owned(),
             }),
-            "fate" => News::Fate {
+            "fate" => Line::Fate {
                 ask: number("ask")?,
-                delivered: count("delivered")?,
-                queued: count("queued")?,
-                failed: count("failed")?,
+                fates: Fates { delivered: count("delivered")?, queued: count("queued")?, failed: count("failed")? },
             },
-            "yield" => News::Yield { uuid: string("uuid")? },
-            "presence" => News::Presence {
+            "yield" => Line::Yield { uuid: string("uuid")? },
+            "presence" => Line::Presence {
                 from: string("from")?,
                 room: string("room")?,
                 count: count("count")?,
                 moved: line["moved"].clone(),
             },
-            "describe" => News::Describe { from: string("from")?, ask: number("ask")?, uuid: string("uuid")? },
-            "description" => News::Description { ask: number("ask")?, text: text.to_owned() },
+            "describe" => Line::Describe { from: string("from")?, ask: number("ask")?, uuid: string("uuid")? },
+            "description" => Line::Description { ask: number("ask")?, text: text.to_owned() },
             _ => return None,
         })
+    }
+}
+
+/// The channel of a target that is not one client.
+pub(crate) fn channel(to: &Target) -> Rc<str> {
+    match to {
+        Target::All => "all".into(),
+        Target::Path(path) => format!("path:{path}").into(),
+        Target::Room(room) => format!("room:{room}").into(),
+        Target::One { .. } => "".into(),
     }
 }
 
@@ -154,10 +165,10 @@ mod tests {
                 text: text.into(),
             };
             let payload = format!(r#"{{"v":1,"at":17,{}"#, remote.rest());
-            assert_eq!(News::parse(payload.as_bytes()), Some(News::Message(remote)));
+            assert_eq!(Line::parse(payload.as_bytes()), Some(Line::Message(remote)));
         }
         let one = "{\"v\":1,\"at\":5,\"to\":{\"uuid\":\"u\"},\"kind\":\"message\",\"from\":\"n\",\"id\":1}\nx";
-        assert!(matches!(News::parse(one.as_bytes()), Some(News::Message(Remote { to: Target::One { .. }, .. }))));
+        assert!(matches!(Line::parse(one.as_bytes()), Some(Line::Message(Remote { to: Target::One { .. }, .. }))));
     }
 
     #[test]
@@ -172,10 +183,13 @@ mod tests {
             "{\"v\":1,\"kind\":\"yield\"}\n",
             "{\"v\":1,\"kind\":\"message\",\"at\":-1}\n",
         ] {
-            assert_eq!(News::parse(payload.as_bytes()), None, "{payload}");
+            assert_eq!(Line::parse(payload.as_bytes()), None, "{payload}");
         }
-        assert_eq!(News::parse(b"\xFF\n"), None);
+        assert_eq!(Line::parse(b"\xFF\n"), None);
         let fate = line("fate", json!({"ask": 1, "delivered": 2, "queued": 3, "failed": 4}), "");
-        assert_eq!(News::parse(fate.as_bytes()), Some(News::Fate { ask: 1, delivered: 2, queued: 3, failed: 4 }));
+        assert_eq!(
+            Line::parse(fate.as_bytes()),
+            Some(Line::Fate { ask: 1, fates: Fates { delivered: 2, queued: 3, failed: 4 } })
+        );
     }
 }

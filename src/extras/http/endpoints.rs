@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
-use crate::extras::publishing::{Asker, Report, Sent, To};
+use crate::elsewhere::{Envelope, Others};
+use crate::extras::publishing::{About, Asker, Publication, Report, Sent, To};
 use crate::ids::SocketId;
 use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
@@ -186,7 +187,8 @@ impl Message<'_> {
         if matches!(packet, Cow::Owned(_)) && json::check(packet.as_bytes()).is_err() {
             return Sent::nowhere(400, "Not JSON: nested deeper than 512 levels as a packet");
         }
-        server.publish(SocketId::default(), to, &packet, self.key.filter(|key| !key.is_empty()), true)
+        let key = self.key.filter(|key| !key.is_empty());
+        server.publish(Publication::new(to, &packet).keyed(key).asked(true))
     }
 }
 
@@ -236,17 +238,19 @@ fn accept_content(request: &Request) -> Result<(), Answer> {
 
 /// What is known of a client; `None` where another process will say.
 fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
-    let known = server.find_uuid(uuid).and_then(|id| server.description(id));
+    let known = server.find_uuid(uuid).and_then(|id| describe(server, id));
     if let Some(known) = known {
         return Some(Answer::json("200 OK", known));
     }
-    match server.ask_about(uuid) {
-        Some(ask) => {
+    match server.elsewhere.others {
+        Others::Alone => Some(Answer::error("404 Not Found", "nobody has that uuid")),
+        Others::CutOff => Some(not_said()),
+        Others::Joined => {
+            let ask = server.extras.receipts.asks.open(About::One, server.now);
+            server.elsewhere.post(Envelope::Describe { uuid: uuid.into(), ask });
             server.ask(Asker::Description(asker), vec![Sent::elsewhere(Some(ask))]);
             None
         }
-        None if server.has_backplane() => Some(not_said()),
-        None => Some(Answer::error("404 Not Found", "nobody has that uuid")),
     }
 }
 
@@ -263,19 +267,17 @@ pub(crate) fn description(reports: &[Report]) -> Answer {
     }
 }
 
-impl Server {
-    /// What is known of a client, as a JSON object.
-    pub(crate) fn description(&self, id: SocketId) -> Option<String> {
-        let client = self.client(id)?;
-        let elapsed = client.opened.map(|opened| self.now().saturating_duration_since(opened)).unwrap_or_default();
-        let (since, seconds) = (moment(elapsed), elapsed.as_secs());
-        let path = client.app.and_then(|app| self.counters.path(app));
-        let resource = serde_json::Value::from(path.map_or("", |path| &**path));
-        let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
-        Some(format!(
-            r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
-        ))
-    }
+/// What is known of a client, as a JSON object.
+pub(crate) fn describe(server: &Server, id: SocketId) -> Option<String> {
+    let client = server.client(id)?;
+    let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
+    let (since, seconds) = (moment(elapsed), elapsed.as_secs());
+    let path = client.app.and_then(|app| server.counters.path(app));
+    let resource = serde_json::Value::from(path.map_or("", |path| &**path));
+    let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
+    Some(format!(
+        r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
+    ))
 }
 
 /// The answer of a request whose messages have gone where they could.

@@ -14,7 +14,7 @@ use crate::extras::http::admission::Origin;
 use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
-use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent};
+use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
 use crate::ids::SocketId;
 use crate::rfc6455::{Refusal, Request};
 use crate::socket::{Peer, Stage};
@@ -26,7 +26,7 @@ impl WebSocketServer {
     pub(crate) fn exchange(&mut self, id: SocketId, request: &Request, end: usize) -> Result<(), Refusal> {
         let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own_ip());
         let is_resource = self.all_apps.find(request.path()).is_some();
-        let route = match health::answer(request, &self.server, peer, own) {
+        let route = match health::answer(request, &self.server, self.parts.cluster.as_deref(), peer, own) {
             Some(answer) => Route::Ready(answer?),
             None => http::route(request, is_resource, self.server.limits())?,
         };
@@ -170,8 +170,8 @@ impl WebSocketServer {
     /// whether there was anything to do.
     pub(crate) fn answer_receipts(&mut self) -> bool {
         let receipts = std::mem::take(&mut self.server.extras.receipts.open);
-        let server = &self.server;
-        let is_due = |receipt: &Receipt| receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| server.is_answered(ask));
+        let asks = &self.server.extras.receipts.asks;
+        let is_due = |receipt: &Receipt| receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| asks.is_done(ask));
         // Those that other processes have to say about wait for them.
         let (due, waiting): (Vec<Receipt>, _) = receipts.into_iter().partition(is_due);
         self.server.extras.receipts.open = waiting;
@@ -184,7 +184,9 @@ impl WebSocketServer {
             match asker {
                 Asker::Http { id, list } => self.answer_asked(id, &publish::answer(&reports, list)),
                 Asker::Description(id) => self.answer_asked(id, &publish::description(&reports)),
-                Asker::Node { node, ask } => reports.iter().for_each(|report| self.server.answer_node(&node, ask, report)),
+                Asker::Process { node, ask } => {
+                    reports.iter().for_each(|report| answer_ask(&mut self.server, node.clone(), ask, report))
+                }
                 Asker::Client(id, receipt) => {
                     let members = |report: &Report| format!(r#""status":{},{}"#, report.status, report.members());
                     let members: String = reports.iter().map(members).collect();
@@ -197,7 +199,7 @@ impl WebSocketServer {
 
     pub(crate) fn report(&mut self, sent: Sent) -> Report {
         match sent.ask {
-            Some(ask) => self.server.take_answer(ask),
+            Some(ask) => self.server.extras.receipts.asks.take(ask),
             None => sent.report(|id| self.fate(id)),
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
+use crate::extras::cluster::Cluster;
 use crate::extras::http::{self, Answer};
 use crate::extras::metrics::{self, Census};
 use crate::limits::Limits;
@@ -15,8 +16,14 @@ use crate::server::Server;
 
 /// The whole answer to a request for one of the two paths; `None` for any other. `peer` is at the other
 /// end of the connection, `own` is the address it connected to.
-pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAddr) -> Option<Result<Answer, Refusal>> {
-    let page: fn(&Server) -> Answer = match request.path() {
+pub(crate) fn answer(
+    request: &Request,
+    server: &Server,
+    cluster: Option<&Cluster>,
+    peer: IpAddr,
+    own: IpAddr,
+) -> Option<Result<Answer, Refusal>> {
+    let page: fn(&Server, Option<&Cluster>) -> Answer = match request.path() {
         "/health" => health,
         "/metrics" => numbers,
         _ => return None,
@@ -24,7 +31,7 @@ pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAd
     Some(match () {
         _ if !is_from_allowed_host(request, server.limits(), peer, own) => Err(Refusal::forbidden("Only allowed hosts may ask")),
         _ if !http::is_get(request) && !http::is_head(request) => Err(Refusal::method_not_allowed()),
-        _ => Ok(page(server)),
+        _ => Ok(page(server, cluster)),
     })
 }
 
@@ -42,7 +49,7 @@ pub(crate) fn status(server: &Server) -> &'static str {
     if server.stopping { "draining" } else { "ready" }
 }
 
-fn health(server: &Server) -> Answer {
+fn health(server: &Server, _: Option<&Cluster>) -> Answer {
     let body = json!({
         "status": status(server),
         "version": env!("CARGO_PKG_VERSION"),
@@ -52,8 +59,8 @@ fn health(server: &Server) -> Answer {
     Answer::json(if server.stopping { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
 }
 
-fn numbers(server: &Server) -> Answer {
-    Answer::new("200 OK", metrics::MEDIA_TYPE, metrics::text(server)).with("Cache-Control", "no-store")
+fn numbers(server: &Server, cluster: Option<&Cluster>) -> Answer {
+    Answer::new("200 OK", metrics::MEDIA_TYPE, metrics::text(server, cluster)).with("Cache-Control", "no-store")
 }
 
 #[cfg(test)]
@@ -65,7 +72,7 @@ mod tests {
     fn ask(server: &Server, path: &str) -> String {
         let request = Request::parse(format!("GET {path} HTTP/1.1\r\nHost: x").as_bytes()).unwrap();
         let ip: IpAddr = "127.0.0.1".parse().unwrap();
-        let answer = answer(&request, server, ip, ip).unwrap().unwrap();
+        let answer = answer(&request, server, None, ip, ip).unwrap().unwrap();
         String::from_utf8(answer.bytes(http::Persistence::Close, true)).unwrap()
     }
 

@@ -9,13 +9,14 @@ use std::time::UNIX_EPOCH;
 use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
+use crate::extras::cluster::Cluster;
 use crate::server::Server;
 
 /// The media type of what [`text`] gives.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The whole answer to a scrape.
-pub(crate) fn text(server: &Server) -> String {
+pub(crate) fn text(server: &Server, cluster: Option<&Cluster>) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
     let metrics = &server.counters;
     let census = Census::of(server);
@@ -27,7 +28,9 @@ pub(crate) fn text(server: &Server) -> String {
     let help = "Time from accepting a connection to its 101, of those that got one.";
     page.histogram("phpws_handshake_seconds", help, &metrics.handshakes);
     page.notices(server);
-    page.backplane(server);
+    if let Some(cluster) = cluster {
+        page.cluster(cluster, server.elsewhere.unsent);
+    }
     page.process(metrics);
     page.0
 }
@@ -127,18 +130,18 @@ impl Page {
         );
     }
 
-    fn backplane(&mut self, server: &Server) {
-        let Some(backplane) = &server.backplane else { return };
-        let counts = backplane.counts;
-        self.one("phpws_backplane_up", "1 while Redis is connected.", u8::from(backplane.is_up()));
-        self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", backplane.unanswered());
-        self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", backplane.queued_bytes());
+    /// `unsent` messages were never given to other processes.
+    fn cluster(&mut self, cluster: &Cluster, unsent: u64) {
+        let counts = cluster.counts;
+        self.one("phpws_backplane_up", "1 while Redis is connected.", u8::from(cluster.is_up()));
+        self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", cluster.unanswered());
+        self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", cluster.queued_bytes());
         self.one("phpws_backplane_sent_total", "Messages given to other processes.", counts.sent);
         self.one("phpws_backplane_received_total", "Messages from Redis, this process's own among them.", counts.received);
         self.one(
             "phpws_backplane_undelivered_total",
             "Messages that did not, or may not have, reached other processes.",
-            counts.undelivered,
+            counts.undelivered + unsent,
         );
         self.one("phpws_backplane_lost_total", "How often Redis was lost, or not reached.", counts.lost);
     }

@@ -1,10 +1,9 @@
-//! Who came, who went: notices to a plain PHP page by HTTP POST.
+//! Clients that came, clients that left: notices to a plain PHP page by HTTP POST.
 //!
 //! This is the loop's half. It numbers what happens and puts it on a queue with an end; a thread of
 //! its own (`sender.rs`) does everything that may take time: names, TLS, a slow page. What finds the
-//! queue full is dropped and counted, and once all that waited is delivered a list of all who are
-//! there follows. The core calls `came` and `left` and knows nothing else. The PHP original has no
-//! counterpart.
+//! queue full is dropped and counted. Once all that waited is delivered, a list of all clients follows.
+//! The loop calls `came` and `left` and knows nothing else. The PHP original has no counterpart.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -34,7 +33,7 @@ const RESYNC_PAUSE: Duration = Duration::from_millis(200);
 /// How long the end of the server waits for the notices that are left.
 const FINISH_TIME: Duration = Duration::from_secs(3);
 
-/// Who gets the notices, and the secret they are signed with.
+/// The page that gets the notices, and the secret they are signed with.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     url: String,
@@ -74,17 +73,17 @@ impl fmt::Debug for Secret {
 }
 
 /// What goes to the thread.
-enum Parcel {
+enum Job {
     Event(Event),
-    /// Everybody who is there, after the event of that number.
+    /// All clients, after the event of that number.
     Listing(u64, Vec<Present>),
 }
 
 struct Event {
     seq: u64,
-    /// The close code of one who left; none for one who came.
+    /// The close code of a client that left; none for one that came.
     left: Option<u16>,
-    who: Present,
+    client: Present,
     time: SystemTime,
 }
 
@@ -125,7 +124,7 @@ impl Present {
 
 /// What both halves see.
 #[derive(Default)]
-struct Tally {
+struct Counters {
     /// Put on the queue and not yet delivered.
     waiting: AtomicU64,
     sent: AtomicU64,
@@ -150,10 +149,10 @@ impl Counts {
 
 /// The loop's half.
 pub(crate) struct Notices {
-    queue: SyncSender<Parcel>,
-    courier: Thread,
+    queue: SyncSender<Job>,
+    thread: Thread,
     ended: mpsc::Receiver<()>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// The number of the last event.
     seq: u64,
     dropped: u64,
@@ -162,46 +161,46 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Starts the thread, which first of all says that nobody is there.
+    /// Starts the thread, which first of all says that there are no clients.
     pub(crate) fn start(receiver: Receiver) -> Result<Notices, StartError> {
-        let (queue, parcels) = mpsc::sync_channel(QUEUED_NOTICES);
-        let tally = Arc::new(Tally::default());
-        let (courier, ended) = sender::start(receiver, parcels, tally.clone())?;
-        Ok(Notices { queue, courier, ended, tally, seq: 0, dropped: 0, gap: false })
+        let (queue, jobs) = mpsc::sync_channel(QUEUED_NOTICES);
+        let counters = Arc::new(Counters::default());
+        let (thread, ended) = sender::start(receiver, jobs, counters.clone())?;
+        Ok(Notices { queue, thread, ended, counters, seq: 0, dropped: 0, gap: false })
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let Tally { waiting, sent, failures, .. } = &*self.tally;
+        let Counters { waiting, sent, failures, .. } = &*self.counters;
         Counts { waiting: read(waiting), sent: read(sent), dropped: self.dropped, failures: read(failures) }
     }
 
     /// Gives what is left a bounded time.
     pub(crate) fn finish(self) {
-        let Notices { queue, courier, ended, tally, .. } = self;
+        let Notices { queue, thread, ended, counters, .. } = self;
         drop(queue);
-        tally.ending.store(true, Ordering::Relaxed);
-        courier.unpark();
+        counters.ending.store(true, Ordering::Relaxed);
+        thread.unpark();
         if ended.recv_timeout(FINISH_TIME) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("{} notices were not delivered", tally.waiting.load(Ordering::Relaxed));
+            log::warn!("{} notices were not delivered", counters.waiting.load(Ordering::Relaxed));
         }
     }
 
-    fn put(&mut self, parcel: Parcel) -> bool {
-        self.tally.waiting.fetch_add(1, Ordering::Relaxed);
-        let taken = self.queue.try_send(parcel).is_ok();
+    fn put(&mut self, job: Job) -> bool {
+        self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let taken = self.queue.try_send(job).is_ok();
         if !taken {
-            self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         taken
     }
 
     /// Numbers an event and queues it; says whether it is the first that was dropped.
-    fn notice(&mut self, left: Option<u16>, who: Present) -> bool {
+    fn notice(&mut self, left: Option<u16>, client: Present) -> bool {
         self.seq += 1;
-        let event = Event { seq: self.seq, left, who, time: SystemTime::now() };
+        let event = Event { seq: self.seq, left, client, time: SystemTime::now() };
         // The list that closes a gap covers all that happens before it.
-        if !self.gap && self.put(Parcel::Event(event)) {
+        if !self.gap && self.put(Job::Event(event)) {
             return false;
         }
         self.dropped += 1;
@@ -212,36 +211,41 @@ impl Notices {
     }
 }
 
-impl Server {
-    /// A client of the dialog was told `ready`.
-    pub(crate) fn came(&mut self, id: SocketId) {
-        self.notice(id, |_| None);
+/// The server ends: what is left gets a bounded time.
+pub(crate) fn finish(server: &mut Server) {
+    if let Some(notices) = server.extras.notices.take() {
+        notices.finish();
     }
+}
 
-    /// A client's connection is over; those that no application was given are not told of.
-    pub(crate) fn left(&mut self, id: SocketId) {
-        self.notice(id, |client| Some(client.final_code()));
+/// A client of the dialog was told `ready`.
+pub(crate) fn came(server: &mut Server, id: SocketId) {
+    notice(server, id, |_| None);
+}
+
+/// A client's connection is over; those that no application was given are not told of.
+pub(crate) fn left(server: &mut Server, id: SocketId) {
+    notice(server, id, |client| Some(client.final_code()));
+}
+
+fn notice(server: &mut Server, id: SocketId, code: impl FnOnce(&Client) -> Option<u16>) {
+    let (Some(notices), Some(client)) = (&mut server.extras.notices, server.clients.get(id)) else { return };
+    let Some(path) = client.app.and_then(|app| server.counters.path(app)).filter(|_| client.dialog) else { return };
+    if notices.notice(code(client), Present::of(id, client, path)) {
+        server.deadlines.set(after(server.now, RESYNC_PAUSE), Deadline::Listing);
     }
+}
 
-    fn notice(&mut self, id: SocketId, code: impl FnOnce(&Client) -> Option<u16>) {
-        let (Some(notices), Some(client)) = (&mut self.extras.notices, self.clients.get(id)) else { return };
-        let Some(path) = client.app.and_then(|app| self.counters.path(app)).filter(|_| client.dialog) else { return };
-        if notices.notice(code(client), Present::of(id, client, path)) {
-            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Listing);
-        }
-    }
-
-    /// After a gap: once everything that waited is delivered, the list of all clients follows.
-    pub(crate) fn resync(&mut self) {
-        let Some(notices) = &mut self.extras.notices else { return };
-        let delivered = notices.tally.waiting.load(Ordering::Relaxed) == 0;
-        let clients = self.clients.iter().filter(|(_, client)| delivered && client.is_known());
-        let listed = clients.filter_map(|(id, client)| Some(Present::of(id, client, self.counters.path(client.app?)?))).collect();
-        if delivered && notices.put(Parcel::Listing(notices.seq, listed)) {
-            notices.gap = false;
-        } else {
-            self.deadlines.set(after(self.now, RESYNC_PAUSE), Deadline::Listing);
-        }
+/// After a gap: once everything that waited is delivered, the list of all clients follows.
+pub(crate) fn resync(server: &mut Server) {
+    let Some(notices) = &mut server.extras.notices else { return };
+    let delivered = notices.counters.waiting.load(Ordering::Relaxed) == 0;
+    let clients = server.clients.iter().filter(|(_, client)| delivered && client.is_known());
+    let listed = clients.filter_map(|(id, client)| Some(Present::of(id, client, server.counters.path(client.app?)?))).collect();
+    if delivered && notices.put(Job::Listing(notices.seq, listed)) {
+        notices.gap = false;
+    } else {
+        server.deadlines.set(after(server.now, RESYNC_PAUSE), Deadline::Listing);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread that delivers notices: in order, one request at a time, again and again until taken.
 //!
-//! It knows no server and no client, only parcels and a page. It may wait as long as it likes: the
+//! It knows no server and no client, only jobs and a page. It may wait as long as it likes: the
 //! loop never waits for it but at the very end, for a bounded time.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use uuid::Uuid;
 
-use super::{Event, Parcel, Present, Receiver, Tally};
+use super::{Counters, Event, Job, Present, Receiver};
 use crate::error::StartError;
 use crate::printable::Printable;
 use crate::program::http_client::{self, Trust};
@@ -35,20 +35,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Starts the thread; the channel ends with it.
 pub(super) fn start(
     receiver: Receiver,
-    queue: Queue<Parcel>,
-    tally: Arc<Tally>,
+    queue: Queue<Job>,
+    counters: Arc<Counters>,
 ) -> Result<(Thread, mpsc::Receiver<()>), StartError> {
     let failed = |problem: String| StartError::new("--notify-url", problem);
     let agent = http_client::agent(&receiver.url, &Trust::System, REQUEST_TIMEOUT).map_err(failed)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &receiver.secret.0);
     let started = SystemTime::now();
-    let courier = Courier {
+    let sender = Sender {
         url: receiver.url,
         key,
         agent,
         queue,
         held: None,
-        tally,
+        counters,
         server: Uuid::new_v4(),
         started,
         batch: 0,
@@ -56,21 +56,21 @@ pub(super) fn start(
     };
     let (end, ended) = mpsc::channel();
     let body = move || {
-        courier.run();
+        sender.run();
         drop(end);
     };
     let thread = thread::Builder::new().name("notices".into()).spawn(body).map_err(|error| failed(error.to_string()))?;
     Ok((thread.thread().clone(), ended))
 }
 
-struct Courier {
+struct Sender {
     url: String,
     key: hmac::Key,
     agent: Agent,
-    queue: Queue<Parcel>,
+    queue: Queue<Job>,
     /// Taken off the queue, to be delivered next.
-    held: Option<Parcel>,
-    tally: Arc<Tally>,
+    held: Option<Job>,
+    counters: Arc<Counters>,
     /// Names this start of the process.
     server: Uuid,
     started: SystemTime,
@@ -78,15 +78,15 @@ struct Courier {
     failing: bool,
 }
 
-impl Courier {
+impl Sender {
     fn run(mut self) {
         self.deliver_listing(0, &[]);
         loop {
             match self.held.take().map_or_else(|| self.queue.recv(), Ok) {
-                Ok(Parcel::Event(event)) => self.deliver_events(event),
-                Ok(Parcel::Listing(seq, clients)) => {
+                Ok(Job::Event(event)) => self.deliver_events(event),
+                Ok(Job::Listing(seq, clients)) => {
                     self.deliver_listing(seq, &clients);
-                    self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
                 Err(_) => return,
             }
@@ -97,8 +97,8 @@ impl Courier {
         let events = self.gather(first);
         let count = events.len() as u64;
         self.deliver(json!({"events": events.iter().map(event_json).collect::<Vec<_>>()}));
-        self.tally.sent.fetch_add(count, Ordering::Relaxed);
-        self.tally.waiting.fetch_sub(count, Ordering::Relaxed);
+        self.counters.sent.fetch_add(count, Ordering::Relaxed);
+        self.counters.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// The events that come within the time, up to a whole request.
@@ -107,7 +107,7 @@ impl Courier {
         let mut events = vec![first];
         while events.len() < EVENTS_PER_REQUEST {
             match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Parcel::Event(event)) => events.push(event),
+                Ok(Job::Event(event)) => events.push(event),
                 Ok(listing) => {
                     self.held = Some(listing);
                     break;
@@ -136,7 +136,7 @@ impl Courier {
         let body = content.to_string();
         let mut pause = FIRST_PAUSE;
         while let Err(problem) = self.post(&body) {
-            self.tally.failures.fetch_add(1, Ordering::Relaxed);
+            self.counters.failures.fetch_add(1, Ordering::Relaxed);
             if !std::mem::replace(&mut self.failing, true) {
                 log::warn!("Notices are not taken: {}; trying again", Printable(&problem));
             }
@@ -172,7 +172,7 @@ impl Courier {
             if left.is_zero() {
                 return;
             }
-            if self.tally.ending.load(Ordering::Relaxed) {
+            if self.counters.ending.load(Ordering::Relaxed) {
                 return thread::sleep(left.min(FIRST_PAUSE));
             }
             thread::park_timeout(left);
@@ -187,7 +187,7 @@ fn page_of<T>(clients: &[T], page: usize) -> &[T] {
 }
 
 fn event_json(event: &Event) -> Value {
-    let mut content = event.who.json();
+    let mut content = event.client.json();
     content["seq"] = event.seq.into();
     content["event"] = if event.left.is_some() { "left" } else { "came" }.into();
     content["time"] = seconds(event.time).into();

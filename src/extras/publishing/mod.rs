@@ -1,17 +1,24 @@
-//! Publishing with an answer: to whom a message goes, and what became of it.
+//! Publishing with an answer: the receivers of a message, and what became of it.
 //!
-//! Whoever asks, a WebSocket client with `receipt` or an HTTP request, gets a [`Receipt`]: it waits until
-//! the loop has written what was queued, and then says for how many clients the system took the
-//! message. What nobody asks about never comes here. The PHP original has no counterpart.
+//! A WebSocket client with `receipt`, or an HTTP request, gets a [`Receipt`]: it waits until the loop has written
+//! what was queued. Then it says for how many clients the system took the message. With other processes it waits
+//! for their answers too. The PHP original has no counterpart.
 
 use std::rc::Rc;
 
-use crate::ids::AppId;
-use crate::ids::SocketId;
+use crate::elsewhere::{Author, Envelope, Message, Others, Target};
+use crate::extras::resume;
+use crate::ids::{AppId, SocketId};
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::packet::Packet;
 use crate::printable::Printable;
 use crate::server::Server;
+use asks::Asks;
+
+mod asks;
+mod report;
+
+pub(crate) use report::{About, Fate, Report, Sent};
 
 /// The longest `receipt` of a packet, in bytes.
 const MAX_RECEIPT: usize = 128;
@@ -20,7 +27,7 @@ const MAX_RECEIVERS: usize = 1 << 20;
 /// Receipts of one turn, after which the loop writes before it reads on.
 const RECEIPTS_PER_TURN: usize = 1024;
 
-/// Whom a message is for.
+/// The receivers of a message.
 #[derive(Clone, Copy)]
 pub(crate) enum To<'a> {
     /// This client.
@@ -35,23 +42,20 @@ pub(crate) enum To<'a> {
     Room(&'a str),
 }
 
-/// Where a message went, until it is known what became of it.
-pub(crate) struct Sent {
-    receivers: Vec<SocketId>,
-    /// Receivers that were too many to remember.
-    uncounted: usize,
-    /// Why it went nowhere.
-    pub(crate) error: Option<(u16, String)>,
-    /// Whether it was for one client, and nobody else will do.
-    single: bool,
-    frame: Option<Rc<KeyedFrame>>,
-    /// The number of the question that other processes answer.
-    pub(crate) ask: Option<u64>,
-    /// Whether nobody knows what became of it in other processes.
-    unknown: bool,
+/// A message that is to be sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Publication<'a> {
+    /// The client that sent it, which gets no copy.
+    sender: Option<SocketId>,
+    to: To<'a>,
+    text: &'a str,
+    /// While it waits to be sent a newer one with the same key takes its place.
+    key: Option<&'a str>,
+    /// Whether it will be asked what became of it.
+    asked: bool,
 }
 
-/// Who wants to know.
+/// The one that wants to know what became of a message.
 pub(crate) enum Asker {
     /// A client of the dialog, with the text of its `receipt`.
     Client(SocketId, Box<str>),
@@ -59,8 +63,8 @@ pub(crate) enum Asker {
     Http { id: SocketId, list: bool },
     /// An HTTP request about a client of another process.
     Description(SocketId),
-    /// Another process, with the number of its question.
-    Node { node: Box<str>, ask: u64 },
+    /// All processes are asked, by the one of that name or by this one, under that number there.
+    Process { node: Option<Box<str>>, ask: u64 },
 }
 
 /// A question that is answered once the loop has written.
@@ -75,156 +79,104 @@ pub(crate) struct Receipts {
     pub(crate) open: Vec<Receipt>,
     /// Receivers that are remembered in this turn, for all of them together.
     pub(crate) remembered: usize,
+    /// Those that other processes answer.
+    pub(crate) asks: Asks,
 }
 
-/// What became of a message for one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// The system took its last byte.
-    Delivered,
-    /// It waits behind a socket that takes no more, or for its turn.
-    Queued,
-    /// The client was closed before it had the message.
-    Failed,
-}
-
-/// What became of one message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) status: u16,
-    delivered: usize,
-    queued: usize,
-    failed: usize,
-    pub(crate) error: Option<String>,
-    /// Whether it was for one client.
-    single: bool,
-    /// Whether nobody knows what became of it in other processes; the counts are of those that are known.
-    unknown: bool,
-    /// What was asked for, where that is not the fate of a message.
-    pub(crate) text: Option<String>,
-}
-
-impl Sent {
-    /// A message that goes nowhere, and why.
-    pub(crate) fn nowhere(status: u16, error: impl Into<String>) -> Sent {
-        Sent { error: Some((status, error.into())), ..Sent::to(Vec::new(), true, None) }
+impl<'a> Publication<'a> {
+    /// A message that no client sent and nobody will ask about.
+    pub(crate) fn new(to: To<'a>, text: &'a str) -> Publication<'a> {
+        Publication { sender: None, to, text, key: None, asked: false }
     }
 
-    /// A message to these.
-    fn to(receivers: Vec<SocketId>, single: bool, frame: Option<Rc<KeyedFrame>>) -> Sent {
-        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false }
+    /// Sent by that client; `SocketId::default()` is none.
+    pub(crate) fn from(self, sender: SocketId) -> Publication<'a> {
+        Publication { sender: Some(sender).filter(|sender| *sender != SocketId::default()), ..self }
     }
 
-    /// A message that other processes have to say about.
-    pub(crate) fn elsewhere(ask: Option<u64>) -> Sent {
-        Sent { ask, ..Sent::to(Vec::new(), false, None) }
+    /// With a key, if there is one.
+    pub(crate) fn keyed(self, key: Option<&'a str>) -> Publication<'a> {
+        Publication { key, ..self }
     }
 
-    /// A message for one client, of whom nobody knows whether it is there.
-    pub(crate) fn unknown() -> Sent {
-        Sent::to(Vec::new(), true, None).and_unknown()
+    /// Whether it will be asked what became of it: then it must be asked.
+    pub(crate) fn asked(self, asked: bool) -> Publication<'a> {
+        Publication { asked, ..self }
     }
 
-    /// The same, with nothing known of other processes.
-    pub(crate) fn and_unknown(self) -> Sent {
-        Sent { unknown: true, ..self }
-    }
-
-    /// Counts what `fate` says of each receiver.
-    pub(crate) fn report(self, mut fate: impl FnMut(SocketId) -> Fate) -> Report {
-        if let Some((status, error)) = self.error {
-            return Report { status, error: Some(error), ..Report::default() };
-        }
-        let mut report = Report { queued: self.uncounted, unknown: self.unknown, single: self.single, ..Report::default() };
-        for id in self.receivers {
-            let replaced = self.frame.as_ref().is_some_and(|frame| frame.replaced.borrow().contains(&id));
-            match fate(id) {
-                Fate::Failed => report.failed += 1,
-                Fate::Delivered if !replaced => report.delivered += 1,
-                _ => report.queued += 1,
-            }
-        }
-        if let Some(frame) = self.frame {
-            frame.tracked.set(false);
-            frame.replaced.take();
-        }
-        report.judged()
-    }
-}
-
-impl Report {
-    /// An answer that other processes will give.
-    pub(crate) fn about(single: bool) -> Report {
-        Report { single, ..Report::default() }
-    }
-
-    pub(crate) fn add(&mut self, delivered: usize, queued: usize, failed: usize) {
-        self.delivered += delivered;
-        self.queued += queued;
-        self.failed += failed;
-    }
-
-    pub(crate) fn counts(&self) -> (usize, usize, usize) {
-        (self.delivered, self.queued, self.failed)
-    }
-
-    pub(crate) fn set_error(&mut self, status: u16, why: &str) {
-        (self.status, self.error) = (status, Some(why.into()));
-    }
-
-    /// What was not delivered waits elsewhere.
-    pub(crate) fn wait(&mut self) {
-        self.queued += std::mem::take(&mut self.failed);
-    }
-
-    pub(crate) fn set_unknown(&mut self) {
-        self.unknown = true;
-    }
-
-    /// With the status that follows from the rest.
-    pub(crate) fn judged(mut self) -> Report {
-        if self.error.is_some() {
-            return self;
-        }
-        // The one client that it is for is here.
-        self.unknown &= !self.single || self.delivered + self.queued + self.failed == 0;
-        self.status = match self.queued {
-            _ if self.unknown && self.single => 503,
-            _ if self.unknown => 202,
-            0 if self.single && self.failed > 0 => 404,
-            0 => 200,
-            _ => 202,
-        };
-        match self.status {
-            404 => self.error = Some("the client was closed before it had the message".into()),
-            503 => self.error = Some("other processes are not reached: nobody knows whether the client is there".into()),
-            _ => {}
-        }
-        self
-    }
-
-    /// The counts and the error as members of a JSON object.
-    pub(crate) fn members(&self) -> String {
-        let failed = if self.failed > 0 { format!(r#","failed":{}"#, self.failed) } else { String::new() };
-        let delivered =
-            if self.unknown { format!(r#""unknown","known":{}"#, self.delivered) } else { self.delivered.to_string() };
-        let error = self.error.as_ref().map(|error| format!(r#","error":{}"#, serde_json::Value::from(&**error)));
-        format!(r#""delivered":{delivered},"queued":{}{failed}{}"#, self.queued, error.unwrap_or_default())
+    fn is_for_one(&self) -> bool {
+        matches!(self.to, To::Name { .. } | To::Client(_))
     }
 }
 
 impl Server {
-    /// Sends text to clients of all processes, and remembers to whom if the answer is wanted.
-    pub(crate) fn publish(&mut self, sender: SocketId, to: To<'_>, text: &str, key: Option<&str>, asked: bool) -> Sent {
-        match self.publish_elsewhere(sender, to, text, key, asked) {
-            Some(sent) => sent,
-            None => self.publish_here(sender, to, text, key, asked),
+    /// Sends text to clients of all processes, and remembers to which if the answer is wanted.
+    ///
+    /// A message that concerns several processes goes to all of them by one way, and comes back to the clients here by
+    /// the same: so all clients see one order. One for a client that is here, and needs to be known nowhere else, is
+    /// delivered at once. While the others are not reached, the clients here get theirs, and the rest is unknown.
+    pub(crate) fn publish(&mut self, publication: Publication<'_>) -> Sent {
+        if self.elsewhere.is_alone() {
+            return self.publish_here(publication);
+        }
+        match (self.target(publication.to), self.elsewhere.others) {
+            (None, _) => self.publish_here(publication),
+            (Some(target), Others::Joined) => self.publish_everywhere(publication, target),
+            (Some(_), _) => self.publish_cut_off(publication),
         }
     }
 
-    /// The same for the clients of this process.
-    pub(crate) fn publish_here(&mut self, sender: SocketId, to: To<'_>, text: &str, key: Option<&str>, asked: bool) -> Sent {
-        let single = matches!(to, To::Name { .. } | To::Client(_));
+    /// The receivers in words that others know; `None` where this process has them all.
+    fn target(&self, to: To<'_>) -> Option<Target> {
+        Some(match to {
+            To::Client(_) => return None,
+            To::All => Target::All,
+            To::Resource(app) => Target::Path(self.counters.path(app)?.as_ref().into()),
+            To::Room(room) => Target::Room(room.into()),
+            To::Name { uuid, ident } => {
+                let here = self.receiver(uuid, ident).map(|id| &self.clients[id]);
+                // What is for a client that may come back to another process must be known there.
+                let joined = self.elsewhere.others == Others::Joined;
+                if here.is_some_and(|client| !joined || client.mail.kept().is_none()) {
+                    return None;
+                }
+                Target::One { uuid: uuid.into(), ident: ident.into() }
+            }
+        })
+    }
+
+    /// Puts a message where it leaves for all processes, this one among them.
+    fn publish_everywhere(&mut self, publication: Publication<'_>, to: Target) -> Sent {
+        let Publication { sender, text, key, asked, .. } = publication;
+        let known = sender.and_then(|sender| self.clients.get(sender)).filter(|client| client.is_known());
+        let sender = known.map(|client| client.uuid);
+        let about = if publication.is_for_one() { About::One } else { About::Many };
+        let ask = asked.then(|| self.extras.receipts.asks.open(about, self.now));
+        // The first message that comes of a numbered one stands for it.
+        let numbered = self.current.number.take();
+        let author = numbered.and_then(|(id, cseq)| Some(Author { id, uuid: self.clients.get(id)?.uuid, cseq }));
+        if let Some(author) = author {
+            resume::owe_next(self, author.id);
+        }
+        let (text, key) = (text.to_owned(), key.map(str::to_owned));
+        self.elsewhere.post(Envelope::Message(Message { to, text, sender, key, ask, author }));
+        self.congested |= self.elsewhere.is_full();
+        Sent::elsewhere(ask)
+    }
+
+    /// The clients here get it; of the others nobody knows.
+    fn publish_cut_off(&mut self, publication: Publication<'_>) -> Sent {
+        self.elsewhere.unsent += 1;
+        match publication.to {
+            To::Name { .. } => Sent::unknown(),
+            _ => self.publish_here(publication).and_unknown(),
+        }
+    }
+
+    /// Sends text to clients of this process.
+    pub(crate) fn publish_here(&mut self, publication: Publication<'_>) -> Sent {
+        let Publication { sender, to, text, key, asked } = publication;
+        let single = publication.is_for_one();
         let receivers = match self.receivers(sender, to) {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
@@ -263,7 +215,7 @@ impl Server {
         let receipt = packet.receipt();
         // A question that is opened must be answered.
         let asked = receipt.is_some_and(|receipt| receipt.len() <= MAX_RECEIPT);
-        let sent = self.publish(id, to, packet.text(), key, asked);
+        let sent = self.publish(Publication::new(to, packet.text()).from(id).keyed(key).asked(asked));
         match receipt {
             Some(_) if !asked => {
                 let too_long = Sent::nowhere(400, format!("the message was sent, but its receipt is over {MAX_RECEIPT} bytes"));
@@ -274,14 +226,14 @@ impl Server {
         }
     }
 
-    fn receivers(&mut self, sender: SocketId, to: To<'_>) -> Result<Vec<SocketId>, &'static str> {
+    fn receivers(&mut self, sender: Option<SocketId>, to: To<'_>) -> Result<Vec<SocketId>, &'static str> {
         Ok(match to {
             To::Name { uuid, ident } => match self.receiver(uuid, ident) {
                 Some(id) => vec![id],
                 None => return Err(self.log_unreachable(uuid, ident)),
             },
             To::Client(id) => vec![id],
-            To::Room(room) => self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect(),
+            To::Room(room) => self.who(room).map(|(id, _)| id).filter(|id| Some(*id) != sender).collect(),
             To::All => self.browsers(sender, None),
             To::Resource(app) => self.browsers(sender, Some(app)),
         })
@@ -300,41 +252,113 @@ impl Server {
     }
 }
 
+/// Gives the counts of this process to the one that has opened the question.
+pub(crate) fn answer_ask(server: &mut Server, node: Option<Box<str>>, ask: u64, report: &Report) {
+    let mut fates = report.fates;
+    // This process was told that it has the client; it had it.
+    fates.failed = fates.failed.max(usize::from(report.status == 404));
+    match node {
+        None => server.extras.receipts.asks.answer(ask, fates),
+        Some(node) => server.elsewhere.post(Envelope::Answer { node, ask, fates }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
     use super::*;
+    use crate::client::{Client, State};
+    use crate::elsewhere::Ending;
+    use crate::extras::resume::{Kept, ResumeOutcome};
+    use crate::ids::ClientType;
+    use crate::limits::Limits;
+    use crate::mail::Form;
+    use uuid::Uuid;
 
-    fn sent(count: u64, single: bool) -> Sent {
-        let receivers = (1..=count).map(SocketId::from_u64).collect();
-        Sent::to(receivers, single, None)
+    /// A server with a browser in each of these forms.
+    fn server<const N: usize>(others: Others, forms: [Form; N]) -> (Server, [SocketId; N]) {
+        let mut server = Server::new(Limits::default(), Instant::now());
+        server.elsewhere.others = others;
+        let ids = forms.map(|form| {
+            let id = server.clients.insert(Client::new(Ipv4Addr::LOCALHOST.into()));
+            server.open(id, ClientType::Websocket, None, true, form);
+            server.ready(id, Uuid::new_v4());
+            server.clients.enter(id, State::Open);
+            id
+        });
+        ids.iter().for_each(|id| server.clients[*id].mail.outbox.discard_unsent());
+        (server, ids)
+    }
+
+    fn numbered() -> Form {
+        Form::Numbered(Box::new(Kept::new(ResumeOutcome::New)))
+    }
+
+    fn got(server: &Server, id: SocketId) -> bool {
+        server.clients[id].queued_bytes() > 0
+    }
+
+    fn name(uuid: &str) -> To<'_> {
+        To::Name { uuid, ident: "" }
     }
 
     #[test]
-    fn the_status_says_what_became_of_it() {
-        for (fates, single, status, members) in [
-            (&[Fate::Delivered][..], true, 200, r#""delivered":1,"queued":0"#),
-            (&[Fate::Queued], true, 202, r#""delivered":0,"queued":1"#),
-            (&[], false, 200, r#""delivered":0,"queued":0"#),
-            (&[Fate::Delivered, Fate::Queued, Fate::Failed], false, 202, r#""delivered":1,"queued":1,"failed":1"#),
-            (&[Fate::Delivered, Fate::Failed], false, 200, r#""delivered":1,"queued":0,"failed":1"#),
-        ] {
-            let mut rest = fates.iter().copied();
-            let report = sent(fates.len() as u64, single).report(|_| rest.next().expect("a fate for each"));
-            assert_eq!((report.status, report.members().as_str()), (status, members));
-        }
-        assert_eq!(sent(1, true).report(|_| Fate::Failed).status, 404);
-        assert_eq!(
-            Sent::nowhere(404, "nobody").report(|_| Fate::Failed).members(),
-            r#""delivered":0,"queued":0,"error":"nobody""#
+    fn what_concerns_others_waits_for_them_and_the_rest_does_not() {
+        let (mut server, [plain, kept]) = server(Others::Joined, [Form::Frames, numbered()]);
+        let uuids = [plain, kept].map(|id| server.clients[id].uuid.to_string());
+        let sent = server.publish(Publication::new(To::All, "{}").from(kept).asked(true));
+        assert!(sent.ask.is_some() && !got(&server, plain), "it comes back in the order of all");
+        server.publish(Publication::new(name(&uuids[1]), "{}"));
+        assert!(!got(&server, kept), "other processes must know what such a client may have missed");
+        server.publish(Publication::new(name(&uuids[0]), "{}"));
+        assert!(got(&server, plain));
+        let sender = Some(server.clients[kept].uuid);
+        assert!(
+            matches!(server.elsewhere.take(), Some(Envelope::Message(Message { to: Target::All, sender: of, .. })) if of == sender)
         );
+        assert!(matches!(server.elsewhere.take(), Some(Envelope::Message(Message { to: Target::One { .. }, ask: None, .. }))));
+        assert!(server.elsewhere.take().is_none());
     }
 
     #[test]
-    fn a_message_that_was_replaced_counts_as_queued() {
-        let frame = Rc::new(KeyedFrame::new("k", "text", true));
-        frame.replaced.borrow_mut().insert(SocketId::from_u64(2));
-        let report = Sent { frame: Some(frame.clone()), ..sent(3, false) }.report(|_| Fate::Delivered);
-        assert_eq!((report.delivered, report.queued), (2, 1));
-        assert!(!frame.tracked.get() && frame.replaced.borrow().is_empty());
+    fn a_process_that_is_cut_off_serves_its_own_clients_and_knows_nothing_of_others() {
+        let (mut server, [plain, kept]) = server(Others::CutOff, [Form::Frames, numbered()]);
+        let uuid = server.clients[kept].uuid.to_string();
+        let statuses = [To::All, name(&uuid), name("e7369655-7143-43dd-a710-75937c023233")].map(|to| {
+            let sent = server.publish(Publication::new(to, "{}").asked(true));
+            sent.report(|_| Fate::Delivered).status
+        });
+        assert_eq!((statuses, server.elsewhere.unsent), ([202, 200, 503], 2));
+        assert!(got(&server, plain) && got(&server, kept) && server.elsewhere.take().is_none());
+    }
+
+    #[test]
+    fn a_numbered_message_is_acknowledged_when_others_have_what_came_of_it() {
+        let (mut server, [kept]) = server(Others::Joined, [numbered()]);
+        server.current.number = Some((kept, 7));
+        server.publish(Publication::new(To::All, "{}").from(kept));
+        server.publish(Publication::new(To::All, "{}").from(kept));
+        resume::next_if_done(&mut server, kept);
+        assert!(!got(&server, kept));
+        let authors: Vec<_> = std::iter::from_fn(|| server.elsewhere.take()).collect();
+        let cseq = |envelope: &Envelope| match envelope {
+            Envelope::Message(message) => message.author.map(|author| author.cseq),
+            _ => None,
+        };
+        assert_eq!(authors.iter().map(cseq).collect::<Vec<_>>(), [Some(7), None]);
+        resume::send_owed_nexts(&mut server, kept);
+        assert!(got(&server, kept));
+    }
+
+    #[test]
+    fn a_client_that_may_come_back_elsewhere_is_left_for_that() {
+        let (mut server, [plain, kept]) = server(Others::Joined, [Form::Frames, numbered()]);
+        server.stopping = true;
+        [plain, kept].into_iter().for_each(|id| server.begin_close(id));
+        let ended = std::iter::from_fn(|| server.elsewhere.take());
+        let ended = ended.map(|envelope| matches!(envelope, Envelope::Ended { ending: Ending::Released, .. }));
+        assert_eq!(ended.collect::<Vec<_>>(), [true, false]);
     }
 }

@@ -23,7 +23,7 @@ const KINDS: &[u8] = b"+-:_,#($=!*~%>|";
 /// What a peer that sends something else is known by.
 const SHOWN_GARBAGE: usize = 8;
 
-/// An answer to a command. Its bytes are views of the read buffer: who keeps a few of many should copy them.
+/// An answer to a command. Its bytes are views of the read buffer: to keep a few of many, copy them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// Nothing.

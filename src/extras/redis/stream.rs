@@ -34,7 +34,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Whom to trust, and whose certificate is expected.
+/// The authorities to trust, and the name that the certificate must have.
 pub(super) struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,

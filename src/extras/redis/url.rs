@@ -1,4 +1,4 @@
-//! Where Redis is, and as whom to go there: `redis://`, `rediss://` or `unix://`.
+//! Where Redis is, and the user to go there as: `redis://`, `rediss://` or `unix://`.
 //!
 //! Only text here: no file is read, no name looked up. No error and no output shows the password or
 //! quotes a part of the URL that could be one in the wrong place.
@@ -37,7 +37,7 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-/// PEM files for TLS: `?ca=FILE` is whom to trust in place of those that the system trusts,
+/// PEM files for TLS: `?ca=FILE` has the authorities to trust in place of those of the system,
 /// `?cert=FILE&key=FILE` is our own certificate, which Redis asks for unless `tls-auth-clients` is off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TlsFiles {

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
+use crate::elsewhere::Ending;
 use crate::ids::{AppId, ClientType, SocketId};
 pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::packet::{Message, Packet};
-use crate::rfc6455::Request;
+use crate::rfc6455::{CloseCode, Request};
 use crate::server::Server;
 
 mod takeover;
@@ -48,103 +49,116 @@ impl ResumeRequest {
     }
 }
 
-impl Server {
-    /// The open client with that uuid, if it may resume, has this application and is of this type. One that has
-    /// seen more than was sent from here has been in another process since.
-    pub(crate) fn find_resumable(&self, request: ResumeRequest, app: Option<AppId>, client_type: ClientType) -> Option<SocketId> {
-        let ResumeRequest::Resume { uuid: Some(uuid), seq, at } = request else { return None };
-        let id = self.clients.by_uuid(uuid)?;
-        let client = &self.clients[id];
-        let kept = client.mail.kept()?;
-        // Where nothing with a position was sent, an `at` may be an application's own.
-        let has_seen_more = seq > kept.sent_up_to() || kept.sent_position > 0 && at > kept.sent_position;
-        let elsewhere = self.has_backplane() && has_seen_more;
-        (!elsewhere && client.app == app && client.client_type == client_type).then_some(id)
-    }
+/// The open client with that uuid, if it may resume, has this application and is of this type. One that has
+/// seen more than was sent from here has been in another process since.
+pub(crate) fn find_resumable(
+    server: &Server,
+    request: ResumeRequest,
+    app: Option<AppId>,
+    client_type: ClientType,
+) -> Option<SocketId> {
+    let ResumeRequest::Resume { uuid: Some(uuid), seq, at } = request else { return None };
+    let id = server.clients.by_uuid(uuid)?;
+    let client = &server.clients[id];
+    let kept = client.mail.kept()?;
+    // Where nothing with a position was sent, an `at` may be an application's own.
+    let has_seen_more = seq > kept.sent_up_to() || kept.sent_position > 0 && at > kept.sent_position;
+    let elsewhere = !server.elsewhere.is_alone() && has_seen_more;
+    (!elsewhere && client.app == app && client.client_type == client_type).then_some(id)
+}
 
-    /// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
-    pub(crate) fn resume(&mut self, id: SocketId, seq: u64) {
-        if self.clients[id].is_away() {
-            self.clients.enter(id, State::Open);
-        }
-        let Some(kept) = self.clients[id].mail.kept_mut() else { return };
-        kept.rewind(seq);
-        log::info!("Client resumes on #{id}: {:?}, {} messages wait", kept.outcome, kept.items.len());
-        self.counters.resumed += 1;
+/// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
+pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
+    if server.clients[id].is_away() {
+        server.clients.enter(id, State::Open);
     }
+    let Some(kept) = server.clients[id].mail.kept_mut() else { return };
+    kept.rewind(seq);
+    log::info!("Client resumes on #{id}: {:?}, {} messages wait", kept.outcome, kept.items.len());
+    server.counters.resumed += 1;
+}
 
-    fn kept_mut(&mut self, id: SocketId) -> Option<&mut Kept> {
-        self.clients.get_mut(id)?.mail.kept_mut()
-    }
+fn kept_mut(server: &mut Server, id: SocketId) -> Option<&mut Kept> {
+    server.clients.get_mut(id)?.mail.kept_mut()
+}
 
-    /// Has the loop look, once the time of a client that is away may be over. There is one reminder for
-    /// each client, however often it comes and goes.
-    pub(crate) fn remind_of(&mut self, id: SocketId) {
-        let keep = self.limits().resume_time;
-        let Some(kept) = self.kept_mut(id) else { return };
-        let Some(away) = kept.away_since.filter(|_| !kept.reminded) else { return };
-        kept.reminded = true;
-        self.deadlines.set(after(away, keep), Deadline::Away(id));
-    }
+/// Has the loop look, once the time of a client that is away may be over. There is one reminder for
+/// each client, however often it comes and goes.
+pub(crate) fn remind_of(server: &mut Server, id: SocketId) {
+    let keep = server.limits().resume_time;
+    let Some(kept) = kept_mut(server, id) else { return };
+    let Some(away) = kept.away_since.filter(|_| !kept.reminded) else { return };
+    kept.reminded = true;
+    server.deadlines.set(after(away, keep), Deadline::Away(id));
+}
 
-    /// The time of a client that is away may be over.
-    pub(crate) fn expire(&mut self, id: SocketId) {
-        let (now, keep) = (self.now, self.limits().resume_time);
-        let Some(kept) = self.kept_mut(id) else { return };
-        kept.reminded = false;
-        if kept.away_since.is_some_and(|away| now.saturating_duration_since(away) >= keep) {
-            log::info!("Client of socket #{id} did not come back");
-            self.counters.expired += 1;
-            self.clients[id].mail.stop_keeping();
-            self.begin_close(id);
-        } else {
-            self.remind_of(id);
-        }
+/// The time of a client that is away may be over.
+pub(crate) fn expire(server: &mut Server, id: SocketId) {
+    let (now, keep) = (server.now, server.limits().resume_time);
+    let Some(kept) = kept_mut(server, id) else { return };
+    kept.reminded = false;
+    if kept.away_since.is_some_and(|away| now.saturating_duration_since(away) >= keep) {
+        log::info!("Client of socket #{id} did not come back");
+        server.counters.expired += 1;
+        server.clients[id].mail.stop_keeping();
+        server.begin_close(id);
+    } else {
+        remind_of(server, id);
     }
+}
 
-    /// Whether this client's message is acknowledged only when other processes can have it: it may send it
-    /// again to another one, if this one dies in between.
-    pub(crate) fn defers_next(&self, id: SocketId) -> bool {
-        self.has_backplane() && self.clients.get(id).is_some_and(|client| client.mail.kept().is_some())
-    }
+/// Whether this client's message is acknowledged only when other processes can have it: it may send it
+/// again to another one, if this one dies in between.
+pub(crate) fn defers_next(server: &Server, id: SocketId) -> bool {
+    !server.elsewhere.is_alone() && server.clients.get(id).is_some_and(|client| client.mail.kept().is_some())
+}
 
-    /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
-    /// client takes each `next` for its oldest message.
-    pub(crate) fn next_if_done(&mut self, id: SocketId) {
-        if !self.clients.contains_key(id) {
-            return;
-        }
-        match self.kept_mut(id).filter(|kept| kept.publishing > 0) {
-            Some(kept) => kept.owed_nexts += 1,
-            None => self.next(id),
-        }
+/// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
+/// client takes each `next` for its oldest message.
+pub(crate) fn next_if_done(server: &mut Server, id: SocketId) {
+    if !server.clients.contains_key(id) {
+        return;
     }
+    match kept_mut(server, id).filter(|kept| kept.publishing > 0) {
+        Some(kept) => kept.owed_nexts += 1,
+        None => server.next(id),
+    }
+}
 
-    /// The client's message was given to other processes, and waits to be acknowledged.
-    pub(crate) fn owe_next(&mut self, id: SocketId) {
-        if let Some(kept) = self.kept_mut(id) {
-            kept.publishing += 1;
-        }
+/// The client's message was given to other processes, and waits to be acknowledged.
+pub(crate) fn owe_next(server: &mut Server, id: SocketId) {
+    if let Some(kept) = kept_mut(server, id) {
+        kept.publishing += 1;
     }
+}
 
-    /// That is over: the client may send its next one.
-    pub(crate) fn send_owed_nexts(&mut self, id: SocketId) {
-        let Some(kept) = self.kept_mut(id) else { return };
-        kept.publishing = kept.publishing.saturating_sub(1);
-        if kept.publishing == 0 {
-            (0..std::mem::take(&mut kept.owed_nexts)).for_each(|_| self.next(id));
-        }
+/// That is over: the client may send its next one.
+pub(crate) fn send_owed_nexts(server: &mut Server, id: SocketId) {
+    let Some(kept) = kept_mut(server, id) else { return };
+    kept.publishing = kept.publishing.saturating_sub(1);
+    if kept.publishing == 0 {
+        (0..std::mem::take(&mut kept.owed_nexts)).for_each(|_| server.next(id));
     }
+}
 
-    /// Whether a client that may resume sent this message before: then it is only acknowledged.
-    pub(crate) fn has_seen(&mut self, id: SocketId, message: Message<'_>) -> bool {
-        let Some(kept) = self.kept_mut(id) else { return false };
-        let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
-        let seen = cseq <= kept.cseq;
-        kept.cseq = kept.cseq.max(cseq);
-        self.current.number = Some((id, cseq)).filter(|_| !seen && self.backplane.is_some());
-        seen
+/// A client goes on elsewhere, or here on another connection: the one of this record ends. Nothing that others know of
+/// the client is taken from them.
+pub(crate) fn replaced(server: &mut Server, id: SocketId) {
+    server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
+    if let Some(client) = server.clients.get_mut(id) {
+        client.mail.stop_keeping();
     }
+    server.end(id, Ending::Left);
+}
+
+/// Whether a client that may resume sent this message before: then it is only acknowledged.
+pub(crate) fn has_seen(server: &mut Server, id: SocketId, message: Message<'_>) -> bool {
+    let Some(kept) = kept_mut(server, id) else { return false };
+    let Some(cseq) = Packet::parse(message).ok().and_then(|packet| packet.cseq()) else { return false };
+    let seen = cseq <= kept.cseq;
+    kept.cseq = kept.cseq.max(cseq);
+    server.current.number = Some((id, cseq)).filter(|_| !seen && !server.elsewhere.is_alone());
+    seen
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! How a client loses its connection and gets another.
 //!
-//! A part of the loop. The client keeps its id, so that rooms, applications and whoever holds the id
+//! A part of the loop. The client keeps its id, so that rooms, applications and all else that holds the id
 //! notice nothing: its socket moves away to a record of its own, a ghost, and a new one moves in. What
-//! waits for the client meanwhile is in `src/resume.rs`. The PHP original has no counterpart.
+//! waits for the client meanwhile is in `mod.rs`. The PHP original has no counterpart.
 
 use mio::Token;
 
+use super::{ResumeRequest, find_resumable, remind_of, replaced, resume};
 use crate::client::{Client, State};
-use crate::extras::cluster::Introduced;
-use crate::extras::resume::{Kept, ResumeRequest};
+use crate::extras::cluster::Registered;
+use crate::extras::resume::Kept;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::mail::Form;
 use crate::rfc6455::{CloseCode, Refusal, Request};
 use crate::socket::Socket;
-use crate::web_socket_server::{Admitted, WebSocketServer};
+use crate::web_socket_server::{Admitted, OTHERS, WebSocketServer};
 
 impl WebSocketServer {
     /// Gives the connection to the client that a request wants to be again, if it is known here. Else it is a new
@@ -48,39 +49,59 @@ impl WebSocketServer {
         client_type: ClientType,
     ) -> Result<Option<SocketId>, Refusal> {
         let (ip, now) = (self.server.clients[id].ip, self.server.now);
-        // Who has guessed too often is not told whether this guess was right.
+        // A client that has guessed too often is not told whether this guess was right.
         if self.parts.http.admission.has_guessed_too_often(ip, now) {
             return Err(Refusal::too_many("Too many wrong uuids"));
         }
-        let found = self.server.find_resumable(request, app, client_type);
+        let found = find_resumable(&self.server, request, app, client_type);
         // Another process may know it.
-        if found.is_none() && !self.server.has_backplane() {
+        if found.is_none() && self.server.elsewhere.is_alone() {
             self.parts.http.admission.guessed_wrong(ip, now);
         }
         Ok(found)
     }
 
-    /// Tells those `ready` whom the other processes know by now, and goes on with what they sent meanwhile.
-    /// Says whether there was one.
-    pub(crate) fn start_introduced(&mut self) -> bool {
-        let introduced = self.server.take_introduced();
-        let any = !introduced.is_empty();
-        for Introduced { id, uuid, claim, guessed } in introduced {
-            if !self.server.is_open(id) {
-                self.server.abandon(uuid, claim);
+    /// Lets the other processes know of an open client, or fetches it from one of them. `false` where it need not
+    /// wait for that.
+    pub(crate) fn register_elsewhere(&mut self, id: SocketId) -> bool {
+        let Some(cluster) = &mut self.parts.cluster else { return false };
+        let request = self.server.clients[id].mail.kept_mut().and_then(|kept| kept.request.take()).map(|request| *request);
+        cluster.open(&mut self.server, id, request)
+    }
+
+    /// Gives the other processes what is for them, and acts on what came from them. Says whether anything came: then
+    /// there may be something to be written.
+    pub(crate) fn exchange_with_others(&mut self) -> bool {
+        let mut heard = false;
+        if let Some(cluster) = &mut self.parts.cluster {
+            cluster.drive(&mut self.server, self.poll.registry(), OTHERS);
+        }
+        loop {
+            heard |= self.parts.cluster.as_mut().is_some_and(|cluster| cluster.hear(&mut self.server));
+            if !self.start_registered() {
+                return heard;
+            }
+            heard = true;
+        }
+    }
+
+    /// Tells clients `ready` that the other processes know by now, and goes on with what they sent meanwhile. Says
+    /// whether there was one.
+    fn start_registered(&mut self) -> bool {
+        let registered = self.parts.cluster.as_mut().map(|cluster| cluster.take_registered()).unwrap_or_default();
+        let any = !registered.is_empty();
+        for registered in registered {
+            let Registered { id, uuid, guessed, .. } = registered;
+            if !self.parts.cluster.as_mut().is_some_and(|cluster| cluster.restore(&mut self.server, registered)) {
                 continue;
             }
             if guessed {
                 self.parts.http.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
             }
-            self.server.clients[id].uuid = uuid;
-            if let Some(claim) = claim {
-                self.server.restore(id, uuid, claim);
-            }
-            // It may have come twice while Redis was asked: the last one wins.
+            // It may have come twice while the others were asked: the last one wins.
             if let Some(other) = self.server.clients.by_uuid(uuid) {
                 log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
-                self.server.replaced(other);
+                replaced(&mut self.server, other);
             }
             self.tell_to_start(id, uuid);
             self.wake(id);
@@ -97,7 +118,7 @@ impl WebSocketServer {
         self.detach(id);
         let (Some(socket), Some(record)) = (self.sockets.remove(new), self.server.clients.remove(new)) else { return };
         self.server.clients.move_ip(id, record.ip);
-        self.server.resume(id, seq);
+        resume(&mut self.server, id, seq);
         self.attach(socket, id);
         // TLS may hold more behind the request than the poll knows of.
         self.read_again(id);
@@ -111,7 +132,7 @@ impl WebSocketServer {
         log::info!("Connection of socket #{id} goes on as #{ghost} until it has ended");
         self.server.closing.push(ghost);
         self.attach(socket, ghost);
-        self.server.remind_of(id);
+        remind_of(&mut self.server, id);
     }
 
     /// Puts a socket under another id. What it has to read or write the poll tells anew.

@@ -1,21 +1,24 @@
-//! Rooms: groups of clients that a message reaches together, and who is in them.
+//! Rooms: groups of clients that a message reaches together, and their members.
 //!
 //! What may be done with them; the rooms themselves are in `store.rs`. A room spans resources and knows
-//! nothing of opcodes: those are in `resources/in_room.rs`. Joins and leaves are gathered while a turn lasts and
+//! nothing of opcodes: those are in `opcodes.rs`. What other processes have of it is in `everywhere.rs`. Joins and leaves are gathered while a turn lasts and
 //! announced once before the loop sleeps, so that a thousand clients that vanish together cost each
 //! remaining member one message. No PHP counterpart.
 
 use std::fmt;
 
-use crate::extras::publishing::To;
+use crate::elsewhere::Envelope;
+use crate::extras::publishing::{Publication, To};
 use crate::ids::SocketId;
 use crate::printable::Printable;
 use crate::server::Server;
 
+pub(crate) mod everywhere;
 pub(crate) mod opcodes;
 mod store;
 
-pub(crate) use store::{Announcement, Rooms};
+use store::Announcement;
+pub(crate) use store::{Found, Rooms};
 
 /// Bytes of a room's name; a longer one is refused with the reason.
 const MAX_ROOM: usize = 128;
@@ -56,7 +59,7 @@ impl std::error::Error for RoomError {}
 
 impl Server {
     /// Puts a client of any type into a room, under a name for the other members or none, and gives the
-    /// number of members. Who joins first makes the room and decides with `announce` whether its members
+    /// number of members. The first member makes the room and decides with `announce` whether its members
     /// are told of joins and leaves. Joining again only changes the name.
     pub fn join(&mut self, id: SocketId, room: &str, name: &str, announce: bool) -> Result<usize, RoomError> {
         if !self.is_open(id) {
@@ -72,38 +75,40 @@ impl Server {
         self.extras.rooms.admit(id, room, max_rooms, max_own)?;
         let is_new = !self.extras.rooms.has(id, room);
         let count = self.extras.rooms.join(id, room, name, announce);
-        if is_new {
-            self.joined_here(id, room, announce);
+        if is_new && !self.elsewhere.is_alone() {
+            self.elsewhere.post(Envelope::Joined { id, room: room.into(), announce });
         }
-        Ok(count + self.count_elsewhere(room))
+        Ok(count + self.extras.rooms.count_elsewhere(room))
     }
 
     /// Takes a client out of a room and gives the number of members that remain. A client leaves its
     /// rooms by itself when its connection ends.
     pub fn leave(&mut self, id: SocketId, room: &str) -> Result<usize, RoomError> {
+        // With the last member here the room goes, and what is known of it elsewhere.
+        let elsewhere = self.extras.rooms.count_elsewhere(room);
         let remaining = self.extras.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
-        self.left_here(id, room);
-        Ok(remaining + self.count_elsewhere(room))
+        if !self.elsewhere.is_alone() {
+            self.elsewhere.post(Envelope::Left { id, room: room.into() });
+        }
+        Ok(remaining + elsewhere)
     }
 
     /// A client that goes leaves all its rooms.
     pub(crate) fn forget_rooms(&mut self, id: SocketId) {
-        if self.backplane.is_some() {
-            let rooms: Vec<Box<str>> = self.extras.rooms.of_client(id).map(|(room, ..)| room.into()).collect();
-            rooms.iter().for_each(|room| self.unshare_room(room));
+        if !self.elsewhere.is_alone() {
+            for (room, ..) in self.extras.rooms.of_client(id) {
+                self.elsewhere.post(Envelope::Left { id, room: room.into() });
+            }
         }
         self.extras.rooms.forget(id);
     }
 
-    /// Sends text to the members of a room but `sender`, who need not be one of them, and gives their
+    /// Sends text to the members of a room but `sender`, which need not be one of them, and gives their
     /// number; `SocketId::default()` is nobody.
     pub fn broadcast_room(&mut self, sender: SocketId, room: &str, message: &str) -> usize {
-        let ids: Vec<SocketId> = self.who(room).map(|(id, _)| id).filter(|id| *id != sender).collect();
-        match self.backplane.is_some() {
-            true => drop(self.publish(sender, To::Room(room), message, None, false)),
-            false => self.tell(&ids, message),
-        }
-        ids.len() + self.count_elsewhere(room)
+        self.publish(Publication::new(To::Room(room), message).from(sender));
+        let here = self.who(room).len() - usize::from(self.is_member(sender, room));
+        here + self.extras.rooms.count_elsewhere(room)
     }
 
     /// The members of a room that are in this process with their names, in no certain order; `len` is their
@@ -117,25 +122,25 @@ impl Server {
         self.extras.rooms.has(id, room)
     }
 
-    /// Tells the members of each room that asked for it who came and went in this turn.
+    /// Tells the members of each room that asked for it which ones came and went in this turn.
     pub(crate) fn announce_presence(&mut self) {
         while let Some(announcement) = self.extras.rooms.next_announcement() {
-            self.tell_elsewhere(&announcement);
-            if let Some(announcement) = self.hold_back(announcement) {
+            everywhere::tell(self, &announcement);
+            if let Some(announcement) = everywhere::hold_back(self, announcement) {
                 self.announce(&announcement);
             }
         }
     }
 
-    pub(crate) fn announce(&mut self, announcement: &Announcement) {
+    fn announce(&mut self, announcement: &Announcement) {
         if announcement.announce {
-            let text = announcement.text(self.count_elsewhere(&announcement.room));
+            let text = announcement.text(self.extras.rooms.count_elsewhere(&announcement.room));
             self.tell(&announcement.ids, &text);
         }
     }
 
     /// Sends text that no receiver waits for: a PHP client gets it filled up to its reads.
-    pub(crate) fn tell(&mut self, ids: &[SocketId], message: &str) {
+    fn tell(&mut self, ids: &[SocketId], message: &str) {
         let mut letter = self.letter(message).unasked().many();
         for id in ids {
             self.post(*id, &mut letter);

@@ -1,19 +1,18 @@
 //! The opcodes of rooms: `join`, `leave`, `who`, and `broadcast` to a room.
 //!
-//! The part of the dialog that is not in PHP. What a room is stands in `rooms.rs`; here is who may
-//! ask what of it, and how it is answered.
+//! The part of the dialog that is not in PHP. What a room is stands in `mod.rs`; here are the clients
+//! that may ask something of it, and the answers.
 
 use serde_json::Value;
 
+use super::everywhere;
+use super::store::Question;
 use crate::client::Client;
-use crate::extras::cluster::RoomQuestion;
+use crate::extras::browser_opcodes;
 use crate::extras::rooms::RoomError;
 use crate::ids::{ClientType, SocketId};
 use crate::packet::Packet;
 use crate::server::Server;
-
-/// Names in one answer to `who`; the count is whole.
-const LISTED_NAMES: usize = 100;
 
 /// Does what the opcode says, or answers `refused`.
 pub(crate) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
@@ -24,7 +23,7 @@ pub(crate) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
         _ => broadcast(server, id, packet),
     };
     if let Err(error) = outcome {
-        server.refuse(id, packet.opcode(), packet.room(), Some(&error.to_string()));
+        browser_opcodes::refuse(server, id, packet.opcode(), packet.room(), Some(&error.to_string()));
     }
 }
 
@@ -32,9 +31,7 @@ pub(crate) fn in_room(server: &mut Server, id: SocketId, packet: &Packet<'_>) {
 fn join(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     let name = if server.limits().room_names { packet.name() } else { "" };
     server.join(id, packet.room(), name, packet.announce())?;
-    if !server.ask_room(packet.room(), RoomQuestion::Joined(id)) {
-        server.answer_joined(id, packet.room());
-    }
+    everywhere::ask(server, packet.room(), Question::Joined(id));
     Ok(())
 }
 
@@ -47,31 +44,8 @@ fn leave(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), R
 
 fn who(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {
     check_member(server, id, packet)?;
-    if !server.ask_room(packet.room(), RoomQuestion::Who(id)) {
-        server.answer_who(id, packet.room(), 0, &[]);
-    }
+    everywhere::ask(server, packet.room(), Question::Who(id));
     Ok(())
-}
-
-impl Server {
-    /// Tells a client how many are in the room that it joined.
-    pub(crate) fn answer_joined(&mut self, id: SocketId, room: &str) {
-        let count = self.who(room).len() + self.count_elsewhere(room);
-        self.write(id, &format!(r#"{{"opcode":"joined","room":{},"count":{count}}}"#, Value::from(room)));
-    }
-
-    /// Tells a client how many are in a room, and where it is allowed their names, as far as they gave any;
-    /// `elsewhere` and `others` are of other processes.
-    pub(crate) fn answer_who(&mut self, id: SocketId, room: &str, elsewhere: usize, others: &[String]) {
-        let count = self.who(room).len() + elsewhere;
-        let mut names = String::new();
-        if self.limits().room_names {
-            let named = self.who(room).map(|(_, name)| name).filter(|name| !name.is_empty());
-            let named: Vec<&str> = named.chain(others.iter().map(String::as_str)).take(LISTED_NAMES).collect();
-            names = format!(r#","names":{}"#, Value::from(named));
-        }
-        self.write(id, &format!(r#"{{"opcode":"who","room":{},"count":{count}{names}}}"#, Value::from(room)));
-    }
 }
 
 fn broadcast(server: &mut Server, id: SocketId, packet: &Packet<'_>) -> Result<(), RoomError> {

@@ -1,7 +1,8 @@
 //! The rooms and their members.
 //!
 //! A room is made by its first member and gone with its last. The store knows no client but by its
-//! id, and sends nothing: it says what is to be announced, and to whom.
+//! id, and sends nothing: it says what is to be announced, and to which members. What is known of members in other
+//! processes is kept here too, set by the part that hears of them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -32,9 +33,12 @@ pub(crate) struct Rooms {
     shared: bool,
     /// Rooms that lost their last member here, where they are shared.
     gone: Vec<Announcement>,
+    /// Questions about the members in other processes, by number.
+    questions: HashMap<u64, Question>,
+    last_question: u64,
 }
 
-/// Who came to a room and who went, and who is in it.
+/// The members that came to a room and those that went, and all that are in it.
 pub(crate) struct Announcement {
     pub(crate) room: Rc<str>,
     /// Whether the members are told.
@@ -43,11 +47,33 @@ pub(crate) struct Announcement {
     changes: Changes,
 }
 
+/// A client that waits for the members of a room in all processes, and how it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question {
+    Joined(SocketId),
+    Who(SocketId),
+}
+
+/// The members of a room in all other processes.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// How many each process has.
+    pub(crate) counts: HashMap<Box<str>, usize>,
+    /// Some of their names.
+    pub(crate) names: Vec<String>,
+    /// Whether they are announced, if somebody has decided that.
+    pub(crate) announce: Option<bool>,
+}
+
 struct Room {
     name: Rc<str>,
     announce: bool,
     members: Members,
     changes: Option<Box<Changes>>,
+    /// How many members other processes have, while that is known.
+    elsewhere: Option<HashMap<Box<str>, usize>>,
+    /// What is announced once that is known.
+    held_back: Vec<Announcement>,
 }
 
 /// Members and their names: adding and removing take constant time, a walk the time of its members.
@@ -57,7 +83,7 @@ struct Members {
     places: HashMap<SocketId, usize>,
 }
 
-/// Who came and went since the last announcement.
+/// Members that came and went since the last announcement.
 #[derive(Clone, Default)]
 struct Changes {
     joined: Movement,
@@ -107,7 +133,7 @@ impl Rooms {
 
     fn create(&mut self, name: &str, announce: bool) -> RoomId {
         let name: Rc<str> = name.into();
-        let key = self.rooms.insert(Room { name: name.clone(), announce, members: Members::default(), changes: None });
+        let key = self.rooms.insert(Room::new(name.clone(), announce));
         self.by_name.insert(name, key);
         key
     }
@@ -175,7 +201,7 @@ impl Rooms {
         None
     }
 
-    /// Every room, with nobody who came or went.
+    /// Every room, with no member that came or went.
     pub(crate) fn all_as_they_are(&self) -> Vec<Announcement> {
         self.rooms.values().map(|room| room.announcement(Changes::default())).collect()
     }
@@ -191,16 +217,74 @@ impl Rooms {
         self.find(name).map(|room| (room.announce, room.members.ids()))
     }
 
-    /// What the first member in another process decided.
-    pub(crate) fn set_announce(&mut self, name: &str, announce: bool) {
-        if let Some(key) = self.by_name.get(name) {
-            self.rooms[*key].announce = announce;
-        }
-    }
-
     /// Every change is of interest from here on, since other processes have members too.
     pub(crate) fn share(&mut self) {
         self.shared = true;
+    }
+
+    /// Members of a room in other processes, as far as they are known.
+    pub(super) fn count_elsewhere(&self, name: &str) -> usize {
+        self.find(name).and_then(|room| room.elsewhere.as_ref()).map_or(0, |counts| counts.values().sum())
+    }
+
+    /// Whether the members in other processes are known.
+    pub(super) fn knows_elsewhere(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|room| room.elsewhere.is_some())
+    }
+
+    /// The members of a room in all other processes, of which the first may have decided whether they are announced.
+    pub(super) fn set_elsewhere(&mut self, name: &str, found: &Found) {
+        if let Some(room) = self.find_mut(name) {
+            room.elsewhere = Some(found.counts.clone());
+            room.announce = found.announce.unwrap_or(room.announce);
+        }
+    }
+
+    /// So many members of a room are in that process; `false` where the others are not known yet.
+    pub(super) fn set_elsewhere_in(&mut self, node: &str, name: &str, count: usize) -> bool {
+        let Some(counts) = self.find_mut(name).and_then(|room| room.elsewhere.as_mut()) else { return false };
+        match count {
+            0 => drop(counts.remove(node)),
+            count => drop(counts.insert(node.into(), count)),
+        }
+        true
+    }
+
+    /// Another process is gone: the rooms in which it had members, and how many.
+    pub(super) fn forget_process(&mut self, node: &str) -> Vec<(Rc<str>, usize)> {
+        let lost = |room: &mut Room| Some((room.name.clone(), room.elsewhere.as_mut()?.remove(node)?));
+        self.rooms.values_mut().filter_map(lost).collect()
+    }
+
+    /// Holds an announcement back until the members in other processes are known; says whether it is the first.
+    pub(super) fn hold_back(&mut self, announcement: Announcement) -> bool {
+        let Some(room) = self.by_name.get(&announcement.room).and_then(|key| self.rooms.get_mut(*key)) else { return false };
+        room.held_back.push(announcement);
+        room.held_back.len() == 1
+    }
+
+    /// Takes what was held back, for those that are members now.
+    pub(super) fn take_held_back(&mut self, name: &str) -> Vec<Announcement> {
+        let Some(room) = self.find_mut(name) else { return Vec::new() };
+        let (announce, ids) = (room.announce, room.members.ids());
+        let held_back = std::mem::take(&mut room.held_back).into_iter();
+        held_back.map(|held| Announcement { announce, ids: ids.clone(), ..held }).collect()
+    }
+
+    /// Notes a question, and gives its number.
+    pub(super) fn open(&mut self, question: Question) -> u64 {
+        self.last_question += 1;
+        self.questions.insert(self.last_question, question);
+        self.last_question
+    }
+
+    /// The question of that number, which is answered now.
+    pub(super) fn close(&mut self, number: u64) -> Option<Question> {
+        self.questions.remove(&number)
+    }
+
+    fn find_mut(&mut self, name: &str) -> Option<&mut Room> {
+        self.by_name.get(name).and_then(|key| self.rooms.get_mut(*key))
     }
 
     fn find(&self, name: &str) -> Option<&Room> {
@@ -209,6 +293,10 @@ impl Rooms {
 }
 
 impl Room {
+    fn new(name: Rc<str>, announce: bool) -> Room {
+        Room { name, announce, members: Members::default(), changes: None, elsewhere: None, held_back: Vec::new() }
+    }
+
     fn announcement(&self, changes: Changes) -> Announcement {
         Announcement { room: self.name.clone(), announce: self.announce, ids: self.members.ids(), changes }
     }
@@ -221,7 +309,7 @@ impl Announcement {
         format!(r#"{{"opcode":"presence","room":{room},"count":{count}{}}}"#, self.members())
     }
 
-    /// Who came and went, as a JSON object.
+    /// Those that came and went, as a JSON object.
     pub(crate) fn moved(&self) -> String {
         format!("{{{}}}", self.members().trim_start_matches(','))
     }

@@ -1,9 +1,13 @@
-//! Questions what became of a message, while other processes answer them.
+//! Questions to other processes, most of them what became of a message, until they are answered.
+//!
+//! Each has a number and ends: with the answers, or after a while with `unknown`. The cluster only brings answers
+//! here.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::extras::publishing::Report;
+use super::report::{About, Report};
+use crate::elsewhere::Fates;
 
 /// How long the answers of other processes are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,17 +26,17 @@ struct Ask {
     expected: Option<usize>,
     answers: usize,
     report: Report,
-    /// Whether Redis keeps the message for a client that a process does not have any more.
+    /// Whether the message is kept for a client that its process does not have any more.
     kept: bool,
     until: Instant,
     done: bool,
 }
 
 impl Asks {
-    /// Opens a question, about a message for one client or for many.
-    pub(crate) fn open(&mut self, single: bool, now: Instant) -> u64 {
+    /// Opens a question, and gives its number.
+    pub(crate) fn open(&mut self, about: About, now: Instant) -> u64 {
         self.last += 1;
-        let report = Report::about(single);
+        let report = Report::about(about);
         let full = self.open.len() >= MAX_ASKS;
         let ask = Ask { expected: None, answers: 0, report, kept: false, until: now + PATIENCE, done: false };
         self.open.insert(self.last, ask);
@@ -53,10 +57,10 @@ impl Asks {
     }
 
     /// One of them says what became of it.
-    pub(crate) fn answer(&mut self, ask: u64, delivered: usize, queued: usize, failed: usize) {
+    pub(crate) fn answer(&mut self, ask: u64, fates: Fates) {
         self.change(ask, |ask| {
             ask.answers += 1;
-            ask.report.add(delivered, queued, failed);
+            ask.report.add(fates);
         });
     }
 
