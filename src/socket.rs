@@ -108,12 +108,10 @@ impl Socket {
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
     pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
         if single || !outbox.has_many_runs() {
-            let mut slice = [IoSlice::new(&[])];
-            outbox.slices(&mut slice);
-            return self.stream.write(&slice);
+            return self.stream.write(outbox.front());
         }
         let mut slices = [IoSlice::new(&[]); 64];
         let filled = outbox.slices(&mut slices);
-        self.stream.write(&slices[..filled])
+        self.stream.write_vectored(&slices[..filled])
     }
 }

@@ -4,7 +4,6 @@
 //! It calls what the loop calls with what was read, and before it sleeps: inbox, dialog, application
 //! and outboxes are the server's own, only the system is left out. PHP has no counterpart.
 
-use std::io::IoSlice;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -76,9 +75,7 @@ impl Socketless {
         while let Some(client) = dirty.pop().and_then(|id| clients.get_mut(id)) {
             client.dirty = false;
             while !client.outbox.is_empty() {
-                let mut slices = [IoSlice::new(&[])];
-                client.outbox.slices(&mut slices);
-                let count = slices[0].len();
+                let count = client.outbox.front().len();
                 client.outbox.advance(spares, count);
                 drained += count;
             }
