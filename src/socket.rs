@@ -24,6 +24,8 @@ pub(crate) struct Socket {
     pub(crate) reminder: Option<Instant>,
     /// Whether the deadline is that of the message which is under way.
     pub(crate) message_timed: bool,
+    /// Whether the last write found it full.
+    full: bool,
     /// Whether it had more to read than one turn allows, and waits for its next turn.
     pub(crate) unread: bool,
     /// Whether the system has told of the end, which a read may come short of.
@@ -70,6 +72,7 @@ impl Socket {
             deadline: Some(deadline),
             reminder: None,
             message_timed: false,
+            full: false,
             unread: false,
             read_to_end: false,
             kept_alive: false,
@@ -107,11 +110,19 @@ impl Socket {
 
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
     pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
-        if single || !outbox.has_many_runs() {
-            return self.stream.write(outbox.front());
-        }
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.slices(&mut slices);
-        self.stream.write_vectored(&slices[..filled])
+        let written = if single || !outbox.has_many_runs() {
+            self.stream.write(outbox.front())
+        } else {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let filled = outbox.slices(&mut slices);
+            self.stream.write_vectored(&slices[..filled])
+        };
+        self.full = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        written
+    }
+
+    /// Whether something waits for the socket to take more; TLS may hold back records of its own.
+    pub(crate) fn awaits_room(&self) -> bool {
+        self.full || self.stream.is_secure()
     }
 }
