@@ -23,6 +23,8 @@ pub(crate) struct Socket {
     pub(crate) reminder: Option<Instant>,
     /// Whether the deadline is that of the message which is under way.
     pub(crate) message_timed: bool,
+    /// Whether the last write found it full.
+    full: bool,
     /// Whether it had more to read than one turn allows, and waits for its next turn.
     pub(crate) unread: bool,
     /// Whether nothing is read until it is woken, and what was read before that and not taken.
@@ -72,6 +74,7 @@ impl Socket {
             deadline: Some(deadline),
             reminder: None,
             message_timed: false,
+            full: false,
             unread: false,
             paused: false,
             held: Vec::new(),
@@ -115,13 +118,19 @@ impl Socket {
 
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
     pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
-        if single || !outbox.has_many_runs() {
-            let mut slice = [IoSlice::new(&[])];
-            outbox.slices(&mut slice);
-            return self.stream.write(&slice);
-        }
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = outbox.slices(&mut slices);
-        self.stream.write(&slices[..filled])
+        let written = if single || !outbox.has_many_runs() {
+            self.stream.write(outbox.front())
+        } else {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let filled = outbox.slices(&mut slices);
+            self.stream.write_vectored(&slices[..filled])
+        };
+        self.full = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        written
+    }
+
+    /// Whether something waits for the socket to take more; TLS may hold back records of its own.
+    pub(crate) fn awaits_room(&self) -> bool {
+        self.full || self.stream.is_secure()
     }
 }

@@ -139,11 +139,17 @@ impl Stream {
         if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
-    /// Writes as much as the socket takes. With TLS each slice is a record of its own.
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            return if let [slice] = slices { self.pipe.write(slice) } else { self.pipe.write_vectored(slices) };
-        };
+    /// Writes as much as the socket takes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.tls {
+            None => self.pipe.write(bytes),
+            Some(_) => self.write_vectored(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// The same of several pieces. With TLS each is a record of its own.
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.pipe.write_vectored(slices) };
         if !send(&mut self.pipe, tls)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }

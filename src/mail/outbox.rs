@@ -1,7 +1,9 @@
 //! What waits to be written to one client.
 //!
 //! A queue of byte runs: small frames of one client are joined into one run, a broadcast is shared
-//! by all its receivers. It knows no socket; the loop asks for slices and says how far it got.
+//! by all its receivers. Most answers are one run and gone at once, so the last run, which frames are
+//! joined to, stands apart: as long as it is the only one, the queue of the others is not touched. It
+//! knows no socket; the loop asks for bytes and says how far it got.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,9 +15,9 @@ use super::keyed::{Keyed, KeyedFrame};
 const JOIN_UP_TO: usize = 16 * 1024;
 /// Shared frames up to this size are copied: that is less than sharing costs.
 const SMALL: usize = 512;
-/// Queues that wait for their next use, and the most that each of them keeps of its memory.
+/// Queues that wait for their next use, and the most memory that one of them may have.
 const POOLED_QUEUES: usize = 1024;
-const POOLED_BUFFER: usize = 1024;
+const POOLED_TAIL: usize = 1024;
 const POOLED_RUNS: usize = 8;
 
 /// The writing half of one connection. It holds no heap memory while it is empty.
@@ -24,12 +26,14 @@ pub struct Outbox(Option<Box<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// Everything but the tail; nothing is joined to these any more.
     runs: VecDeque<Run>,
+    /// The last run, if it is not empty: further frames are joined to it.
+    tail: Vec<u8>,
     /// Bytes of the first run that are written already.
     written: usize,
+    /// Bytes that wait in all runs.
     bytes: usize,
-    /// Empty memory for the next run.
-    buffer: Vec<u8>,
     /// Where the frames with a key are, while there are any.
     keyed: Option<Box<Keyed>>,
 }
@@ -69,7 +73,7 @@ impl Outbox {
     /// What the queue costs in memory: the bytes, and the bookkeeping of each run.
     pub fn cost(&self) -> usize {
         const RUN: usize = 64;
-        let cost = |queue: &Queue| queue.bytes + RUN * queue.runs.len() + queue.keyed.as_ref().map_or(0, |keyed| keyed.cost());
+        let cost = |queue: &Queue| queue.bytes + RUN * queue.len() + queue.keyed.as_ref().map_or(0, |keyed| keyed.cost());
         self.0.as_deref().map_or(0, cost)
     }
 
@@ -81,18 +85,12 @@ impl Outbox {
     /// Queues what `encode` appends to the buffer it is given; joined to the last run unless `alone`.
     pub fn push_with(&mut self, pool: &mut BufferPool, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue(pool);
-        match queue.runs.back_mut() {
-            Some(Run::Own(run)) if !alone && run.len() < JOIN_UP_TO => {
-                let before = run.len();
-                encode(run);
-                queue.bytes += run.len() - before;
-            }
-            _ => {
-                let mut run = std::mem::take(&mut queue.buffer);
-                encode(&mut run);
-                queue.push(Run::Own(run));
-            }
+        if alone || queue.tail.len() >= JOIN_UP_TO {
+            queue.end_tail();
         }
+        let before = queue.tail.len();
+        encode(&mut queue.tail);
+        queue.bytes += queue.tail.len() - before;
     }
 
     /// Queues bytes that other outboxes hold too.
@@ -124,6 +122,7 @@ impl Outbox {
     /// one is given back.
     pub(crate) fn push_keyed(&mut self, pool: &mut BufferPool, frame: &Rc<KeyedFrame>) -> Option<Rc<KeyedFrame>> {
         let queue = self.queue(pool);
+        queue.end_tail();
         let next = queue.runs.len();
         let keyed = queue.keyed.get_or_insert_default();
         let under_way = usize::from(queue.written > 0);
@@ -138,13 +137,20 @@ impl Outbox {
         None
     }
 
+    /// What is to be written next: the first run, or the rest of it.
+    pub fn front(&self) -> &[u8] {
+        let Some(queue) = &self.0 else { return &[] };
+        &queue.first()[queue.written..]
+    }
+
     /// Fills `slices` with what is to be written next and says how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let Some(queue) = &self.0 else { return 0 };
+        let tail = Some(&queue.tail[..]).filter(|tail| !tail.is_empty());
         let mut skip = queue.written;
         let mut filled = 0;
-        for (slot, run) in slices.iter_mut().zip(&queue.runs) {
-            *slot = IoSlice::new(&run.bytes()[skip..]);
+        for (slot, run) in slices.iter_mut().zip(queue.runs.iter().map(Run::bytes).chain(tail)) {
+            *slot = IoSlice::new(&run[skip..]);
             skip = 0;
             filled += 1;
         }
@@ -153,17 +159,19 @@ impl Outbox {
 
     /// Whether there are several runs, so that [`slices`](Self::slices) fills more than one.
     pub fn has_many_runs(&self) -> bool {
-        self.0.as_ref().is_some_and(|queue| queue.runs.len() > 1)
+        self.0.as_ref().is_some_and(|queue| !queue.runs.is_empty() && queue.len() > 1)
     }
 
     /// Takes `count` written bytes off the front; `true` when that ended a run.
     pub fn advance(&mut self, pool: &mut BufferPool, count: usize) -> bool {
-        let Some(queue) = &mut self.0 else { return false };
-        let ended = queue.advance(count);
-        if queue.bytes == 0 {
-            pool.put(self.0.take());
+        match &mut self.0 {
+            None => false,
+            Some(queue) if count < queue.bytes => queue.advance(count),
+            all => {
+                pool.put(all.take());
+                true
+            }
         }
-        ended
     }
 
     /// Whether the first run is written in part, so that it must be finished whatever comes.
@@ -178,8 +186,11 @@ impl Outbox {
         }
         if let Some(queue) = &mut self.0 {
             queue.keyed = None;
-            queue.runs.truncate(1);
-            queue.bytes = queue.runs[0].bytes().len() - queue.written;
+            if !queue.runs.is_empty() {
+                queue.runs.truncate(1);
+                queue.tail.clear();
+            }
+            queue.bytes = queue.first().len() - queue.written;
         }
     }
 
@@ -189,11 +200,44 @@ impl Outbox {
 }
 
 impl Queue {
+    /// How many runs there are.
+    fn len(&self) -> usize {
+        self.runs.len() + usize::from(!self.tail.is_empty())
+    }
+
+    fn first(&self) -> &[u8] {
+        self.runs.front().map_or(&self.tail, Run::bytes)
+    }
+
+    /// Nothing is joined to what was the tail.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.runs.push_back(Run::Own(std::mem::take(&mut self.tail)));
+        }
+    }
+
     fn push(&mut self, run: Run) {
+        self.end_tail();
         self.bytes += run.bytes().len();
         self.runs.push_back(run);
     }
 
+    /// Whether it is worth keeping once it is empty.
+    fn is_small(&self) -> bool {
+        self.tail.capacity() <= POOLED_TAIL && self.runs.capacity() <= POOLED_RUNS
+    }
+
+    fn clear(&mut self) {
+        // Most have had nothing but a tail.
+        if !self.runs.is_empty() || self.keyed.is_some() {
+            self.runs.clear();
+            self.keyed = None;
+        }
+        self.tail.clear();
+        (self.written, self.bytes) = (0, 0);
+    }
+
+    /// Takes less than all bytes off the front.
     fn advance(&mut self, count: usize) -> bool {
         self.bytes -= count;
         self.written += count;
@@ -206,12 +250,6 @@ impl Queue {
             if let Some(keyed) = &mut self.keyed {
                 keyed.popped(run.as_ref());
             }
-            if let Some(Run::Own(mut run)) = run
-                && run.capacity() <= POOLED_BUFFER
-            {
-                run.clear();
-                self.buffer = run;
-            }
             ended = true;
         }
         ended
@@ -219,11 +257,10 @@ impl Queue {
 }
 
 impl BufferPool {
+    /// Takes a queue of which everything is written.
     fn put(&mut self, queue: Option<Box<Queue>>) {
-        let Some(mut queue) = queue.filter(|queue| self.0.len() < POOLED_QUEUES && queue.runs.capacity() <= POOLED_RUNS) else {
-            return;
-        };
-        queue.keyed = None;
+        let Some(mut queue) = queue.filter(|queue| self.0.len() < POOLED_QUEUES && queue.is_small()) else { return };
+        queue.clear();
         self.0.push(queue);
     }
 }
@@ -296,5 +333,39 @@ mod tests {
         push(&mut unsent, true, b"abc");
         unsent.discard_unsent();
         assert!(unsent.is_empty());
+    }
+
+    proptest::proptest! {
+        /// Each step queues so many bytes in one of three ways, or writes so many.
+        #[test]
+        fn what_goes_out_is_what_was_queued(steps in proptest::collection::vec((0..4, 1..3_000usize), 0..40)) {
+            let (mut outbox, mut pool) = (Outbox::default(), BufferPool::default());
+            let (mut expected, mut next) = (Vec::new(), 0_u8);
+            for (step, count) in steps {
+                next = next.wrapping_add(1);
+                let bytes = vec![next; count];
+                match step {
+                    0 => outbox.push_with(&mut pool, false, |run| run.extend_from_slice(&bytes)),
+                    1 => outbox.push_with(&mut pool, true, |run| run.extend_from_slice(&bytes)),
+                    2 => outbox.push_shared(&mut pool, &Rc::new(bytes.clone())),
+                    _ => {
+                        let count = count.min(expected.len());
+                        expected.drain(..count);
+                        outbox.advance(&mut pool, count);
+                    }
+                }
+                if step < 3 {
+                    expected.extend(bytes);
+                }
+                let mut slices = [IoSlice::new(&[]); 64];
+                let filled = outbox.slices(&mut slices);
+                let mut waiting = Vec::new();
+                slices[..filled].iter().for_each(|slice| waiting.extend_from_slice(slice));
+                assert_eq!(waiting, expected);
+                assert_eq!((outbox.bytes(), outbox.is_empty()), (expected.len(), expected.is_empty()));
+                assert_eq!(outbox.front(), &*slices[0]);
+                assert_eq!(outbox.has_many_runs(), filled > 1);
+            }
+        }
     }
 }

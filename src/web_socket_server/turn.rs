@@ -100,13 +100,13 @@ impl WebSocketServer {
     }
 
     fn socket_event(&mut self, id: SocketId, event: &Event) {
-        if event.is_writable() {
-            self.flush(id);
-        }
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         let ended = event.is_read_closed() || event.is_error();
-        if ended && let Some(socket) = self.sockets.get_mut(id) {
-            // The end may have come with the last bytes, and then it has no event of its own.
-            socket.read_to_end = true;
+        // The end may have come with the last bytes, and then it has no event of its own.
+        socket.read_to_end |= ended;
+        // Each event says so, whatever it is for.
+        if event.is_writable() && socket.awaits_room() {
+            self.flush(id);
         }
         if event.is_readable() || ended {
             self.readable(id);
