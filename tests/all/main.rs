@@ -16,6 +16,7 @@ mod docs;
 mod embedding;
 mod frames;
 mod handshake;
+mod house;
 mod http_publish;
 mod limits;
 mod load;

@@ -1,0 +1,221 @@
+//! The rule of the house: the port below, everything else above, and nothing below calls up.
+//!
+//! Each rule is a function of file names and texts, and is shown a breach below, so that no rule can rot into one that
+//! always holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The port: what a reader of webSocketServer.php and RFC6455.php reads. A name that ends with `/` is a folder.
+const PORT: [&str; 25] = [
+    "address.rs",
+    "client.rs",
+    "counters.rs",
+    "deadlines.rs",
+    "elsewhere.rs",
+    "error.rs",
+    "ids.rs",
+    "json.rs",
+    "limits.rs",
+    "mail/",
+    "packet.rs",
+    "pipe.rs",
+    "printable.rs",
+    "rate.rs",
+    "raw.rs",
+    "resource.rs",
+    "resources/default.rs",
+    "resources/mod.rs",
+    "resources/php.rs",
+    "resources/web.rs",
+    "rfc6455/",
+    "server/",
+    "socket.rs",
+    "tls.rs",
+    "web_socket_server/",
+];
+/// Files of the port that may name optional parts: the moments, how a client is written to, the mailbox, and the
+/// settings of all parts.
+const MAY_NAME: [&str; 4] = ["web_socket_server/moments.rs", "mail/", "elsewhere.rs", "limits.rs"];
+/// Fields of `Server` and of the loop through which the parts are reached.
+const MAX_LINES: usize = 400;
+const MAX_PORT_LINES: usize = 25;
+
+type Sources = BTreeMap<String, String>;
+
+/// All of src/, each file without its comments and its tests.
+fn sources() -> Sources {
+    fn walk(folder: &Path, all: &mut Vec<std::path::PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, all) } else { all.push(path) }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    walk(&src, &mut files);
+    let is_test = |name: &str| name.ends_with("tests.rs") || name.contains("/tests/") || name.ends_with("properties.rs");
+    let named = files.into_iter().filter_map(|path| {
+        let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        (!is_test(&name)).then(|| (name, without_tests(&fs::read_to_string(&path).unwrap())))
+    });
+    named.collect()
+}
+
+fn without_tests(text: &str) -> String {
+    text.split("\n#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+fn is_in(name: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place))
+}
+
+/// Lines of code of the port that name an optional part: a folder of extras/ or a file of program/, by the path or as
+/// a word.
+fn naming(sources: &Sources) -> BTreeMap<String, Vec<String>> {
+    let mut words: BTreeSet<String> = ["extras", "program", "parts"].map(str::to_owned).into();
+    for name in sources.keys() {
+        let part = name.strip_prefix("extras/").or(name.strip_prefix("program/"));
+        let word = part.and_then(|part| part.split(['/', '.']).next()).filter(|word| *word != "mod");
+        words.extend(word.map(str::to_owned));
+    }
+    // What the port has a word of its own for, and PHP too.
+    for own in ["ini", "manual", "settings"] {
+        words.remove(own);
+    }
+    let names = |line: &&str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut tokens = code.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        !line.trim_start().starts_with("//") && tokens.any(|token| words.contains(token))
+    };
+    let port = sources.iter().filter(|(name, _)| is_in(name, &PORT));
+    let lines = port.map(|(name, text)| (name.clone(), text.lines().filter(names).map(str::to_owned).collect::<Vec<_>>()));
+    lines.filter(|(_, lines)| !lines.is_empty()).collect()
+}
+
+/// Files of more lines than one may have.
+fn too_long(sources: &Sources) -> Vec<String> {
+    sources.iter().filter(|(_, text)| text.lines().count() > MAX_LINES).map(|(name, _)| name.clone()).collect()
+}
+
+/// The methods of `impl Server` by file.
+fn methods_of_server(sources: &Sources) -> BTreeMap<String, Vec<String>> {
+    let mut methods = BTreeMap::new();
+    for (name, text) in sources {
+        let blocks = text.split("\nimpl Server {\n").skip(1).map(|rest| rest.split("\n}\n").next().unwrap_or_default());
+        let declared = blocks.flat_map(str::lines).filter_map(|line| {
+            let line = line.strip_prefix("    ").filter(|line| !line.starts_with([' ', '/', '#']))?;
+            line.split_once("fn ").and_then(|(_, rest)| rest.split(['(', '<']).next()).map(str::to_owned)
+        });
+        let declared: Vec<String> = declared.collect();
+        if !declared.is_empty() {
+            methods.insert(name.clone(), declared);
+        }
+    }
+    methods
+}
+
+/// Modules of the port that `use` something above them.
+fn calls_up(sources: &Sources) -> Vec<String> {
+    let port = sources.iter().filter(|(name, _)| is_in(name, &PORT) && !is_in(name, &MAY_NAME));
+    port.flat_map(|(name, text)| {
+        let uses = text.lines().filter(|line| line.starts_with("use crate::extras") || line.starts_with("use crate::program"));
+        uses.map(move |line| format!("{name}: {line}"))
+    })
+    .collect()
+}
+
+/// The circles in which modules import each other; a parent and its own children are no circle.
+fn circles(sources: &Sources) -> Vec<Vec<String>> {
+    let module = |name: &str| name.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let modules: BTreeSet<String> = sources.keys().map(|name| module(name)).collect();
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in sources {
+        let from = module(name);
+        for line in text.lines() {
+            let Some(path) = line.trim_start().strip_prefix("use crate::") else { continue };
+            let mut path: &str = path.split([';', '{', ' ']).next().unwrap_or_default().trim_end_matches("::");
+            while !path.is_empty() && !modules.contains(path) {
+                path = path.rsplit_once("::").map_or("", |(parent, _)| parent);
+            }
+            let related = path.starts_with(&format!("{from}::")) || from.starts_with(&format!("{path}::"));
+            if !path.is_empty() && path != from && !related {
+                edges.entry(from.clone()).or_default().insert(path.to_owned());
+            }
+        }
+    }
+    let reach = |start: &String| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![start.clone()]);
+        while let Some(next) = open.pop() {
+            for to in edges.get(&next).into_iter().flatten() {
+                if seen.insert(to.clone()) {
+                    open.push(to.clone());
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = modules.iter().map(|module| (module, reach(module))).collect();
+    let mut circles = BTreeSet::new();
+    for module in &modules {
+        let circle: Vec<String> =
+            modules.iter().filter(|other| reached[module].contains(*other) && reached[other].contains(module)).cloned().collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+#[test]
+fn the_port_names_optional_parts_only_where_it_may() {
+    let naming = naming(&sources());
+    let (may, must_not): (BTreeMap<_, _>, BTreeMap<_, _>) = naming.into_iter().partition(|(name, _)| is_in(name, &MAY_NAME));
+    assert!(must_not.is_empty(), "the port names optional parts: {must_not:#?}");
+    let lines: usize = may.values().map(Vec::len).sum();
+    assert!(lines <= MAX_PORT_LINES, "{lines} lines of the port name optional parts: {may:#?}");
+}
+
+#[test]
+fn nothing_of_the_port_calls_up() {
+    assert_eq!(calls_up(&sources()), Vec::<String>::new());
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    assert_eq!(too_long(&sources()), Vec::<String>::new(), "over {MAX_LINES} lines without their tests");
+}
+
+#[test]
+fn what_applications_may_do_stays_in_few_places() {
+    let methods = methods_of_server(&sources());
+    assert!(methods.len() <= 5, "{:#?}", methods.keys());
+    assert!(methods.values().map(Vec::len).sum::<usize>() <= 80, "{methods:#?}");
+}
+
+/// Each rule finds a breach that is planted for it.
+#[test]
+fn each_rule_finds_a_planted_breach() {
+    let with = |name: &str, text: &str| {
+        let mut sources = sources();
+        sources.entry(name.to_owned()).or_default().push_str(text);
+        sources
+    };
+    let planted = "\nfn planted(server: &mut Server) { server.rooms(); }\n";
+    assert!(naming(&with("socket.rs", planted)).contains_key("socket.rs"));
+    assert!(!naming(&with("socket.rs", "\n// The rooms are elsewhere.\n")).contains_key("socket.rs"));
+    assert_eq!(calls_up(&with("rate.rs", "\nuse crate::extras::rooms::Rooms;\n")), ["rate.rs: use crate::extras::rooms::Rooms;"]);
+    assert_eq!(too_long(&with("ids.rs", &"\n".repeat(MAX_LINES))), ["ids.rs"]);
+    let before = methods_of_server(&sources()).len();
+    assert_eq!(methods_of_server(&with("ids.rs", "\nimpl Server {\n    pub fn planted(&self) {}\n}\n")).len(), before + 1);
+    let circle = circles(&with("rate.rs", "\nuse crate::server::Server;\n"));
+    assert!(circle.iter().any(|circle| circle.contains(&"rate".to_owned())), "{circle:?}");
+}
+
+/// What is below imports nothing from above in a way that comes back to it.
+#[test]
+fn modules_import_each_other_in_no_circle() {
+    let circles = circles(&sources());
+    assert!(circles.is_empty(), "{circles:#?}");
+}
