@@ -36,10 +36,14 @@ cluster-tests:
 	cargo test --release --locked --test cluster -- --skip under_load::
 	cargo test --release --locked --test cluster under_load:: -- --nocapture --test-threads=1
 
+# Those that `cargo test` does not run, which --all-targets leaves out.
+SUITES := books cluster hostile packaging proxies restart soak
+
 ## Format, lints, rustdoc.
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked $(SUITES:%=--test %) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 ## The three applications of docs/applications.md, with their pages.

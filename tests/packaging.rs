@@ -42,7 +42,7 @@ fn clean(package: &str, command: &[&str]) -> String {
 /// The units with the program where it is here.
 fn units(folder: &Folder) -> [String; 2] {
     let service = read("packaging/phpws.service").replace("/usr/bin/phpws", PHPWS);
-    [folder.write("phpws.service", &service), folder.write("phpws.socket", &read("packaging/phpws.socket"))]
+    [folder.write("phpws.service", &service), folder.write("phpws.socket", read("packaging/phpws.socket"))]
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn systemd_understands_the_units() {
     let [service, socket] = units(&folder);
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &service, &socket]);
     std::fs::create_dir(folder.file("phpws.service.d")).unwrap();
-    folder.write("phpws.service.d/low-ports.conf", &read("packaging/low-ports.conf"));
+    folder.write("phpws.service.d/low-ports.conf", read("packaging/low-ports.conf"));
     clean("systemd", &["systemd-analyze", "verify", "--man=no", &service]);
 }
 
@@ -133,7 +133,7 @@ fn name_of_call(line: &str) -> Option<&str> {
 #[test]
 fn man_shows_the_page_without_a_warning_and_with_every_setting() {
     let folder = Folder::new();
-    let page = folder.write("phpws.8", &manual::page());
+    let page = folder.write("phpws.8", manual::page());
     let shown = clean("man-db", &["man", "--warnings", "-l", &page]);
     for setting in SETTINGS {
         assert!(shown.contains(&format!("--{}", setting.name)), "{}", setting.name);
@@ -144,7 +144,7 @@ fn man_shows_the_page_without_a_warning_and_with_every_setting() {
 #[test]
 fn bash_completes_flags_and_values() {
     let folder = Folder::new();
-    let file = folder.write("phpws", &manual::completions("bash").unwrap());
+    let file = folder.write("phpws", manual::completions("bash").unwrap());
     folder.write("cert of mine.pem", "");
     let complete = |words: &[&str]| {
         let list: String = words.iter().map(|word| format!("'{word}' ")).collect();
@@ -173,7 +173,7 @@ fn bash_completes_flags_and_values() {
 #[test]
 fn fish_completes_flags_and_values() {
     let folder = Folder::new();
-    let file = folder.write("phpws.fish", &manual::completions("fish").unwrap());
+    let file = folder.write("phpws.fish", manual::completions("fish").unwrap());
     clean("fish", &["fish", "--no-execute", &file]);
     let complete = |line: &str| {
         let output = clean("fish", &["fish", "--no-config", "-c", &format!("source {file}; complete -C '{line}'")]);
@@ -188,7 +188,7 @@ fn fish_completes_flags_and_values() {
 #[test]
 fn zsh_completes_flags_and_values() {
     let folder = Folder::new();
-    let file = folder.write("_phpws", &manual::completions("zsh").unwrap());
+    let file = folder.write("_phpws", manual::completions("zsh").unwrap());
     clean("zsh", &["zsh", "-n", &file]);
     for (typed, expected) in [
         ("--log-form", "--log-format="),

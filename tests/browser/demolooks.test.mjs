@@ -1,20 +1,10 @@
 /* How the pages of the three applications look and read: phone and desktop, light and dark. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { SIZES, openContext, openTab, overflow, shoot, startBrowser, textOf, violations } from './browser.mjs';
-import { startDemo } from './demo.mjs';
+import { test } from 'node:test';
+import { SIZES, openContext, openTab, overflow, shoot, textOf, violations } from './browser.mjs';
+import { browser, demo, useDemo } from './stage.mjs';
 
-let browser, demo;
-
-before(async () => {
-  demo = await startDemo({ pause: 1_000 });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.end();
-});
+useDemo({ pause: 1_000 });
 
 const USE = {
   index: async (page) => { await page.locator('.choice').nth(2).waitFor(); },

@@ -9,36 +9,23 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { after, before, beforeEach, afterEach, test } from 'node:test';
-import { connected, openContext, openTab, startBrowser, textOf } from './browser.mjs';
+import { afterEach, test } from 'node:test';
+import { connected, openTab, textOf } from './browser.mjs';
 import { freePort, until } from './demo.mjs';
-import { startServer } from './server.mjs';
+import { context, server, useContextEach, useServer } from './stage.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
 const PAGES = ['README.md', 'clients/web/README.md', 'docs/deployment.md', 'docs/migration.md', 'docs/quickstart.md'];
 const CLIENT = () => `import { socketWebClient } from './socketWebClient.js';
   const client = socketWebClient('ws://${server.host}'); const sock = client; const show = (text) => console.log(text); client.init();`;
 
-let browser, context, server;
 const used = [];
 const toClose = [];
 
-before(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.kill();
-});
-
-beforeEach(async () => {
-  context = await openContext(browser);
-});
+useServer();
+useContextEach();
 
 afterEach(async () => {
-  await context.close();
   toClose.splice(0).forEach((web) => web.close());
 });
 

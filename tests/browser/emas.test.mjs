@@ -1,26 +1,12 @@
 /* EMAS in several tabs: titles are dimmed, freed and ordered. */
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, afterEach, test } from 'node:test';
+import { test } from 'node:test';
 import { openContext, openTab, startBrowser, textOf } from './browser.mjs';
-import { startDemo, until } from './demo.mjs';
+import { until } from './demo.mjs';
+import { context, demo, useContextEach, useDemo } from './stage.mjs';
 
-let browser, context, demo;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.end();
-});
-
-beforeEach(async () => {
-  context = await openContext(browser);
-});
-
-afterEach(() => context.close());
+useDemo();
+useContextEach();
 
 /** A tab that shows the first page of titles, or of a shelf, and has its answer. */
 async function tab(shelf = 'All') {

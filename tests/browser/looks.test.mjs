@@ -3,21 +3,12 @@
  * named in PHPWS_SCREENSHOTS.
  */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { SIZES, connected, openContext, openTab, overflow, say, shoot, startBrowser, textOf, violations } from './browser.mjs';
+import { test } from 'node:test';
+import { SIZES, connected, openContext, openTab, overflow, say, shoot, textOf, violations } from './browser.mjs';
 import { startServer } from './server.mjs';
+import { browser, server, useServer } from './stage.mjs';
 
-let browser, server;
-
-before(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.kill();
-});
+useServer();
 
 /** Uses the page once, so that everything on it has something to show. */
 async function inUse(context) {

@@ -6,22 +6,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
-import { openContext, openTab, startBrowser } from './browser.mjs';
-import { startServer } from './server.mjs';
+import { test } from 'node:test';
+import { openTab } from './browser.mjs';
+import { context, server, useContext, useServer } from './stage.mjs';
 
-let browser, context, server;
-
-before(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-  context = await openContext(browser);
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.kill();
-});
+useServer();
+useContext();
 
 test('every function of the original is there and does its work', async () => {
   const { page, errors } = await openTab(context, server.url);

@@ -1,26 +1,18 @@
 /* The built-in page as a person uses it, over ws and over wss, with two tabs. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { connected, openContext, openTab, say, startBrowser, textOf } from './browser.mjs';
-import { selfSigned, startServer } from './server.mjs';
+import { describe, test } from 'node:test';
+import { connected, openContext, openTab, say, textOf } from './browser.mjs';
+import { selfSigned } from './server.mjs';
+import { browser, context, server, restartServer, useContext, useServer } from './stage.mjs';
 
 const REFUSED = /WebSocket connection to .* failed/;
 
 for (const scheme of ['ws', 'wss']) {
   describe(`the page over ${scheme}`, () => {
-    let browser, context, server, options;
+    const options = scheme === 'wss' ? selfSigned() : [];
 
-    before(async () => {
-      options = scheme === 'wss' ? selfSigned() : [];
-      server = await startServer({ scheme, options });
-      browser = await startBrowser();
-      context = await openContext(browser);
-    });
-
-    after(async () => {
-      await browser?.close();
-      await server?.kill();
-    });
+    useServer({ scheme, options });
+    useContext();
 
     async function twoTabs() {
       const one = await openTab(context, server.url);
@@ -154,10 +146,11 @@ for (const scheme of ['ws', 'wss']) {
       // A broadcast goes to those who are connected: time stands still for the first tab until
       // the second one is back.
       await slow.clock.pauseAt(Date.now() + 60_000);
+
       await say(one.page, 'typed while down');
       await textOf(one.page, '#sent', /Waits for the connection/);
 
-      server = await startServer({ scheme, options, port: server.port });
+      await restartServer({ scheme, options });
       await connected(two.page);
       await slow.clock.resume();
       assert.notEqual(await connected(one.page), before);

@@ -3,21 +3,11 @@
  * writes it to docs/page.png.
  */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { connected, openContext, openTab, say, shoot, startBrowser, textOf } from './browser.mjs';
-import { startServer } from './server.mjs';
+import { test } from 'node:test';
+import { connected, openContext, openTab, say, shoot, textOf } from './browser.mjs';
+import { browser, server, useServer } from './stage.mjs';
 
-let browser, server;
-
-before(async () => {
-  server = await startServer();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.kill();
-});
+useServer();
 
 test('the page shows what the README says of it: broadcast, echo, feedback', async () => {
   const context = await openContext(browser, { viewport: { width: 1000, height: 700 }, reducedMotion: 'reduce' });

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, beforeEach, test } from 'node:test';
-import { openContext, startBrowser } from './browser.mjs';
+import { context, useBrowser, useContext } from './stage.mjs';
 
 const MODULE = readFileSync(new URL('../../clients/web/socketWebClient.js', import.meta.url));
 const PAGE = `<!DOCTYPE html><title>resume</title><link rel="icon" href="data:,">
@@ -26,7 +26,10 @@ const PAGE = `<!DOCTYPE html><title>resume</title><link rel="icon" href="data:,"
 
 /** Connections in their order: the query of the request, its socket, and the code it was closed with. */
 let connections;
-let browser, context, server;
+let server;
+
+useBrowser();
+useContext();
 
 const text = (packet) => {
   const bytes = Buffer.from(JSON.stringify(packet));
@@ -59,12 +62,9 @@ before(async () => {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  browser = await startBrowser();
-  context = await openContext(browser);
 });
 
-after(async () => {
-  await browser?.close();
+after(() => {
   server?.closeAllConnections();
   server?.close();
 });

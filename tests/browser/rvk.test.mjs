@@ -1,27 +1,14 @@
 /* The RVK browser: a long query is reported, aborted, and ended in every way that it can be left. */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { openContext, openTab, startBrowser, textOf } from './browser.mjs';
-import { isAlive, startDemo, until } from './demo.mjs';
+import { afterEach, test } from 'node:test';
+import { openTab, textOf } from './browser.mjs';
+import { isAlive, until } from './demo.mjs';
+import { context, demo, useContextEach, useDemo } from './stage.mjs';
 
-let browser, context, demo;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.end();
-});
-
-beforeEach(async () => {
-  context = await openContext(browser);
-});
+useDemo();
+useContextEach();
 
 afterEach(async () => {
-  await context.close();
   await until('the end of all queries', () => demo.queries().length === 0);
 });
 
@@ -55,6 +42,7 @@ test('a short query gives its answer and no offer', async () => {
 test('the page counts the seconds, then offers to abort; Escape asks, Enter aborts, the process is gone', async () => {
   const { page, errors, dialog, query: [pid] } = await busyTab();
   assert.equal(await focused(page), 'Asking the database');
+
   await textOf(page, '.progress-dialog-line', /at work for [12] second/);
   assert.equal(await dialog.getByRole('progressbar').evaluate((bar) => bar.hasAttribute('value')), false);
   assert.equal(await dialog.getByRole('button').count(), 0);
@@ -66,8 +54,10 @@ test('the page counts the seconds, then offers to abort; Escape asks, Enter abor
   assert.match(await page.getByRole('status').filter({ hasText: 'You can wait or abort' }).first().textContent(), /^After \d+ seconds/);
   await page.keyboard.press('Escape');
   assert.equal(await focused(page), 'Abort the query');
+
   await page.keyboard.press('Escape');
   assert.equal(await focused(page), 'Asking the database');
+
   assert.ok(isAlive(pid));
 
   await page.keyboard.press('Escape');
@@ -76,6 +66,7 @@ test('the page counts the seconds, then offers to abort; Escape asks, Enter abor
   await textOf(page, '#news', /^Aborted after [\d.]+ s; the database is free again\.$/);
   assert.equal(await dialog.count(), 0);
   assert.equal(await focused(page), 'Search', 'the focus is where it was');
+
   assert.ok(took < 2_000, `${took} ms`);
   assert.deepEqual(errors, []);
   console.log(`# the query's process was gone ${took} ms after the abort`);

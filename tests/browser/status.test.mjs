@@ -3,26 +3,20 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { connected, openContext, openTab, say, startBrowser, textOf } from './browser.mjs';
+import { before, test } from 'node:test';
+import { connected, openContext, openTab, say, textOf } from './browser.mjs';
 import { startServer } from './server.mjs';
+import { browser, server, useServer } from './stage.mjs';
 
 const folder = process.env.PHPWS_SCREENSHOTS;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-let browser, server;
+useServer();
 
-before(async () => {
-  server = await startServer();
-  browser = await startBrowser();
+before(() => {
   if (folder) {
     mkdirSync(folder, { recursive: true });
   }
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.kill();
 });
 
 const figure = (page, name) => page.locator('#figures div').filter({ hasText: name }).locator('dd');

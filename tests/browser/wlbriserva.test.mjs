@@ -1,26 +1,12 @@
 /* WLBRISERVA: the steps of a reservation in a dialog, and two tabs that want the same. */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { openContext, openTab, startBrowser, textOf } from './browser.mjs';
-import { startDemo, until } from './demo.mjs';
+import { test } from 'node:test';
+import { openTab, textOf } from './browser.mjs';
+import { until } from './demo.mjs';
+import { context, demo, useContextEach, useDemo } from './stage.mjs';
 
-let browser, context, demo;
-
-before(async () => {
-  demo = await startDemo({ pause: 150 });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.end();
-});
-
-beforeEach(async () => {
-  context = await openContext(browser);
-});
-
-afterEach(() => context.close());
+useDemo({ pause: 150 });
+useContextEach();
 
 async function tab() {
   const { page, errors } = await openTab(context, `${demo.url}wlbriserva.html`);

@@ -164,14 +164,14 @@ fn who_waits_for_another_process_as_redis_goes_is_answered() {
     let servers = processes(&redis, 2, &[]);
     let (_browser, _) = servers[1].browser();
     servers[1].signal("STOP");
-    let published = || {
+    let published = |redis: &Redis| {
         let stats = redis.cli(&["info", "commandstats"]);
         stats.lines().find(|line| line.starts_with("cmdstat_publish:")).map(str::to_owned)
     };
-    let before = published();
+    let before = published(&redis);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| post(&servers[0], "/broadcast", "1"));
-        wait_for("the message to be in Redis", || (published() != before).then_some(()));
+        wait_for("the message to be in Redis", || (published(&redis) != before).then_some(()));
         redis.kill();
         let (status, answer) = asked.join().unwrap();
         assert_eq!((status, &answer["delivered"]), (202, &json!("unknown")));

@@ -1,7 +1,5 @@
 //! Rooms whose members are in several processes.
 
-use std::time::Duration;
-
 use super::{next_with, open, process, processes, say, uuid};
 use crate::util::http::post;
 use crate::util::page::Page;

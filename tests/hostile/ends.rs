@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::Instant;
 
-use super::{MS, SECOND};
+use super::SECOND;
 use crate::util::lab::{self, Honest, Lab, unfinished};
 use crate::util::{Client, NEXT, masked, request, wait_for};
 

@@ -1,11 +1,10 @@
 //! What a connection may cost.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use super::{MS, SECOND};
 use crate::util::lab::{Honest, KIB, Lab, MIB, Times, unfinished};
-use crate::util::{Client, NEXT, masked, wait_for};
+use crate::util::{Client, NEXT, masked};
 
 #[test]
 fn a_connection_holds_no_more_memory_than_its_limits_say() {
