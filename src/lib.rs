@@ -63,6 +63,8 @@ mod server;
 mod socket;
 #[doc(hidden)]
 pub mod socketless;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod web_socket_server;
 
