@@ -47,6 +47,8 @@ mod deadlines;
 mod elsewhere;
 mod error;
 mod extras;
+#[cfg(test)]
+mod fixture;
 mod ids;
 mod json;
 pub mod limits;

@@ -25,7 +25,8 @@ use crate::mail::{Form, Letter};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
-/// Clients whose messages are read at a time.
+/// Clients whose messages are read at a time. More would not be faster, and Redis ends a connection for which too much
+/// waits.
 const MAX_RUNNING: usize = 8;
 
 /// What is being fetched, and what waits for that.
@@ -35,23 +36,24 @@ pub(super) struct Claims {
     running: usize,
 }
 
-/// One client, and what was read for it so far.
+/// One client, and what was read for it so far. It is in the queue, or with the command that asks for the next slice.
 pub(super) struct Fetch {
     id: SocketId,
     uuid: Uuid,
-    /// What the client asked that comes back; `None` for one that is here already.
+    /// What the client asked that comes back; `None` for one that is here already, and gets what it missed as Redis was
+    /// away.
     request: Option<ResumeRequest>,
-    /// Rooms that were subscribed to before the client is in them.
+    /// Rooms that were subscribed to before the client is in them. Each path that ends a fetch drops them.
     rooms: Vec<String>,
     /// Everything up to this position is read.
     position: u64,
     missed: VecDeque<Remote>,
     bytes: usize,
-    /// Whether something is missing before what was read.
+    /// Whether something is missing before what was read: it was cut from a log, or is more than may be kept.
     gap: bool,
 }
 
-/// What another process left of a client.
+/// What another process left of a client. Until the client is told `ready` it may still be gone.
 pub(super) struct Claim {
     kept: Kept,
     rooms: Vec<RoomOf>,
@@ -134,7 +136,8 @@ impl Cluster {
         self.fetch_next(server);
     }
 
-    /// Begins with as many as may be read at a time; those that are gone by now are passed over.
+    /// Begins with as many as may be read at a time; those that are gone by now are passed over. Called wherever one has
+    /// ended, so that those behind it never wait for nothing.
     fn fetch_next(&mut self, server: &mut Server) {
         while self.claims.running < MAX_RUNNING
             && let Some(fetch) = self.claims.waiting.pop_front()
@@ -146,7 +149,8 @@ impl Cluster {
         }
     }
 
-    /// Asks for the next slice.
+    /// Asks for the next slice, behind the last position that was read. The one for a client that is here claims nothing:
+    /// if another process has it by now, that one keeps it.
     fn send_claim(&mut self, server: &mut Server, fetch: Fetch) {
         let Some(client) = server.clients.get(fetch.id) else { return };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
@@ -166,7 +170,8 @@ impl Cluster {
         }
     }
 
-    /// A slice came, the last one perhaps, or an answer that says that no such client exists.
+    /// A slice came, the last one perhaps, or an answer that says that no such client exists, or that another process
+    /// has it.
     pub(super) fn fetched(&mut self, server: &mut Server, mut fetch: Fetch, reply: &Reply) {
         self.claims.running = self.claims.running.saturating_sub(1);
         fetch.gap |= number(element(reply, 1)) == Some(1);
@@ -215,7 +220,8 @@ impl Cluster {
 
 /// What was fetched.
 impl Cluster {
-    /// A client is this process's own: it may be told `ready`.
+    /// A client is this process's own: it may be told `ready`. What is published from now on comes behind this reply, and
+    /// is heard once that is done.
     fn claimed(&mut self, server: &Server, fetch: Fetch, request: ResumeRequest, reply: &Reply) {
         let ResumeRequest::Resume { seq, at, .. } = request else { return };
         if !server.is_open(fetch.id) {
@@ -257,7 +263,8 @@ impl Cluster {
         catch_up(server, fetch.id, fetch.uuid, fetch.missed, held_back.held);
     }
 
-    /// Redis does not know a client that is here any more: it is made known again.
+    /// Redis does not know a client that is here any more, since it came back empty: it is made known again. What was held
+    /// back is all that can be had.
     fn forgotten(&mut self, server: &mut Server, mut fetch: Fetch) {
         if server.is_open(fetch.id) {
             self.send_registration(server, fetch.id, fetch.uuid, Pending::Done("registering a client"));
@@ -267,7 +274,8 @@ impl Cluster {
         }
     }
 
-    /// The rooms of a client that may resume are kept where another process finds them.
+    /// The rooms of a client that may resume are kept where another process finds them. The whole list is written each
+    /// time; a script adds since when the client is in each.
     pub(super) fn store_rooms(&mut self, server: &Server, id: SocketId) {
         let client = server.clients.get(id).filter(|client| self.is_subscribed(id) && client.mail.kept().is_some());
         let Some(client) = client else { return };
@@ -293,11 +301,13 @@ pub(super) fn ask_to_come_again(server: &mut Server, id: SocketId) {
     server.close_with(id, CloseCode::TRY_AGAIN_LATER, "Can't resume now");
 }
 
+/// What is held back for a client while it is fetched.
 fn held_back(server: &mut Server, id: SocketId) -> Option<&mut HeldBack> {
     server.clients.get_mut(id)?.mail.kept_mut()?.held_back.as_deref_mut()
 }
 
-/// Queues what a client missed, but its own messages to many, and what came while that was read, in order.
+/// Queues what a client missed, but its own messages to many, and what came while that was read, in order. Positions
+/// say what is the same message.
 fn catch_up(server: &mut Server, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>, held: Vec<Held>) {
     let uuid = uuid.to_string();
     let is_own = |remote: &Remote| remote.sender == uuid && !matches!(remote.to, Target::One { .. });
@@ -310,6 +320,7 @@ fn catch_up(server: &mut Server, id: SocketId, uuid: Uuid, missed: VecDeque<Remo
     }
 }
 
+/// The list of rooms of a client; what is no room is passed over.
 fn rooms(json: &str) -> Vec<RoomOf> {
     let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
     let room = |entry: &Value| {

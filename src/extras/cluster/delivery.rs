@@ -3,6 +3,12 @@
 //! Redis gives each message its position and says how many processes got it; so many answer what became of it
 //! there. A message that nobody knows to be in Redis, since the connection was lost or the command was refused, is
 //! delivered to the clients here. If Redis had it after all, and it comes back, it is passed over.
+//!
+//! ```text
+//!   give ──▶ given ──┬── Redis has it ──▶ it comes back ──▶ delivered here, with its position
+//!                    │                └─▶ for none here ──▶ forgotten
+//!                    └── nobody knows ──▶ delivered here without a position, and `alone`
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +31,12 @@ pub(super) struct UnderWay {
     last: u64,
     /// Those that were given to Redis and have not come back.
     given: BTreeMap<u64, Remote>,
-    /// Those that were delivered here alone, since nobody knows whether Redis had them.
+    /// Those that were delivered here alone, since nobody knows whether Redis had them. The newest of them are
+    /// remembered: an older one would have come back by now.
     alone: BTreeSet<u64>,
 }
 
-/// A message that was given to Redis.
+/// A message that was given to Redis, until the reply comes. The message itself is in [`UnderWay`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Given {
     /// Its number.
@@ -44,7 +51,8 @@ pub(super) struct Given {
 
 /// There.
 impl Cluster {
-    /// Hands a message to Redis.
+    /// Hands a message to Redis. It is noted as given before anything else can fail: from here on it is delivered here
+    /// once, by whichever way.
     pub(super) fn give(&mut self, server: &mut Server, message: Message) {
         let Message { to, text, sender, key, ask, author } = message;
         let sender = sender.map(|uuid| uuid.to_string()).unwrap_or_default();
@@ -61,7 +69,8 @@ impl Cluster {
         }
     }
 
-    /// Runs the script of a message, for one or for many; says whether it could be sent.
+    /// Runs the script of a message, for one or for many; says whether it could be sent. With the author's number Redis
+    /// knows a message that it had before, perhaps from another process, and does nothing.
     fn run_message(&mut self, remote: &Remote, ms: &str, (author, cseq): (&str, &str), given: Given) -> bool {
         let rest = remote.rest();
         let taken = match &remote.to {
@@ -101,7 +110,8 @@ impl Cluster {
         given.into_iter().for_each(|id| self.undelivered(server, Given { id, ask: None, client: None, comes_back: false }));
     }
 
-    /// Redis has a message for many, and so many processes got it.
+    /// Redis has a message for many, and so many processes got it; each of them answers those that ask. One that was sent
+    /// before counts as got by none.
     pub(super) fn was_cast(&mut self, server: &mut Server, given: Given, reply: &Reply) {
         send_next(server, given);
         let processes = number(element(reply, 1)).unwrap_or_default();
@@ -114,7 +124,8 @@ impl Cluster {
         }
     }
 
-    /// Redis has a message for one, or has not found that client.
+    /// Redis has a message for one, or has not found that client. Where its process is gone, but the client may come back
+    /// to another one, the message waits for that.
     pub(super) fn was_told(&mut self, server: &mut Server, given: Given, reply: &Reply) {
         send_next(server, given);
         let found = text(element(reply, 0)).is_some_and(|position| position != "0");
@@ -140,7 +151,7 @@ impl Cluster {
 
 /// And back.
 impl Cluster {
-    /// A message came from Redis.
+    /// A message came from Redis, of this process or another one.
     pub(super) fn deliver(&mut self, server: &mut Server, remote: &Remote) {
         self.counts.received += 1;
         if remote.from == self.node {
@@ -158,7 +169,7 @@ impl Cluster {
     }
 
     /// Sends a message to the clients here, as if it had been sent here; those that ask for its fate get an answer once
-    /// the loop has written.
+    /// the loop has written. Its position goes along: clients that may resume say with it what they have seen.
     fn deliver_here(&mut self, server: &mut Server, remote: &Remote) {
         let sent = match receivers_here(server, &remote.to) {
             Some(to) => {
@@ -185,7 +196,7 @@ impl Cluster {
     }
 }
 
-/// The client that numbered the message may send its next one.
+/// The client that numbered the message may send its next one: whatever became of it, it need not be sent again.
 fn send_next(server: &mut Server, given: Given) {
     given.client.into_iter().for_each(|client| resume::send_owed_nexts(server, client));
 }

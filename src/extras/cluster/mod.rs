@@ -17,6 +17,7 @@
 //! | `delivery` | messages, there and back |
 //! | `presence` | members of rooms, and the processes that live |
 //! | `descriptions` | what a process knows of a client that another one asks about |
+//! | `turn` | what the loop does with all of this |
 //! | `commands`, `replies` | what Redis is told, and reading what it says |
 //! | `scripts`, `wire` | what runs in Redis, and what processes say to each other, as text |
 
@@ -51,6 +52,7 @@ mod presence;
 mod registration;
 mod replies;
 mod scripts;
+mod turn;
 mod wire;
 
 /// The version of keys and messages; it is part of every name.
@@ -360,4 +362,60 @@ fn key_time(limits: &Limits) -> String {
 /// The path of a resource.
 fn path_of(server: &Server, app: Option<AppId>) -> &str {
     app.and_then(|app| server.counters.path(app)).map_or("", |path| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extras::publishing::{Publication, To};
+    use crate::mail::Form;
+    use crate::fixture::{browser, got, server};
+
+    /// A cluster that reaches no Redis, of a server that takes it to be reached.
+    fn without_redis<const N: usize>(forms: [Form; N]) -> (Cluster, Server, [SocketId; N]) {
+        let (mut server, ids) = server(Others::Alone, forms);
+        let cluster = Cluster::new("redis://127.0.0.1:1", "test", &mut server).unwrap();
+        assert_eq!(server.elsewhere.others, Others::CutOff);
+        server.elsewhere.others = Others::Joined;
+        (cluster, server, ids)
+    }
+
+    #[test]
+    fn what_redis_does_not_take_reaches_the_clients_here_and_the_rest_is_unknown() {
+        let (mut cluster, mut server, [one, two]) = without_redis([Form::Frames, Form::Frames]);
+        let sent = server.publish(Publication::new(To::All, "{}").from(one).asked(true));
+        let ask = sent.ask.unwrap();
+        assert!(!cluster.hear(&mut server), "nothing came from elsewhere");
+        assert!(got(&server, two) && !got(&server, one));
+        assert_eq!((cluster.counts.sent, cluster.counts.undelivered), (1, 1));
+        let own = server.extras.receipts.open.pop().unwrap();
+        assert_eq!((own.sent.len(), server.extras.receipts.asks.is_done(ask)), (1, false), "this process answers last");
+    }
+
+    #[test]
+    fn a_new_client_does_not_get_what_was_published_before() {
+        let (mut cluster, mut server, [one]) = without_redis([Form::Frames]);
+        server.publish(Publication::new(To::All, "{}"));
+        let new = browser(&mut server, Form::Frames);
+        assert!(!cluster.open(&mut server, new, None), "no other process needs to know");
+        assert!(got(&server, one) && server.elsewhere.take().is_none());
+        server.ready(new, Uuid::new_v4());
+        server.clients[new].mail.outbox.discard_unsent();
+        cluster.hear(&mut server);
+        assert!(!got(&server, new));
+    }
+
+    #[test]
+    fn channels_are_needed_as_long_as_a_member_is_here() {
+        let (mut cluster, mut server, [one, two]) = without_redis([Form::Frames, Form::Frames]);
+        for id in [one, two] {
+            server.join(id, "r", "", false).unwrap();
+        }
+        cluster.hear(&mut server);
+        assert_eq!(cluster.subscriptions.get("room:r"), Some(&2));
+        server.leave(one, "r").unwrap();
+        server.begin_close(two);
+        cluster.hear(&mut server);
+        assert!(cluster.subscriptions.is_empty());
+    }
 }

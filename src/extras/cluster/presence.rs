@@ -1,7 +1,9 @@
 //! Members of rooms in all processes together, and the processes that live.
 //!
 //! Each process writes the number of its members, and some of their names, into a hash of the room, and
-//! tells the others on the room's channel when it changes. A process that is dead counts no more.
+//! tells the others on the room's channel when it changes. A process that is dead counts no more: one that misses it
+//! among those that live takes its members out of the hash and tells its own. The counts of the others are kept by the
+//! rooms themselves.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +23,7 @@ const ANNOUNCE: &str = "announce";
 
 /// Rooms here, for the others.
 impl Cluster {
-    /// A client joined a room here.
+    /// A client joined a room here: the room's channel is subscribed to before its members are counted.
     pub(super) fn joined(&mut self, server: &Server, id: SocketId, room: &str, announce: bool) {
         self.subscribe_to_room(room);
         self.store_announce(server.limits(), room, announce);
@@ -93,7 +95,7 @@ impl Cluster {
         }
     }
 
-    /// They are known: name and value of each field of the room's hash.
+    /// They are known: name and value of each field of the room's hash, one for each process that lives.
     pub(super) fn members_counted(&mut self, server: &mut Server, room: &str, ask: Option<u64>, reply: &Reply) {
         let mut found = Found::default();
         for pair in elements(Some(reply)).chunks_exact(2) {

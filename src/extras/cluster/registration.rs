@@ -52,7 +52,7 @@ impl Cluster {
         }
     }
 
-    /// Clients that may be told `ready` now.
+    /// Clients that may be told `ready` now. Until they were, nothing more is heard.
     pub(crate) fn take_registered(&mut self) -> Vec<Registered> {
         std::mem::take(&mut self.registered)
     }
@@ -78,13 +78,15 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Has a client found everywhere; `false` where that can't be.
+    /// Has a client found everywhere; `false` where that can't be. It is subscribed to its channels first, so that what
+    /// is published behind its registration reaches it.
     fn register(&mut self, server: &mut Server, registration: Registration) -> bool {
         self.subscribe_client(server, registration.id);
         self.send_registration(server, registration.id, registration.uuid, Pending::Register(registration))
     }
 
-    /// Writes what others need to know of a client; `false` where it can't be sent.
+    /// Writes what others need to know of a client; `false` where it can't be sent. A client that another process has by
+    /// now stays that one's.
     pub(super) fn send_registration(&mut self, server: &Server, id: SocketId, uuid: Uuid, pending: Pending) -> bool {
         let Some(client) = server.clients.get(id) else { return false };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
@@ -119,7 +121,8 @@ impl Cluster {
         }
     }
 
-    /// A client is found by other processes from here on: its channels are subscribed to.
+    /// A client is found by other processes from here on: its channels are subscribed to. Once for each client, however
+    /// often it is made known.
     pub(super) fn subscribe_client(&mut self, server: &Server, id: SocketId) {
         let Some(client) = server.clients.get(id).filter(|_| !self.is_subscribed(id)) else { return };
         let app = client.app.filter(|_| client.client_type == ClientType::Websocket);
@@ -148,7 +151,8 @@ impl Cluster {
         let _ = self.run(|scripts| &scripts.release, &[&uuid, &node], Pending::Done("releasing a client"));
     }
 
-    /// Renews some of the keys of this process, each once in a while.
+    /// Renews some of the keys of this process, each once in a while: at each beat a share of the clients, so that Redis
+    /// is never asked for all of them at once.
     pub(super) fn renew(&mut self, server: &Server) {
         if self.renewals.is_empty() {
             self.renewals = self.subscribed.keys().collect();
@@ -160,6 +164,7 @@ impl Cluster {
         }
     }
 
+    /// A client's queue loses what the client is known to have; its keys live on.
     fn renew_client(&mut self, server: &Server, id: SocketId) {
         let Some(client) = server.clients.get(id).filter(|client| self.is_subscribed(id) && !client.uuid.is_nil()) else {
             return;

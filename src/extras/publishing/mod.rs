@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use crate::elsewhere::{Author, Envelope, Message, Others, Target};
-use crate::extras::resume;
 use crate::ids::{AppId, SocketId};
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::packet::Packet;
@@ -154,10 +153,11 @@ impl Server {
         let ask = asked.then(|| self.extras.receipts.asks.open(about, self.now));
         // The first message that comes of a numbered one stands for it.
         let numbered = self.current.number.take();
-        let author = numbered.and_then(|(id, cseq)| Some(Author { id, uuid: self.clients.get(id)?.uuid, cseq }));
-        if let Some(author) = author {
-            resume::owe_next(self, author.id);
-        }
+        let author = numbered.and_then(|(id, cseq)| {
+            let client = self.clients.get_mut(id)?;
+            client.mail.kept_mut().into_iter().for_each(|kept| kept.publishing += 1);
+            Some(Author { id, uuid: client.uuid, cseq })
+        });
         let (text, key) = (text.to_owned(), key.map(str::to_owned));
         self.elsewhere.post(Envelope::Message(Message { to, text, sender, key, ask, author }));
         self.congested |= self.elsewhere.is_full();
@@ -265,40 +265,11 @@ pub(crate) fn answer_ask(server: &mut Server, node: Option<Box<str>>, ask: u64, 
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-    use std::time::Instant;
-
     use super::*;
-    use crate::client::{Client, State};
     use crate::elsewhere::Ending;
-    use crate::extras::resume::{Kept, ResumeOutcome};
-    use crate::ids::ClientType;
-    use crate::limits::Limits;
+    use crate::extras::resume;
     use crate::mail::Form;
-    use uuid::Uuid;
-
-    /// A server with a browser in each of these forms.
-    fn server<const N: usize>(others: Others, forms: [Form; N]) -> (Server, [SocketId; N]) {
-        let mut server = Server::new(Limits::default(), Instant::now());
-        server.elsewhere.others = others;
-        let ids = forms.map(|form| {
-            let id = server.clients.insert(Client::new(Ipv4Addr::LOCALHOST.into()));
-            server.open(id, ClientType::Websocket, None, true, form);
-            server.ready(id, Uuid::new_v4());
-            server.clients.enter(id, State::Open);
-            id
-        });
-        ids.iter().for_each(|id| server.clients[*id].mail.outbox.discard_unsent());
-        (server, ids)
-    }
-
-    fn numbered() -> Form {
-        Form::Numbered(Box::new(Kept::new(ResumeOutcome::New)))
-    }
-
-    fn got(server: &Server, id: SocketId) -> bool {
-        server.clients[id].queued_bytes() > 0
-    }
+    use crate::fixture::{got, numbered, server};
 
     fn name(uuid: &str) -> To<'_> {
         To::Name { uuid, ident: "" }

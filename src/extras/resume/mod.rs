@@ -125,14 +125,7 @@ pub(crate) fn next_if_done(server: &mut Server, id: SocketId) {
     }
 }
 
-/// The client's message was given to other processes, and waits to be acknowledged.
-pub(crate) fn owe_next(server: &mut Server, id: SocketId) {
-    if let Some(kept) = kept_mut(server, id) {
-        kept.publishing += 1;
-    }
-}
-
-/// That is over: the client may send its next one.
+/// Other processes have a message of a client, or nobody knows: the client may send its next one.
 pub(crate) fn send_owed_nexts(server: &mut Server, id: SocketId) {
     let Some(kept) = kept_mut(server, id) else { return };
     kept.publishing = kept.publishing.saturating_sub(1);

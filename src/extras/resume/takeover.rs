@@ -6,16 +6,14 @@
 
 use mio::Token;
 
-use super::{ResumeRequest, find_resumable, remind_of, replaced, resume};
+use super::{Kept, ResumeRequest, find_resumable, remind_of, resume};
 use crate::client::{Client, State};
-use crate::extras::cluster::Registered;
-use crate::extras::resume::Kept;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::mail::Form;
 use crate::rfc6455::{CloseCode, Refusal, Request};
 use crate::socket::Socket;
-use crate::web_socket_server::{Admitted, OTHERS, WebSocketServer};
+use crate::web_socket_server::{Admitted, WebSocketServer};
 
 impl WebSocketServer {
     /// Gives the connection to the client that a request wants to be again, if it is known here. Else it is a new
@@ -59,54 +57,6 @@ impl WebSocketServer {
             self.parts.http.admission.guessed_wrong(ip, now);
         }
         Ok(found)
-    }
-
-    /// Lets the other processes know of an open client, or fetches it from one of them. `false` where it need not
-    /// wait for that.
-    pub(crate) fn register_elsewhere(&mut self, id: SocketId) -> bool {
-        let Some(cluster) = &mut self.parts.cluster else { return false };
-        let request = self.server.clients[id].mail.kept_mut().and_then(|kept| kept.request.take()).map(|request| *request);
-        cluster.open(&mut self.server, id, request)
-    }
-
-    /// Gives the other processes what is for them, and acts on what came from them. Says whether anything came: then
-    /// there may be something to be written.
-    pub(crate) fn exchange_with_others(&mut self) -> bool {
-        let mut heard = false;
-        if let Some(cluster) = &mut self.parts.cluster {
-            cluster.drive(&mut self.server, self.poll.registry(), OTHERS);
-        }
-        loop {
-            heard |= self.parts.cluster.as_mut().is_some_and(|cluster| cluster.hear(&mut self.server));
-            if !self.start_registered() {
-                return heard;
-            }
-            heard = true;
-        }
-    }
-
-    /// Tells clients `ready` that the other processes know by now, and goes on with what they sent meanwhile. Says
-    /// whether there was one.
-    fn start_registered(&mut self) -> bool {
-        let registered = self.parts.cluster.as_mut().map(|cluster| cluster.take_registered()).unwrap_or_default();
-        let any = !registered.is_empty();
-        for registered in registered {
-            let Registered { id, uuid, guessed, .. } = registered;
-            if !self.parts.cluster.as_mut().is_some_and(|cluster| cluster.restore(&mut self.server, registered)) {
-                continue;
-            }
-            if guessed {
-                self.parts.http.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
-            }
-            // It may have come twice while the others were asked: the last one wins.
-            if let Some(other) = self.server.clients.by_uuid(uuid) {
-                log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
-                replaced(&mut self.server, other);
-            }
-            self.tell_to_start(id, uuid);
-            self.wake(id);
-        }
-        any
     }
 
     /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.

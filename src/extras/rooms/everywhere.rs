@@ -40,7 +40,8 @@ pub(crate) fn not_counted(server: &mut Server, room: &str, ask: Option<u64>) {
     settle(server, room, ask, &Found::default());
 }
 
-/// The client that asked is answered, if one did, and what was held back is announced.
+/// The client that asked is answered, if one did, and what was held back is announced. It is gone by now if its room
+/// is: then nobody would hear it.
 fn settle(server: &mut Server, room: &str, ask: Option<u64>, found: &Found) {
     if let Some(question) = ask.and_then(|ask| server.extras.rooms.close(ask)) {
         answer(server, room, question, found);
@@ -50,6 +51,7 @@ fn settle(server: &mut Server, room: &str, ask: Option<u64>, found: &Found) {
     }
 }
 
+/// Members that are not known, or could not be had, are not counted.
 fn answer(server: &mut Server, room: &str, question: Question, found: &Found) {
     match question {
         Question::Joined(id) => answer_joined(server, id, room),
@@ -98,7 +100,8 @@ fn members(server: &Server, announcement: &Announcement) -> Members {
     Members { room: room.into(), count: announcement.ids.len(), names, moved: announcement.moved() }
 }
 
-/// Gives an announcement back, unless the members elsewhere are to be known first.
+/// Gives an announcement back, unless the members elsewhere are to be known first. The first that is held back asks for
+/// them; the others of its room wait for the same answer.
 pub(super) fn hold_back(server: &mut Server, announcement: Announcement) -> Option<Announcement> {
     let room = announcement.room.clone();
     let reached = server.elsewhere.others == Others::Joined;
