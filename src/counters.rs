@@ -29,9 +29,7 @@ pub(crate) struct Counters {
     pub(crate) refusals: BTreeMap<&'static str, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
     pub(crate) slow: u64,
-    /// Clients that came back, that did not in time, and messages for them that were too many to keep.
-    pub(crate) resumed: u64,
-    pub(crate) expired: u64,
+    /// Messages that were too many to keep for a client.
     pub(crate) lost: u64,
     pub(crate) unheard: u64,
     pub(crate) unheard_logged: (Instant, u32),
@@ -69,8 +67,6 @@ impl Counters {
             refusals: ["address", "max_clients", "max_per_ip", "origin", "resource", "session"].map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
-            resumed: 0,
-            expired: 0,
             lost: 0,
             unheard: 0,
             unheard_logged: (now, 0),

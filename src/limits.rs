@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::extras::browser_opcodes::BrowserOpcodes;
+use crate::extras::browser_opcodes::lists::BrowserOpcodes;
 
 /// What the server allows. For all numbers and times but those that say otherwise, 0 means
 /// unlimited or off, as in PHP.
@@ -156,6 +156,11 @@ impl Limits {
     /// Whether a backend may come from `ip`, where `own` is the address it connected to.
     pub(crate) fn allows_backend(&self, ip: IpAddr, own: IpAddr) -> bool {
         ip.is_loopback() || ip == own || contains(&self.allowed_ip, ip)
+    }
+
+    /// Bytes of messages that are kept for one client that may come back.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.resume_bytes
     }
 
     /// Whether `ip` is one of the further hosts of backends, wherever the server itself is.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::Deserialize;
 
+use crate::extras::keys::Keys;
 use crate::json;
 
 /// A whole message from a client.
@@ -42,12 +43,8 @@ pub struct Packet<'a> {
     opcode: Cow<'a, str>,
     uuid: Cow<'a, str>,
     ident: Cow<'a, str>,
-    room: Cow<'a, str>,
-    name: Cow<'a, str>,
-    announce: bool,
-    key: Option<&'a str>,
-    receipt: Option<&'a str>,
-    cseq: Option<u64>,
+    /// Keys that PHP's server does not know.
+    pub(crate) more: Keys<'a>,
 }
 
 /// The message is not JSON, or nested deeper than PHP allows.
@@ -76,13 +73,7 @@ impl<'a> Packet<'a> {
             "opcode" => packet.opcode = value.word(),
             "uuid" => packet.uuid = value.word(),
             "ident" => packet.ident = value.word(),
-            "room" => packet.room = value.word(),
-            "name" => packet.name = value.word(),
-            "announce" => packet.announce = value.text() == "true",
-            "key" => packet.key = Some(value.text()),
-            "receipt" => packet.receipt = Some(value.text()),
-            "cseq" => packet.cseq = value.text().parse().ok(),
-            _ => {}
+            _ => packet.more.note(name, &value),
         })
         .map_err(|_| JsonError)?;
         Ok(packet)
@@ -106,45 +97,6 @@ impl<'a> Packet<'a> {
     /// The value of `ident`; empty where there is none.
     pub fn ident(&self) -> &str {
         &self.ident
-    }
-
-    /// The value of `room`; empty where there is none.
-    pub fn room(&self) -> &str {
-        &self.room
-    }
-
-    /// The value of `name`; empty where there is none.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether `announce` is `true`.
-    pub fn announce(&self) -> bool {
-        self.announce
-    }
-
-    /// The value of `key` where it is a string: a newer message takes the place of an older one with the
-    /// same key that still waits for a slow client.
-    pub fn key(&self) -> Option<Cow<'a, str>> {
-        let key = self.key.filter(|key| key.starts_with('"'))?;
-        serde_json::from_str(key).map(Cow::Owned).ok()
-    }
-
-    /// The text of `receipt` where it is a string, a number or a truth value: the sender wants to know
-    /// what became of its message.
-    pub fn receipt(&self) -> Option<&'a str> {
-        self.receipt.filter(|receipt| !receipt.starts_with(['{', '[', 'n']))
-    }
-
-    /// The value of `cseq` where it is a number: a client that may resume numbers its messages, so that one
-    /// that it sends again is not acted on twice.
-    pub fn cseq(&self) -> Option<u64> {
-        self.cseq
-    }
-
-    /// Whether the message wants more than to be sent.
-    pub(crate) fn has_wishes(&self) -> bool {
-        self.key.is_some() || self.receipt.is_some()
     }
 
     /// The whole packet as a JSON value, for applications with keys of their own. An error where a
@@ -172,16 +124,6 @@ mod tests {
         assert_eq!((packet.opcode(), packet.uuid(), packet.ident()), ("feedback", "u-1", "café"));
         assert_eq!(packet.text(), text);
         assert_eq!(packet.value().unwrap()["n"], 1.0);
-    }
-
-    #[test]
-    fn a_packet_shows_the_keys_of_a_room() {
-        let packet = parse(r#"{"opcode":"join","room":7,"name":"\u0041nn","announce":true}"#).unwrap();
-        assert_eq!((packet.room(), packet.name(), packet.announce()), ("7", "Ann", true));
-        for text in [r#"{"announce":1}"#, r#"{"announce":"true"}"#, r#"{"room":null,"name":[]}"#, "{}"] {
-            let packet = parse(text).unwrap();
-            assert_eq!((packet.room(), packet.name(), packet.announce()), ("", "", false), "{text}");
-        }
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Socket {
     }
 
     /// Whether something waits for the socket to take more; TLS may hold back records of its own.
-    pub(crate) fn awaits_room(&self) -> bool {
+    pub(crate) fn awaits_space(&self) -> bool {
         self.full || self.stream.is_secure()
     }
 }

@@ -124,9 +124,9 @@ impl Mail {
         let replaced = match (form, &letter.keyed) {
             (Form::Numbered(kept), _) => {
                 let item = Item { text: letter.kept_text(), position: letter.position, frame: letter.keyed.clone() };
-                let replaced = kept.post(item, limits.resume_bytes)?;
+                let replaced = kept.post(item, limits.kept_bytes())?;
                 note_replaced(replaced.and_then(|item| item.frame), id);
-                return Some(kept.trim(limits.resume_bytes));
+                return Some(kept.trim(limits.kept_bytes()));
             }
             (Form::Frames, Some(keyed)) => outbox.push_keyed(pool, keyed),
             (Form::OneARead(_), keyed) if letter.unasked || keyed.is_some() => {
@@ -179,22 +179,22 @@ impl Mail {
 
     /// Fills an empty outbox with what is kept; says whether there is anything to write. `connected` is whether
     /// the client has a connection.
-    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, resume_bytes: usize) -> bool {
+    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, kept_bytes: usize) -> bool {
         if connected && self.outbox.is_empty() {
-            self.hand_over(pool, resume_bytes, FILL);
+            self.hand_over(pool, kept_bytes, FILL);
         }
         !self.outbox.is_empty()
     }
 
     /// Hands numbered messages to the connection, up to some bytes, and asks now and then how far the client has
     /// come.
-    pub(crate) fn hand_over(&mut self, pool: &mut BufferPool, resume_bytes: usize, up_to: usize) {
+    pub(crate) fn hand_over(&mut self, pool: &mut BufferPool, kept_bytes: usize, up_to: usize) {
         let Mail { outbox, form: Form::Numbered(kept), .. } = self else { return };
         while kept.unsent > 0 && outbox.bytes() < up_to {
             outbox.push_with(pool, false, |run| {
                 kept.send_next(run);
             });
-            if kept.unasked > resume_bytes / ASK_AFTER {
+            if kept.unasked > kept_bytes / ASK_AFTER {
                 kept.unasked = 0;
                 let ping = asking_ping(kept.sent_up_to());
                 outbox.push_with(pool, false, |run| frame::encode(Opcode::Ping, ping.as_bytes(), run));

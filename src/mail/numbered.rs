@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::limits::Limits;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::rfc6455::{Opcode, frame};
+use ResumeOutcome::{Gap, Lost, New, Resumed};
 
 /// What an item costs beside its text, and a frame with a key beside its bytes.
 const ITEM: usize = 64;
@@ -43,7 +44,7 @@ pub(crate) struct Kept {
     /// The greatest position that was handed to a connection from here.
     pub(crate) sent_position: u64,
     /// Messages of it that are on their way to other processes, and how often it gets `next` once they are there.
-    pub(crate) publishing: usize,
+    pub(crate) unconfirmed: usize,
     pub(crate) owed_nexts: usize,
     /// Whether messages of other processes are missing that were never queued.
     pub(crate) missing: bool,
@@ -126,7 +127,7 @@ impl Kept {
             position: 0,
             acked_position: 0,
             sent_position: 0,
-            publishing: 0,
+            unconfirmed: 0,
             owed_nexts: 0,
             missing: false,
             held_back: None,
@@ -234,9 +235,9 @@ impl Kept {
         // What was not acknowledged is sent again.
         self.owed_nexts = 0;
         self.outcome = match self.first.saturating_sub(seq.saturating_add(1)) {
-            _ if std::mem::take(&mut self.missing) => ResumeOutcome::Gap(None),
-            0 => ResumeOutcome::Resumed,
-            lost => ResumeOutcome::Gap(Some(lost)),
+            _ if std::mem::take(&mut self.missing) => Gap(None),
+            0 => Resumed,
+            lost => Gap(Some(lost)),
         };
     }
 
@@ -255,11 +256,11 @@ impl Kept {
     /// The members that `ready` has beside the usual ones.
     pub(crate) fn ready_members(&self, limits: &Limits) -> String {
         let word = match self.outcome {
-            ResumeOutcome::New => r#""new""#.to_owned(),
-            ResumeOutcome::Resumed => r#""resumed""#.to_owned(),
-            ResumeOutcome::Gap(None) => r#""gap""#.to_owned(),
-            ResumeOutcome::Gap(Some(lost)) => format!(r#""gap","lost":{lost}"#),
-            ResumeOutcome::Lost => r#""lost""#.to_owned(),
+            New => r#""new""#.to_owned(),
+            Resumed => r#""resumed""#.to_owned(),
+            Gap(None) => r#""gap""#.to_owned(),
+            Gap(Some(lost)) => format!(r#""gap","lost":{lost}"#),
+            Lost => r#""lost""#.to_owned(),
         };
         format!(r#","resume":{word},"seq":{},"keep":{}"#, self.first - 1, limits.resume_time.as_secs())
     }

@@ -7,27 +7,28 @@
 
 mod default;
 pub mod emas;
+mod more;
 mod php;
 mod rvk;
+mod status;
 mod web;
 mod wlbriserva;
 
-pub use crate::extras::metrics::ResourceStatus;
 pub use default::ResourceDefault;
 pub use emas::ResourceEmas;
 pub use php::ResourcePhp;
 pub use rvk::ResourceRvk;
+pub use status::ResourceStatus;
 pub use web::ResourceWeb;
 pub use wlbriserva::ResourceWlbriserva;
 
-use crate::extras::rooms::opcodes;
 use crate::ids::SocketId;
 use crate::packet::{Message, Packet};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
-/// Does what the opcode of a message says: `quit`, `feedback`, `echo` or `broadcast`, and with rooms
-/// `join`, `leave` and `who`. An unknown one does nothing; what is not JSON ends the connection.
+/// Does what the opcode of a message says: `quit`, `feedback`, `echo` or `broadcast`, and what PHP's server
+/// does not know. An unknown one does nothing; what is not JSON ends the connection.
 pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
     let Ok(packet) = Packet::parse(message) else {
         log::info!("jsonerror closing #{id}");
@@ -39,9 +40,7 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             server.close(id);
         }
         "echo" => server.echo(id, &packet),
-        "join" | "leave" | "who" => opcodes::in_room(server, id, &packet),
-        "broadcast" if !packet.room().is_empty() => opcodes::in_room(server, id, &packet),
-        "feedback" | "broadcast" if packet.has_wishes() => server.publish_packet(id, &packet),
+        _ if more::talk(server, id, &packet) => {}
         "feedback" => {
             server.feedback(&packet);
         }

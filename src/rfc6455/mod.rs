@@ -73,8 +73,6 @@ impl CloseCode {
     pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
     /// The server, or this client's queue, is full.
     pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
-    /// The client came back on another connection.
-    pub const RESUMED_ELSEWHERE: CloseCode = CloseCode(4000);
 
     /// The body of a close frame: the code, and a reason of at most 123 bytes.
     pub(crate) fn body(self, reason: &str) -> Vec<u8> {

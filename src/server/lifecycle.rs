@@ -114,7 +114,7 @@ impl Server {
         if client.is_open() {
             self.elsewhere.post(Envelope::Ended { id, uuid: client.uuid, ending });
         }
-        self.forget_rooms(id);
+        self.extras.forget(id, &mut self.elsewhere);
         self.clients.forget(id);
         self.clients.enter(id, State::Closing);
         let client = &mut self.clients[id];
@@ -128,9 +128,9 @@ impl Server {
     pub(crate) fn may_stay(&self, id: SocketId) -> bool {
         const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
         let Some(client) = self.clients.get(id) else { return false };
-        let room = self.limits.max_away == 0 || self.clients.count_away() < self.limits.max_away;
+        let place_left = self.limits.max_away == 0 || self.clients.count_away() < self.limits.max_away;
         let may = client.is_known() && client.mail.is_numbered() && !self.stopping;
-        may && (client.is_away() || room) && TEMPORARY.contains(&client.final_code())
+        may && (client.is_away() || place_left) && TEMPORARY.contains(&client.final_code())
     }
 
     /// Marks a client as away; before it sleeps the loop takes its connection.
@@ -143,7 +143,7 @@ impl Server {
         client.buffer = None;
         if let Some(kept) = client.mail.kept_mut() {
             kept.away_since = Some(self.now);
-            self.counters.lost += kept.trim(self.limits.resume_bytes);
+            self.counters.lost += kept.trim(self.limits.kept_bytes());
         }
         self.closing.push(id);
     }

@@ -12,8 +12,7 @@ use crate::client::{Client, State};
 use crate::counters::Counters;
 use crate::deadlines::{Deadline, Deadlines, after};
 use crate::elsewhere::Elsewhere;
-use crate::extras::Extras;
-use crate::extras::publishing::{Publication, To};
+use crate::extras::shared::Extras;
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::limits::Limits;
 use crate::mail::Letter;
@@ -22,8 +21,10 @@ use crate::packet::Packet;
 use crate::printable::Printable;
 use crate::rfc6455::{CloseCode, Opcode};
 use clients::Clients;
+use delivery::{Delivery, To};
 
 mod clients;
+pub(crate) mod delivery;
 mod lifecycle;
 
 /// The records of all connections, and what may be done with them.
@@ -136,7 +137,7 @@ impl Server {
     /// not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
         let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
-        self.publish(Publication::new(to, packet.text())).error.is_none()
+        self.deliver(Delivery::new(to, packet.text())).error.is_none()
     }
 
     /// The client that feedback reaches: the browser of that uuid, else the client of that ident.
@@ -157,7 +158,7 @@ impl Server {
     /// `SocketId::default()` is nobody, for a broadcast that no client asked for.
     #[doc(alias = "broadCast")]
     pub fn broadcast(&mut self, sender: SocketId, message: &str) {
-        self.publish(Publication::new(To::All, message).from(sender));
+        self.deliver(Delivery::new(To::All, message).from(sender));
     }
 
     /// Sends the same text to many clients; the frame is made once and shared.
@@ -289,7 +290,7 @@ impl Server {
     /// Before a close frame: what is kept goes out, if the client gets it at all.
     pub(crate) fn hand_over(&mut self, id: SocketId) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) {
-            client.mail.hand_over(&mut self.pool, self.limits.resume_bytes, usize::MAX);
+            client.mail.hand_over(&mut self.pool, self.limits.kept_bytes(), usize::MAX);
         }
     }
 

@@ -44,13 +44,13 @@ impl WebSocketServer {
 
     /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
     pub(crate) fn flush(&mut self, id: SocketId) {
-        let (now, pause, resume_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().resume_bytes);
+        let (now, pause, kept_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().kept_bytes());
         let Some(client) = self.server.clients.get_mut(id) else { return };
         client.mail.dirty = false;
         let connected = client.is_connected();
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let mail = &mut client.mail;
-        while mail.fill(&mut self.server.pool, connected, resume_bytes) && socket.peer < Peer::Gone {
+        while mail.fill(&mut self.server.pool, connected, kept_bytes) && socket.peer < Peer::Gone {
             let mid_run = mail.outbox.is_mid_run();
             let paced = match mail.pace() {
                 Some(pace) if !mid_run => {

@@ -16,7 +16,7 @@ use slotmap::SecondaryMap;
 
 use crate::address::Address;
 use crate::error::StartError;
-use crate::extras::Parts;
+use crate::extras::parts::Parts;
 use crate::ids::SocketId;
 use crate::limits::Limits;
 use crate::resource::{AllApps, Resource};

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use super::WebSocketServer;
 use crate::deadlines::{Deadline, after};
-use crate::error::StartError;
 use crate::extras::{browser_opcodes, notices, resume};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
@@ -39,31 +38,25 @@ pub(crate) enum Admitted {
 
 impl WebSocketServer {
     pub(super) fn before_start(&self) -> io::Result<()> {
-        match self.server.limits().browser_opcodes.stray(self.all_apps.paths()) {
-            None => Ok(()),
-            Some(path) => {
-                let problem = format_args!("nothing is registered under {path}");
-                Err(io::Error::other(StartError::new("--browser-opcodes", problem)))
-            }
-        }
+        browser_opcodes::check(self.server.limits(), self.all_apps.paths()).map_err(io::Error::other)
     }
 
     pub(super) fn started(&mut self) {
         self.next_sign_of_life();
-        self.parts.systemd.ready(self.local_addr());
+        self.parts.ready(self.local_addr());
     }
 
     pub(super) fn reloading(&mut self) {
-        self.parts.systemd.reloading();
+        self.parts.reloading();
     }
 
     pub(super) fn reloaded(&mut self) {
-        self.parts.http.reload();
-        self.parts.systemd.ready(self.local_addr());
+        self.parts.reload();
+        self.parts.ready(self.local_addr());
     }
 
     pub(super) fn stops(&mut self, longest: Duration) {
-        self.parts.systemd.stopping(longest);
+        self.parts.stopping(longest);
     }
 
     pub(super) fn stopped(&mut self) {
@@ -127,7 +120,7 @@ impl WebSocketServer {
 
     pub(super) fn ended(&mut self, id: SocketId) {
         notices::left(&mut self.server, id);
-        self.parts.http.ended(id);
+        self.parts.ended(id);
     }
 
     /// A client that may come back has lost its connection.
@@ -148,11 +141,11 @@ impl WebSocketServer {
     }
 
     pub(super) fn next_moment(&self) -> Option<Instant> {
-        self.parts.cluster.as_ref().and_then(|cluster| cluster.deadline())
+        self.parts.deadline()
     }
 
     pub(super) fn others_ready(&mut self) {
-        self.parts.cluster.iter_mut().for_each(|cluster| cluster.ready());
+        self.parts.others_ready();
     }
 
     pub(super) fn due(&mut self, deadline: Deadline) {
@@ -165,7 +158,7 @@ impl WebSocketServer {
     }
 
     fn next_sign_of_life(&mut self) {
-        if let Some(pause) = self.parts.systemd.alive() {
+        if let Some(pause) = self.parts.alive() {
             self.server.deadlines.set(after(self.server.now, pause), Deadline::Watchdog);
         }
     }

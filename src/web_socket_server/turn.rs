@@ -105,7 +105,7 @@ impl WebSocketServer {
         // The end may have come with the last bytes, and then it has no event of its own.
         socket.read_to_end |= ended;
         // Each event says so, whatever it is for.
-        if event.is_writable() && socket.awaits_room() {
+        if event.is_writable() && socket.awaits_space() {
             self.flush(id);
         }
         if event.is_readable() || ended {

@@ -3,10 +3,16 @@
 //! Attaches to the dialog with one line, before the application sees a message; backends never come
 //! here. It knows opcodes as words only, not what they do. No PHP counterpart.
 
+use crate::error::StartError;
 use crate::ids::{ClientType, SocketId};
+use crate::limits::Limits;
 use crate::packet::{Message, Packet};
 use crate::printable::Printable;
 use crate::server::Server;
+pub use lists::BrowserOpcodes;
+use lists::OTHERS;
+
+pub(crate) mod lists;
 
 /// What browsers may send under `receive_only`: nothing that reaches others but their coming and going.
 const RECEIVING: [&str; 4] = ["quit", "join", "leave", "who"];
@@ -14,61 +20,12 @@ const RECEIVING: [&str; 4] = ["quit", "join", "leave", "who"];
 const OURS: [&str; 7] = ["quit", "feedback", "echo", "broadcast", "join", "leave", "who"];
 /// Bytes of an opcode, and of a room's name, that a refusal repeats.
 const REPEATED: usize = 128;
-/// All resources that have no list of their own.
-const OTHERS: &str = "*";
 
-/// Lists of opcodes by the path of their resource. Empty lists nothing and so permits everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BrowserOpcodes {
-    lists: Vec<List>,
-    /// The list that was named last.
-    current: usize,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct List {
-    path: String,
-    all: bool,
-    opcodes: Vec<String>,
-}
-
-impl BrowserOpcodes {
-    /// Adds one item: an opcode, `all` or `none`; `PATH=` before it names the resource for it and the
-    /// items that follow, `*=` all resources without a list, which is where the first items go.
-    pub fn add(&mut self, item: &str) -> Result<(), String> {
-        let named = item.split_once('=').filter(|(path, _)| path.starts_with('/') || *path == OTHERS);
-        let opcode = named.map_or(item, |(_, opcode)| opcode);
-        if opcode.is_empty() {
-            return Err(format!("'{item}' names no opcode; write all, none, or opcodes separated by commas"));
-        }
-        if let Some(path) = named.map(|(path, _)| path).or(self.lists.is_empty().then_some(OTHERS)) {
-            self.current = self.of(path).unwrap_or_else(|| {
-                self.lists.push(List { path: path.to_owned(), ..List::default() });
-                self.lists.len() - 1
-            });
-        }
-        let list = &mut self.lists[self.current];
-        match opcode {
-            "all" => list.all = true,
-            "none" => {}
-            opcode => list.opcodes.push(opcode.to_owned()),
-        }
-        Ok(())
-    }
-
-    /// Whether nothing is listed.
-    pub fn is_empty(&self) -> bool {
-        self.lists.is_empty()
-    }
-
-    /// A path that has a list though it is none of these.
-    pub(crate) fn stray<'a>(&self, known: impl Iterator<Item = &'a str>) -> Option<&str> {
-        let known: Vec<&str> = known.chain([OTHERS]).collect();
-        self.lists.iter().map(|list| list.path.as_str()).find(|path| !known.contains(path))
-    }
-
-    fn of(&self, path: &str) -> Option<usize> {
-        self.lists.iter().position(|list| list.path == path)
+/// Whether each list names a path that has an application.
+pub(crate) fn check<'a>(limits: &Limits, paths: impl Iterator<Item = &'a str>) -> Result<(), StartError> {
+    match limits.browser_opcodes.stray(paths) {
+        None => Ok(()),
+        Some(path) => Err(StartError::new("--browser-opcodes", format_args!("nothing is registered under {path}"))),
     }
 }
 

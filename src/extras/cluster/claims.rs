@@ -238,7 +238,7 @@ impl Cluster {
     /// Gives a client what its other process left: rooms, and messages that it missed.
     pub(super) fn take_over(&mut self, server: &mut Server, id: SocketId, uuid: Uuid, claim: Claim) {
         server.clients[id].mail.form = Form::Numbered(Box::new(claim.kept));
-        server.counters.resumed += 1;
+        server.extras.resumes.resumed += 1;
         for room in claim.rooms {
             if let Err(error) = server.join(id, &room.room, &room.name, room.announce) {
                 log::info!("Socket {id} - {error}: not again in a room");

@@ -19,11 +19,12 @@ use super::replies::{element, number, text};
 use super::wire::{self, Remote, channel};
 use super::{Cluster, MAX_LOG, MAX_QUEUE, Pending, key_time};
 use crate::elsewhere::{Fates, Message, Target};
-use crate::extras::publishing::{Asker, Publication, Sent, To};
+use crate::extras::publishing::{Asker, Sent};
 use crate::extras::redis::Reply;
 use crate::extras::resume;
 use crate::ids::SocketId;
 use crate::server::Server;
+use crate::server::delivery::{Delivery, To};
 
 /// Messages of this process, by their number here.
 #[derive(Default)]
@@ -174,9 +175,9 @@ impl Cluster {
         let sent = match receivers_here(server, &remote.to) {
             Some(to) => {
                 let sender = find(server, &remote.sender).unwrap_or_default();
-                let publication = Publication::new(to, &remote.text).from(sender).keyed(remote.key.as_deref());
+                let delivery = Delivery::new(to, &remote.text).from(sender).keyed(remote.key.as_deref());
                 server.current.position = remote.at;
-                let sent = server.publish_here(publication.asked(remote.ask.is_some()));
+                let sent = server.publish_here(delivery.asked(remote.ask.is_some()));
                 server.current.position = 0;
                 sent
             }
@@ -206,7 +207,7 @@ fn receivers_here<'a>(server: &Server, to: &'a Target) -> Option<To<'a>> {
     match to {
         Target::All => Some(To::All),
         Target::Path(path) => server.counters.app(path).map(To::Resource),
-        Target::Room(room) => Some(To::Room(room)),
+        Target::Room(room) => Some(To::Members(room)),
         // Redis has looked the name up; where it could not be asked it is looked up here.
         Target::One { uuid, ident } => {
             let by_ident = || server.find_ident(ident).filter(|_| !ident.is_empty());

@@ -367,9 +367,9 @@ fn path_of(server: &Server, app: Option<AppId>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extras::publishing::{Publication, To};
-    use crate::mail::Form;
     use crate::fixture::{browser, got, server};
+    use crate::mail::Form;
+    use crate::server::delivery::{Delivery, To};
 
     /// A cluster that reaches no Redis, of a server that takes it to be reached.
     fn without_redis<const N: usize>(forms: [Form; N]) -> (Cluster, Server, [SocketId; N]) {
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn what_redis_does_not_take_reaches_the_clients_here_and_the_rest_is_unknown() {
         let (mut cluster, mut server, [one, two]) = without_redis([Form::Frames, Form::Frames]);
-        let sent = server.publish(Publication::new(To::All, "{}").from(one).asked(true));
+        let sent = server.deliver(Delivery::new(To::All, "{}").from(one).asked(true));
         let ask = sent.ask.unwrap();
         assert!(!cluster.hear(&mut server), "nothing came from elsewhere");
         assert!(got(&server, two) && !got(&server, one));
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn a_new_client_does_not_get_what_was_published_before() {
         let (mut cluster, mut server, [one]) = without_redis([Form::Frames]);
-        server.publish(Publication::new(To::All, "{}"));
+        server.deliver(Delivery::new(To::All, "{}"));
         let new = browser(&mut server, Form::Frames);
         assert!(!cluster.open(&mut server, new, None), "no other process needs to know");
         assert!(got(&server, one) && server.elsewhere.take().is_none());

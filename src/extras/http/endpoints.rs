@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
 use crate::elsewhere::{Envelope, Others};
-use crate::extras::publishing::{About, Asker, Publication, Report, Sent, To};
+use crate::extras::publishing::{About, Asker, Report, Sent};
 use crate::ids::SocketId;
 use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
@@ -16,6 +16,7 @@ use crate::printable::moment;
 use crate::resource::AllApps;
 use crate::rfc6455::Request;
 use crate::server::Server;
+use crate::server::delivery::{Delivery, To};
 
 const BAD_REQUEST: &str = "400 Bad Request";
 
@@ -176,7 +177,7 @@ impl Message<'_> {
         let to = match (self.resource, self.room) {
             _ if !self.all => To::Name { uuid: self.uuid, ident: self.ident },
             (None, None) => To::All,
-            (None, Some(room)) => To::Room(room),
+            (None, Some(room)) => To::Members(room),
             (Some(_), Some(_)) => return Sent::nowhere(400, "name a resource or a room, not both"),
             (Some(path), None) => match all_apps.find(path).filter(|app| all_apps.options(*app).dialog) {
                 Some(app) => To::Resource(app),
@@ -188,7 +189,7 @@ impl Message<'_> {
             return Sent::nowhere(400, "Not JSON: nested deeper than 512 levels as a packet");
         }
         let key = self.key.filter(|key| !key.is_empty());
-        server.publish(Publication::new(to, &packet).keyed(key).asked(true))
+        server.deliver(Delivery::new(to, &packet).keyed(key).asked(true))
     }
 }
 

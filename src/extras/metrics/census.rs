@@ -76,7 +76,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "draining": server.stopping,
         "clients": by_type(&census.clients),
         "opened": by_type(&metrics.opened),
-        "resume": {"away": census.away, "resumed": metrics.resumed, "given_up": metrics.expired, "lost": metrics.lost},
+        "resume": {"away": census.away, "resumed": server.extras.resumes.resumed, "given_up": server.extras.resumes.expired, "lost": metrics.lost},
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},

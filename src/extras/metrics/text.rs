@@ -21,7 +21,7 @@ pub(crate) fn text(server: &Server, cluster: Option<&Cluster>) -> String {
     let metrics = &server.counters;
     let census = Census::of(server);
     page.server(server);
-    page.clients(metrics, &census);
+    page.clients(server, &census);
     page.traffic(metrics, &census);
     page.endings(metrics);
     page.histogram("phpws_turn_seconds", "Time from the end of a poll to the beginning of the next.", &metrics.turns);
@@ -81,14 +81,15 @@ impl Page {
         self.one("phpws_draining", "1 while the server is being stopped.", u8::from(server.stopping));
     }
 
-    fn clients(&mut self, metrics: &Counters, census: &Census) {
+    fn clients(&mut self, server: &Server, census: &Census) {
+        let metrics = &server.counters;
         let open = census.open() - census.away;
         let states = [("handshake", census.handshaking), ("open", open), ("closing", census.closing)];
         self.many("phpws_connections", "Connections by how far they have come.", "state", states.into_iter());
         self.one("phpws_connections_accepted_total", "Connections accepted.", metrics.accepted);
         self.one("phpws_clients_away", "Open clients whose connection broke and who may come back.", census.away);
-        self.one("phpws_clients_resumed_total", "Clients that came back.", metrics.resumed);
-        self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", metrics.expired);
+        self.one("phpws_clients_resumed_total", "Clients that came back.", server.extras.resumes.resumed);
+        self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", server.extras.resumes.expired);
         self.one("phpws_resume_lost_messages_total", "Messages that were too many to keep for a client.", metrics.lost);
         let types = || TYPES.iter().map(ToString::to_string);
         self.many("phpws_clients", "Clients that are open.", "type", types().zip(census.clients));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use uuid::Uuid;
 
-use super::{Counters, Event, Job, Present, Receiver};
+use super::queue::{Counters, Event, Job, Present, Receiver};
 use crate::error::StartError;
 use crate::printable::Printable;
 use crate::program::http_client::{self, Trust};

@@ -7,15 +7,17 @@
 use std::rc::Rc;
 
 use crate::elsewhere::{Author, Envelope, Message, Others, Target};
-use crate::ids::{AppId, SocketId};
+use crate::ids::SocketId;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::packet::Packet;
 use crate::printable::Printable;
 use crate::server::Server;
-use asks::Asks;
+use crate::server::delivery::{Delivery, To};
+pub(crate) use receipts::{Asker, Receipt};
 
-mod asks;
-mod report;
+pub(crate) mod asks;
+pub(crate) mod receipts;
+pub(crate) mod report;
 
 pub(crate) use report::{About, Fate, Report, Sent};
 
@@ -26,102 +28,20 @@ const MAX_RECEIVERS: usize = 1 << 20;
 /// Receipts of one turn, after which the loop writes before it reads on.
 const RECEIPTS_PER_TURN: usize = 1024;
 
-/// The receivers of a message.
-#[derive(Clone, Copy)]
-pub(crate) enum To<'a> {
-    /// This client.
-    Client(SocketId),
-    /// As in a packet of feedback: the browser of that uuid, else the client of that ident.
-    Name { uuid: &'a str, ident: &'a str },
-    /// All browsers of the dialog.
-    All,
-    /// All browsers of one resource.
-    Resource(AppId),
-    /// All members of a room.
-    Room(&'a str),
-}
-
-/// A message that is to be sent.
-#[derive(Clone, Copy)]
-pub(crate) struct Publication<'a> {
-    /// The client that sent it, which gets no copy.
-    sender: Option<SocketId>,
-    to: To<'a>,
-    text: &'a str,
-    /// While it waits to be sent a newer one with the same key takes its place.
-    key: Option<&'a str>,
-    /// Whether it will be asked what became of it.
-    asked: bool,
-}
-
-/// The one that wants to know what became of a message.
-pub(crate) enum Asker {
-    /// A client of the dialog, with the text of its `receipt`.
-    Client(SocketId, Box<str>),
-    /// An HTTP request with one message, or with a list of them.
-    Http { id: SocketId, list: bool },
-    /// An HTTP request about a client of another process.
-    Description(SocketId),
-    /// All processes are asked, by the one of that name or by this one, under that number there.
-    Process { node: Option<Box<str>>, ask: u64 },
-}
-
-/// A question that is answered once the loop has written.
-pub(crate) struct Receipt {
-    pub(crate) asker: Asker,
-    pub(crate) sent: Vec<Sent>,
-}
-
-/// The questions that are open.
-#[derive(Default)]
-pub(crate) struct Receipts {
-    pub(crate) open: Vec<Receipt>,
-    /// Receivers that are remembered in this turn, for all of them together.
-    pub(crate) remembered: usize,
-    /// Those that other processes answer.
-    pub(crate) asks: Asks,
-}
-
-impl<'a> Publication<'a> {
-    /// A message that no client sent and nobody will ask about.
-    pub(crate) fn new(to: To<'a>, text: &'a str) -> Publication<'a> {
-        Publication { sender: None, to, text, key: None, asked: false }
-    }
-
-    /// Sent by that client; `SocketId::default()` is none.
-    pub(crate) fn from(self, sender: SocketId) -> Publication<'a> {
-        Publication { sender: Some(sender).filter(|sender| *sender != SocketId::default()), ..self }
-    }
-
-    /// With a key, if there is one.
-    pub(crate) fn keyed(self, key: Option<&'a str>) -> Publication<'a> {
-        Publication { key, ..self }
-    }
-
-    /// Whether it will be asked what became of it: then it must be asked.
-    pub(crate) fn asked(self, asked: bool) -> Publication<'a> {
-        Publication { asked, ..self }
-    }
-
-    fn is_for_one(&self) -> bool {
-        matches!(self.to, To::Name { .. } | To::Client(_))
-    }
-}
-
 impl Server {
     /// Sends text to clients of all processes, and remembers to which if the answer is wanted.
     ///
     /// A message that concerns several processes goes to all of them by one way, and comes back to the clients here by
     /// the same: so all clients see one order. One for a client that is here, and needs to be known nowhere else, is
     /// delivered at once. While the others are not reached, the clients here get theirs, and the rest is unknown.
-    pub(crate) fn publish(&mut self, publication: Publication<'_>) -> Sent {
+    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) -> Sent {
         if self.elsewhere.is_alone() {
-            return self.publish_here(publication);
+            return self.publish_here(delivery);
         }
-        match (self.target(publication.to), self.elsewhere.others) {
-            (None, _) => self.publish_here(publication),
-            (Some(target), Others::Joined) => self.publish_everywhere(publication, target),
-            (Some(_), _) => self.publish_cut_off(publication),
+        match (self.target(delivery.to), self.elsewhere.others) {
+            (None, _) => self.publish_here(delivery),
+            (Some(target), Others::Joined) => self.publish_everywhere(delivery, target),
+            (Some(_), _) => self.publish_cut_off(delivery),
         }
     }
 
@@ -131,7 +51,7 @@ impl Server {
             To::Client(_) => return None,
             To::All => Target::All,
             To::Resource(app) => Target::Path(self.counters.path(app)?.as_ref().into()),
-            To::Room(room) => Target::Room(room.into()),
+            To::Members(room) => Target::Room(room.into()),
             To::Name { uuid, ident } => {
                 let here = self.receiver(uuid, ident).map(|id| &self.clients[id]);
                 // What is for a client that may come back to another process must be known there.
@@ -145,17 +65,17 @@ impl Server {
     }
 
     /// Puts a message where it leaves for all processes, this one among them.
-    fn publish_everywhere(&mut self, publication: Publication<'_>, to: Target) -> Sent {
-        let Publication { sender, text, key, asked, .. } = publication;
+    fn publish_everywhere(&mut self, delivery: Delivery<'_>, to: Target) -> Sent {
+        let Delivery { sender, text, key, asked, .. } = delivery;
         let known = sender.and_then(|sender| self.clients.get(sender)).filter(|client| client.is_known());
         let sender = known.map(|client| client.uuid);
-        let about = if publication.is_for_one() { About::One } else { About::Many };
+        let about = if delivery.is_for_one() { About::One } else { About::Many };
         let ask = asked.then(|| self.extras.receipts.asks.open(about, self.now));
         // The first message that comes of a numbered one stands for it.
         let numbered = self.current.number.take();
         let author = numbered.and_then(|(id, cseq)| {
             let client = self.clients.get_mut(id)?;
-            client.mail.kept_mut().into_iter().for_each(|kept| kept.publishing += 1);
+            client.mail.kept_mut().into_iter().for_each(|kept| kept.unconfirmed += 1);
             Some(Author { id, uuid: client.uuid, cseq })
         });
         let (text, key) = (text.to_owned(), key.map(str::to_owned));
@@ -165,18 +85,18 @@ impl Server {
     }
 
     /// The clients here get it; of the others nobody knows.
-    fn publish_cut_off(&mut self, publication: Publication<'_>) -> Sent {
+    fn publish_cut_off(&mut self, delivery: Delivery<'_>) -> Sent {
         self.elsewhere.unsent += 1;
-        match publication.to {
+        match delivery.to {
             To::Name { .. } => Sent::unknown(),
-            _ => self.publish_here(publication).and_unknown(),
+            _ => self.publish_here(delivery).and_unknown(),
         }
     }
 
     /// Sends text to clients of this process.
-    pub(crate) fn publish_here(&mut self, publication: Publication<'_>) -> Sent {
-        let Publication { sender, to, text, key, asked } = publication;
-        let single = publication.is_for_one();
+    pub(crate) fn publish_here(&mut self, delivery: Delivery<'_>) -> Sent {
+        let Delivery { sender, to, text, key, asked } = delivery;
+        let single = delivery.is_for_one();
         let receivers = match self.receivers(sender, to) {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
@@ -207,7 +127,7 @@ impl Server {
     pub(crate) fn publish_packet(&mut self, id: SocketId, packet: &Packet<'_>) {
         let to = match packet.opcode() {
             "broadcast" if packet.room().is_empty() => To::All,
-            "broadcast" => To::Room(packet.room()),
+            "broadcast" => To::Members(packet.room()),
             _ => To::Name { uuid: packet.uuid(), ident: packet.ident() },
         };
         let key = packet.key();
@@ -215,7 +135,7 @@ impl Server {
         let receipt = packet.receipt();
         // A question that is opened must be answered.
         let asked = receipt.is_some_and(|receipt| receipt.len() <= MAX_RECEIPT);
-        let sent = self.publish(Publication::new(to, packet.text()).from(id).keyed(key).asked(asked));
+        let sent = self.deliver(Delivery::new(to, packet.text()).from(id).keyed(key).asked(asked));
         match receipt {
             Some(_) if !asked => {
                 let too_long = Sent::nowhere(400, format!("the message was sent, but its receipt is over {MAX_RECEIPT} bytes"));
@@ -233,7 +153,7 @@ impl Server {
                 None => return Err(self.log_unreachable(uuid, ident)),
             },
             To::Client(id) => vec![id],
-            To::Room(room) => self.who(room).map(|(id, _)| id).filter(|id| Some(*id) != sender).collect(),
+            To::Members(room) => self.who(room).map(|(id, _)| id).filter(|id| Some(*id) != sender).collect(),
             To::All => self.browsers(sender, None),
             To::Resource(app) => self.browsers(sender, Some(app)),
         })
@@ -268,8 +188,8 @@ mod tests {
     use super::*;
     use crate::elsewhere::Ending;
     use crate::extras::resume;
-    use crate::mail::Form;
     use crate::fixture::{got, numbered, server};
+    use crate::mail::Form;
 
     fn name(uuid: &str) -> To<'_> {
         To::Name { uuid, ident: "" }
@@ -279,11 +199,11 @@ mod tests {
     fn what_concerns_others_waits_for_them_and_the_rest_does_not() {
         let (mut server, [plain, kept]) = server(Others::Joined, [Form::Frames, numbered()]);
         let uuids = [plain, kept].map(|id| server.clients[id].uuid.to_string());
-        let sent = server.publish(Publication::new(To::All, "{}").from(kept).asked(true));
+        let sent = server.deliver(Delivery::new(To::All, "{}").from(kept).asked(true));
         assert!(sent.ask.is_some() && !got(&server, plain), "it comes back in the order of all");
-        server.publish(Publication::new(name(&uuids[1]), "{}"));
+        server.deliver(Delivery::new(name(&uuids[1]), "{}"));
         assert!(!got(&server, kept), "other processes must know what such a client may have missed");
-        server.publish(Publication::new(name(&uuids[0]), "{}"));
+        server.deliver(Delivery::new(name(&uuids[0]), "{}"));
         assert!(got(&server, plain));
         let sender = Some(server.clients[kept].uuid);
         assert!(
@@ -298,7 +218,7 @@ mod tests {
         let (mut server, [plain, kept]) = server(Others::CutOff, [Form::Frames, numbered()]);
         let uuid = server.clients[kept].uuid.to_string();
         let statuses = [To::All, name(&uuid), name("e7369655-7143-43dd-a710-75937c023233")].map(|to| {
-            let sent = server.publish(Publication::new(to, "{}").asked(true));
+            let sent = server.deliver(Delivery::new(to, "{}").asked(true));
             sent.report(|_| Fate::Delivered).status
         });
         assert_eq!((statuses, server.elsewhere.unsent), ([202, 200, 503], 2));
@@ -309,8 +229,8 @@ mod tests {
     fn a_numbered_message_is_acknowledged_when_others_have_what_came_of_it() {
         let (mut server, [kept]) = server(Others::Joined, [numbered()]);
         server.current.number = Some((kept, 7));
-        server.publish(Publication::new(To::All, "{}").from(kept));
-        server.publish(Publication::new(To::All, "{}").from(kept));
+        server.deliver(Delivery::new(To::All, "{}").from(kept));
+        server.deliver(Delivery::new(To::All, "{}").from(kept));
         resume::next_if_done(&mut server, kept);
         assert!(!got(&server, kept));
         let authors: Vec<_> = std::iter::from_fn(|| server.elsewhere.take()).collect();

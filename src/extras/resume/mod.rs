@@ -21,6 +21,11 @@ mod takeover;
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
 const MAX_NUMBER: u64 = 1 << 53;
 
+impl CloseCode {
+    /// The client came back on another connection.
+    pub const RESUMED_ELSEWHERE: CloseCode = CloseCode(4000);
+}
+
 impl ResumeRequest {
     /// What a query asks for; `None` where it says nothing of it.
     pub(crate) fn of(request: &Request) -> Option<ResumeRequest> {
@@ -75,7 +80,7 @@ pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
     let Some(kept) = server.clients[id].mail.kept_mut() else { return };
     kept.rewind(seq);
     log::info!("Client resumes on #{id}: {:?}, {} messages wait", kept.outcome, kept.items.len());
-    server.counters.resumed += 1;
+    server.extras.resumes.resumed += 1;
 }
 
 fn kept_mut(server: &mut Server, id: SocketId) -> Option<&mut Kept> {
@@ -99,7 +104,7 @@ pub(crate) fn expire(server: &mut Server, id: SocketId) {
     kept.reminded = false;
     if kept.away_since.is_some_and(|away| now.saturating_duration_since(away) >= keep) {
         log::info!("Client of socket #{id} did not come back");
-        server.counters.expired += 1;
+        server.extras.resumes.expired += 1;
         server.clients[id].mail.stop_keeping();
         server.begin_close(id);
     } else {
@@ -119,7 +124,7 @@ pub(crate) fn next_if_done(server: &mut Server, id: SocketId) {
     if !server.clients.contains_key(id) {
         return;
     }
-    match kept_mut(server, id).filter(|kept| kept.publishing > 0) {
+    match kept_mut(server, id).filter(|kept| kept.unconfirmed > 0) {
         Some(kept) => kept.owed_nexts += 1,
         None => server.next(id),
     }
@@ -128,8 +133,8 @@ pub(crate) fn next_if_done(server: &mut Server, id: SocketId) {
 /// Other processes have a message of a client, or nobody knows: the client may send its next one.
 pub(crate) fn send_owed_nexts(server: &mut Server, id: SocketId) {
     let Some(kept) = kept_mut(server, id) else { return };
-    kept.publishing = kept.publishing.saturating_sub(1);
-    if kept.publishing == 0 {
+    kept.unconfirmed = kept.unconfirmed.saturating_sub(1);
+    if kept.unconfirmed == 0 {
         (0..std::mem::take(&mut kept.owed_nexts)).for_each(|_| server.next(id));
     }
 }

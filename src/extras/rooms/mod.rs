@@ -8,17 +8,17 @@
 use std::fmt;
 
 use crate::elsewhere::Envelope;
-use crate::extras::publishing::{Publication, To};
 use crate::ids::SocketId;
 use crate::printable::Printable;
 use crate::server::Server;
+use crate::server::delivery::{Delivery, To};
 
 pub(crate) mod everywhere;
 pub(crate) mod opcodes;
-mod store;
+pub(crate) mod store;
 
 use store::Announcement;
-pub(crate) use store::{Found, Rooms};
+pub(crate) use store::Found;
 
 /// Bytes of a room's name; a longer one is refused with the reason.
 const MAX_ROOM: usize = 128;
@@ -93,20 +93,10 @@ impl Server {
         Ok(remaining + elsewhere)
     }
 
-    /// A client that goes leaves all its rooms.
-    pub(crate) fn forget_rooms(&mut self, id: SocketId) {
-        if !self.elsewhere.is_alone() {
-            for (room, ..) in self.extras.rooms.of_client(id) {
-                self.elsewhere.post(Envelope::Left { id, room: room.into() });
-            }
-        }
-        self.extras.rooms.forget(id);
-    }
-
     /// Sends text to the members of a room but `sender`, which need not be one of them, and gives their
     /// number; `SocketId::default()` is nobody.
     pub fn broadcast_room(&mut self, sender: SocketId, room: &str, message: &str) -> usize {
-        self.publish(Publication::new(To::Room(room), message).from(sender));
+        self.deliver(Delivery::new(To::Members(room), message).from(sender));
         let here = self.who(room).len() - usize::from(self.is_member(sender, room));
         here + self.extras.rooms.count_elsewhere(room)
     }
