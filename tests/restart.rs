@@ -71,10 +71,11 @@ fn nobody_notices_a_restart_on_a_socket_of_systemd() {
 
 #[test]
 fn the_cluster_starts_several_processes_and_ends_them_together() {
-    // Bound and not listened on, the port is reserved and takes nothing away.
+    // Bound and not listened on, the port is reserved and takes nothing away. It is shared only then: a port that is shared
+    // from the beginning may be one that somebody else shares too.
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    reserved.set_reuse_port(true).unwrap();
     reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    reserved.set_reuse_port(true).unwrap();
     let address = format!("ws://{}", reserved.local_addr().unwrap().as_socket().unwrap());
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/cluster"));
     let mut cluster =

@@ -4,7 +4,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::util::folder::Folder;
-use crate::util::{Client, Phpws, at_best, masked, request, wait_for};
+use crate::util::waiting::at_best;
+use crate::util::{Client, Phpws, masked, request, wait_for};
 
 #[test]
 fn sigterm_finishes_what_is_queued_and_tells_everybody() {

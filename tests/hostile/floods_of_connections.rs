@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::{MS, SECOND, within};
 use crate::util::lab::{self, Honest, Lab, Times, compare};
-use crate::util::{Client, at_best, json, request, wait_for};
+use crate::util::waiting::at_best;
+use crate::util::{Client, json, request, wait_for};
 
 #[test]
 fn a_flood_of_connections_leaves_the_server_up_and_nothing_behind() {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{MS, SECOND, in_turns, within};
 use crate::util::lab::{self, Honest, KIB, Lab, compare};
-use crate::util::{Client, NEXT, at_best, masked, wait_for};
+use crate::util::waiting::at_best;
+use crate::util::{Client, NEXT, masked, wait_for};
 
 /// Sends a message again and again for a while, as fast as it is taken, then an echo, and waits until
 /// all is answered. Gives the number of messages.

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::{MS, SECOND, hardly_slower, in_turns};
 use crate::util::lab::{self, Honest, KIB, Lab, MIB, Times, unfinished};
 use crate::util::tls::Pair;
-use crate::util::{Client, NEXT, at_best, json, masked, request};
+use crate::util::waiting::at_best;
+use crate::util::{Client, NEXT, json, masked, request};
 
 #[test]
 fn slow_peers_are_dropped_by_their_timers_and_disturb_nobody() {

@@ -16,7 +16,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::folder::Folder;
 use super::tls::{self, Pair};
-use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for, wait_up_to};
+use super::waiting::wait_up_to;
+use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
 
 pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * 1024;

@@ -17,16 +17,16 @@ pub mod redis;
 pub mod sockets;
 pub mod tls;
 pub mod visitors;
+pub mod waiting;
+
+pub use waiting::{PATIENCE, wait_for};
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-/// No wait in a test is longer than this. It is long since it costs nothing where all is well, and a machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use std::time::Duration;
 
 /// A running phpws; it ends with the value.
 pub struct Phpws {
@@ -369,34 +369,4 @@ pub fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
 pub fn json(text: &str, key: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     value[key].as_str().unwrap_or_else(|| panic!("no {key}: {text}")).to_owned()
-}
-
-/// Asks again and again until there is an answer.
-pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    wait_up_to(PATIENCE, what, ask)
-}
-
-/// The same where the time that it may take is part of what is tested.
-pub fn wait_up_to<T>(time: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + time;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Measures again, twice at most, where the figures were too bad: what else runs on the machine makes
-/// them worse, and never better.
-pub fn at_best(measure: impl Fn() -> Result<(), String>) {
-    const ATTEMPTS: usize = 3;
-    for attempt in 1.. {
-        match measure() {
-            Ok(()) => return,
-            Err(problem) if attempt == ATTEMPTS => panic!("{problem}, at the best of {ATTEMPTS} attempts"),
-            Err(problem) => println!("once more: {problem}"),
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use super::{Answer, TOKEN, ask, post, status};
 use crate::util::folder::Folder;
-use crate::util::{Phpws, at_best, wait_for};
+use crate::util::waiting::at_best;
+use crate::util::{Phpws, wait_for};
 
 #[test]
 fn a_stranger_a_page_and_a_proxy_need_a_token() {
