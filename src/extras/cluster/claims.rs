@@ -74,7 +74,8 @@ impl Fetch {
         Fetch { id, uuid, request, rooms: Vec::new(), position, missed: VecDeque::new(), bytes: 0, gap: false }
     }
 
-    /// Adds a slice; what is more than may be kept for a client goes from the front.
+    /// Adds a slice; what is more than may be kept for a client goes from the front. It is the
+    /// bound that one process has too, so that a client that was away for long takes no more memory here.
     fn add(&mut self, slice: Vec<Remote>, max: usize) {
         for remote in slice {
             self.bytes += remote.text.len();
@@ -235,7 +236,8 @@ impl Cluster {
         self.registered.push(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
     }
 
-    /// Gives a client what its other process left: rooms, and messages that it missed.
+    /// Gives a client what its other process left: rooms, and messages that it missed. Where it may not
+    /// join a room again, for instance since there are too many by now, that is logged.
     pub(super) fn take_over(&mut self, server: &mut Server, id: SocketId, uuid: Uuid, claim: Claim) {
         server.clients[id].mail.form = Form::Numbered(Box::new(claim.kept));
         server.extras.resumes.resumed += 1;

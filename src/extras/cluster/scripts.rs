@@ -105,9 +105,11 @@ return at
 "#;
 
 /// A client comes back: prefix, uuid, node, type, path, the last position it saw, milliseconds, and `1` where
-/// only the process that has it already may have it. Gives nil where it is not known, `moved` where it is
-/// another's; `more`, whether something is missing, a slice of what it missed, and the position up to which
-/// that is all; or `all`, the same two, the greatest `cseq` and its rooms: then it is this process's.
+/// only the process that has it already may have it. Gives one of:
+///
+/// - nil where the client is not known, `moved` where it is another process's;
+/// - `more`, whether something is missing, a slice of what it missed, and the position up to which that is all;
+/// - `all`, the same two, the greatest `cseq` and its rooms: then it is this process's.
 const CLAIM: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
 local client = redis.call('HMGET', key, 'node', 'type', 'path', 'resume', 'cseq', 'rooms', 'born')
