@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 fn a_client_that_is_not_known_becomes_a_new_one() {
     let server = Phpws::start(&["--resume-time", "2"]);
     let (client, first) = open(&server, "/web?resume=");
+    // They stay: else the log would tell of them that they did not come back.
+    let mut others = Vec::new();
     for target in [
         "/web?resume=e7369655-7143-43dd-a710-75937c023233&seq=7".to_owned(),
         "/web?resume=nonsense".to_owned(),
         format!("/?resume={}", uuid(&first)),
     ] {
-        let (_, ready) = open(&server, &target);
+        let (other, ready) = open(&server, &target);
         assert_eq!((&ready["resume"], &ready["seq"]), (&json!("lost"), &json!(0)), "{target}");
         assert_ne!(ready["uuid"], first["uuid"]);
+        others.push(other);
     }
     break_off(&server, client, &uuid(&first));
     server.log_line("did not come back");
