@@ -6,14 +6,14 @@
 //! that they are, so that no number and no order of members changes on the way.
 //!
 //! serde_json gives the same for more instructions, five times as many where a string is long. Its words for
-//! what is wrong are used here. The test below and the fuzz target `packet` hold the two against each other.
+//! what is wrong are used here. The tests and the fuzz target `packet` hold the two against each other.
 
 use std::borrow::Cow;
 
 /// The nesting that PHP's `json_decode` allows.
 const MAX_DEPTH: usize = 512;
 
-/// As far as this, most strings end: looking for their end in chunks is cheaper than by `memchr`.
+/// Most strings end within so many bytes: looking for their end in words of 8 bytes is cheaper there than by `memchr`.
 const NEAR: usize = 64;
 
 /// What is wrong with a text, and the byte at which it is: the text's length where more had to come.
@@ -23,305 +23,385 @@ pub(crate) struct Fault {
     pub(crate) what: &'static str,
 }
 
-/// A value as it is spelled.
+/// A value in its text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a> {
-    pub(crate) text: &'a str,
+    text: &'a str,
+    at: usize,
+    end: usize,
     /// Whether it is a string with escapes.
     escaped: bool,
 }
 
 /// Whether a text is one JSON value.
-pub(crate) fn check(text: &str) -> Result<(), Fault> {
+pub(crate) fn check(text: &str) -> Step<()> {
     members(text, |_, _| {})
 }
 
 /// Gives the members of the object in `text` to `member`, name and value; none where it is another value. A
 /// fault may show only behind some of the members.
-pub(crate) fn members<'a>(text: &'a str, mut member: impl FnMut(Value<'a>, Value<'a>)) -> Result<(), Fault> {
-    Scanner::read(text, |scanner| match scanner.token() {
-        b'{' => scanner.object(1, &mut member),
-        _ => scanner.value(0).map(drop),
+#[inline]
+pub(crate) fn members<'a>(text: &'a str, mut member: impl FnMut(&str, Value<'a>)) -> Step<()> {
+    Scanner::read(text, |scanner, at| match scanner.byte(at) {
+        b'{' => scanner.object(at, 1, &mut member),
+        _ => scanner.value(at, 0),
     })
 }
 
 /// Gives the items of the list in `text` to `item`, which may refuse one; a text that is no list is a fault.
-pub(crate) fn items<'a>(text: &'a str, mut item: impl FnMut(Value<'a>) -> Step) -> Result<(), Fault> {
-    Scanner::read(text, |scanner| match scanner.token() {
-        b'[' => scanner.list(1, &mut item),
-        _ => Err("expected a list"),
+pub(crate) fn items<'a>(text: &'a str, mut item: impl FnMut(Value<'a>) -> Result<(), &'static str>) -> Step<()> {
+    Scanner::read(text, |scanner, at| match scanner.byte(at) {
+        b'[' => scanner.list(at, 1, &mut item),
+        _ => scanner.fail(at, "expected a list"),
     })
 }
 
 impl<'a> Value<'a> {
-    /// What a string says; `None` for another value.
-    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
-        self.text.starts_with('"').then(|| self.unquoted())
+    /// The value as it is spelled.
+    #[inline]
+    pub(crate) fn text(self) -> &'a str {
+        &self.text[self.at..self.end]
     }
 
-    /// What a string, like the name of a member, says.
-    pub(crate) fn unquoted(self) -> Cow<'a, str> {
-        if self.escaped {
-            return Cow::Owned(serde_json::from_str(self.text).unwrap_or_default());
-        }
-        Cow::Borrowed(self.text.get(1..self.text.len() - 1).unwrap_or_default())
+    /// What a string says; `None` for another value.
+    #[inline]
+    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
+        (self.first_byte() == b'"').then(|| {
+            let inside = &self.text[self.at + 1..self.end - 1];
+            if self.escaped { Cow::Owned(unescaped(inside)) } else { Cow::Borrowed(inside) }
+        })
     }
 
     /// A string, or a number as its text: PHP clients turn numeric strings into numbers.
+    #[inline]
     pub(crate) fn word(self) -> Cow<'a, str> {
-        match self.text.as_bytes().first() {
-            Some(b'"') => self.unquoted(),
-            Some(b'-' | b'0'..=b'9') => Cow::Borrowed(self.text),
+        self.string().unwrap_or_else(|| match self.first_byte() {
+            b'-' | b'0'..=b'9' => Cow::Borrowed(self.text()),
             _ => Cow::Borrowed(""),
-        }
+        })
+    }
+
+    fn first_byte(self) -> u8 {
+        self.text.as_bytes()[self.at]
     }
 }
 
+/// What stands between the quotes of a string, its escapes read.
+#[cold]
+fn unescaped(inside: &str) -> String {
+    serde_json::from_str(&format!("\"{inside}\"")).unwrap_or_default()
+}
+
 const INVALID_NUMBER: &str = "invalid number";
+const HALF: &str = "half of a surrogate pair";
 const CONTROL_CHARACTER: &str = "control character (\\u0000-\\u001F) found while parsing a string";
 
-/// Reading on, or what is wrong with the byte that is read next.
-pub(crate) type Step<T = ()> = Result<T, &'static str>;
+/// The byte behind what was read, or the fault in it.
+type Step<T = usize> = Result<T, Fault>;
 
-/// A text, and how far it has been read: up to the byte of its fault where it has one.
+/// A text. Each method reads what begins at a byte of it.
+#[derive(Clone, Copy)]
 struct Scanner<'a> {
     text: &'a str,
-    at: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// The text's one value by `read`, and nothing behind it.
-    fn read(text: &'a str, read: impl FnOnce(&mut Self) -> Step) -> Result<(), Fault> {
-        let mut scanner = Scanner { text, at: 0 };
-        let outcome = read(&mut scanner).and_then(|()| {
-            scanner.token();
-            if scanner.at == text.len() { Ok(()) } else { Err("trailing characters") }
-        });
-        outcome.map_err(|what| Fault { at: scanner.at, what })
+    #[inline]
+    fn read(text: &'a str, read: impl FnOnce(Self, usize) -> Step) -> Step<()> {
+        let scanner = Scanner { text };
+        let end = scanner.token(read(scanner, scanner.token(0))?);
+        if end == text.len() { Ok(()) } else { scanner.fail(end, "trailing characters") }
     }
 
-    /// Reads the value that begins here; says whether it is a string with escapes.
-    fn value(&mut self, depth: usize) -> Step<bool> {
-        match self.peek() {
-            b'"' => return self.string(),
-            b'{' => self.object(depth + 1, &mut |_, _| {}),
-            b'[' => self.list(depth + 1, &mut |_| Ok(())),
-            b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
-            _ => Err(self.or_end("expected value", "EOF while parsing a value")),
-        }?;
-        Ok(false)
+    fn value(self, at: usize, depth: usize) -> Step {
+        match self.byte(at) {
+            b'"' => self.string(at).map(|(_, end)| end),
+            b'{' => self.object(at, depth + 1, &mut |_, _| {}),
+            b'[' => self.list(at, depth + 1, &mut |_| Ok(())),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.literal(at, "true"),
+            b'f' => self.literal(at, "false"),
+            b'n' => self.literal(at, "null"),
+            _ => self.fail_or_end(at, "expected value", "EOF while parsing a value"),
+        }
     }
 
-    /// Reads what `read` reads, as it is spelled.
-    fn spelled(&mut self, read: impl FnOnce(&mut Self) -> Step<bool>) -> Step<Value<'a>> {
-        let from = self.at;
-        let escaped = read(self)?;
-        Ok(Value { text: &self.text[from..self.at], escaped })
+    /// A value as it is spelled, and the byte behind it.
+    #[inline(always)]
+    fn spelled(self, at: usize, depth: usize) -> Step<(Value<'a>, usize)> {
+        let (escaped, end) = match self.byte(at) {
+            b'"' => self.string(at)?,
+            _ => (false, self.value(at, depth)?),
+        };
+        Ok((Value { text: self.text, at, end, escaped }, end))
     }
 
-    fn object(&mut self, depth: usize, member: &mut impl FnMut(Value<'a>, Value<'a>)) -> Step {
+    #[inline]
+    fn object(self, at: usize, depth: usize, member: &mut impl FnMut(&str, Value<'a>)) -> Step {
         const END: &str = "EOF while parsing an object";
-        if self.open(depth)? == b'}' {
-            self.at += 1;
-            return Ok(());
+        let mut at = self.open(at, depth)?;
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
         }
         loop {
-            if self.token() != b'"' {
-                return Err(self.or_end("key must be a string", END));
-            }
-            let name = self.spelled(Self::string)?;
-            if self.token() != b':' {
-                return Err(self.or_end("expected `:`", END));
-            }
-            self.at += 1;
-            self.token();
-            let value = self.spelled(|scanner| scanner.value(depth))?;
+            let begin = self.find(at, b'"').or_else(|at| self.fail_or_end(at, "key must be a string", END))?;
+            let (escaped, end) = self.string(begin)?;
+            let inside = &self.text[begin + 1..end - 1];
+            let unescaped_name;
+            let name = if escaped {
+                unescaped_name = unescaped(inside);
+                &unescaped_name
+            } else {
+                inside
+            };
+            let colon = self.find(end, b':').or_else(|at| self.fail_or_end(at, "expected `:`", END))?;
+            let (value, end) = self.spelled(self.token(colon + 1), depth)?;
             member(name, value);
-            match self.token() {
-                b',' => self.at += 1,
-                b'}' => break,
-                _ => return Err(self.or_end("expected `,` or `}`", END)),
-            }
+            at = match self.find(end, b',') {
+                Ok(comma) => comma + 1,
+                Err(at) if self.byte(at) == b'}' => return Ok(at + 1),
+                Err(at) => return self.fail_or_end(at, "expected `,` or `}`", END),
+            };
         }
-        self.at += 1;
-        Ok(())
     }
 
-    fn list(&mut self, depth: usize, item: &mut impl FnMut(Value<'a>) -> Step) -> Step {
+    fn list(self, at: usize, depth: usize, item: &mut impl FnMut(Value<'a>) -> Result<(), &'static str>) -> Step {
         const END: &str = "EOF while parsing a list";
-        match self.open(depth)? {
-            b']' => {
-                self.at += 1;
-                return Ok(());
-            }
-            _ if self.at == self.text.len() => return Err(END),
+        let mut at = self.open(at, depth)?;
+        match self.byte(at) {
+            b']' => return Ok(at + 1),
+            _ if at == self.text.len() => return self.fail(at, END),
             _ => {}
         }
         loop {
-            self.token();
-            item(self.spelled(|scanner| scanner.value(depth))?)?;
-            match self.token() {
-                b',' => self.at += 1,
-                b']' => break,
-                _ => return Err(self.or_end("expected `,` or `]`", END)),
+            let (value, end) = self.spelled(at, depth)?;
+            if let Err(fault) = item(value) {
+                return self.fail(at, fault);
             }
+            at = match self.find(end, b',') {
+                Ok(comma) => self.token(comma + 1),
+                Err(at) if self.byte(at) == b']' => return Ok(at + 1),
+                Err(at) => return self.fail_or_end(at, "expected `,` or `]`", END),
+            };
         }
-        self.at += 1;
-        Ok(())
     }
 
-    /// The bracket that begins a level; gives the byte that follows it.
-    fn open(&mut self, depth: usize) -> Step<u8> {
+    /// The bracket that begins a level.
+    #[inline]
+    fn open(self, at: usize, depth: usize) -> Step {
         if depth > MAX_DEPTH {
-            return Err("nested deeper than 512 levels");
+            return self.fail(at, "nested deeper than 512 levels");
         }
-        self.at += 1;
-        Ok(self.token())
+        Ok(self.token(at + 1))
     }
 
-    /// Reads a string; says whether there are escapes in it.
-    fn string(&mut self) -> Step<bool> {
-        self.at += 1;
-        let mut escaped = false;
+    /// A string, which begins here: whether there are escapes in it, and the byte behind it.
+    #[inline]
+    fn string(self, at: usize) -> Step<(bool, usize)> {
+        let end = plain_end(self.text.as_bytes(), at + 1);
+        match self.byte(end) {
+            b'"' => Ok((false, end + 1)),
+            _ => Ok((true, self.rest_of_string(end)?)),
+        }
+    }
+
+    /// The rest of a string from its first special byte on, which is not its end.
+    #[inline(never)]
+    fn rest_of_string(self, mut at: usize) -> Step {
         loop {
-            self.at += plain(&self.text.as_bytes()[self.at..]);
-            match self.peek() {
-                b'"' => break,
-                b'\\' => self.escape()?,
-                _ => return Err(self.or_end(CONTROL_CHARACTER, "EOF while parsing a string")),
-            }
-            escaped = true;
+            at = match self.byte(at) {
+                b'"' => return Ok(at + 1),
+                b'\\' => self.escape(at)?,
+                _ => return self.fail_or_end(at, CONTROL_CHARACTER, "EOF while parsing a string"),
+            };
+            at = plain_end(self.text.as_bytes(), at);
         }
-        self.at += 1;
-        Ok(escaped)
     }
 
-    fn escape(&mut self) -> Step {
-        let from = self.at;
-        self.at += 1;
-        match self.peek() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
-            b'u' => {
-                let other_half = match self.unit()? {
-                    0xD800..=0xDBFF => self.text[self.at..].starts_with("\\u"),
-                    0xDC00..=0xDFFF => false,
-                    _ => return Ok(()),
-                };
-                self.at += 1;
-                if !other_half || !matches!(self.unit()?, 0xDC00..=0xDFFF) {
-                    self.at = from;
-                    return Err("half of a surrogate pair");
-                }
-            }
-            _ => return Err(self.or_end("invalid escape", "EOF while parsing a string")),
+    fn escape(self, at: usize) -> Step {
+        match self.byte(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => return Ok(at + 2),
+            b'u' => {}
+            _ => return self.fail_or_end(at + 1, "invalid escape", "EOF while parsing a string"),
         }
-        Ok(())
+        match self.unit(at)? {
+            0xD800..=0xDBFF if self.text[at + 6..].starts_with("\\u") => match self.unit(at + 6)? {
+                0xDC00..=0xDFFF => Ok(at + 12),
+                _ => self.fail(at, HALF),
+            },
+            0xD800..=0xDFFF => self.fail(at, HALF),
+            _ => Ok(at + 6),
+        }
     }
 
-    /// The `u` of an escape, and its four digits.
-    fn unit(&mut self) -> Step<u32> {
+    /// What the four digits of an escape say.
+    fn unit(self, at: usize) -> Step<u32> {
+        if self.text.len() < at + 6 {
+            return self.fail(self.text.len(), "EOF while parsing a string");
+        }
         let mut unit = 0;
-        for _ in 0..4 {
-            self.at += 1;
-            let digit = char::from(self.peek()).to_digit(16);
-            unit = unit << 4 | digit.ok_or_else(|| self.or_end("invalid escape", "EOF while parsing a string"))?;
+        for at in at + 2..at + 6 {
+            match char::from(self.byte(at)).to_digit(16) {
+                Some(digit) => unit = unit << 4 | digit,
+                None => return self.fail(at, "invalid escape"),
+            }
         }
-        self.at += 1;
         Ok(unit)
     }
 
-    fn number(&mut self) -> Step {
-        self.take(b'-');
-        if self.take(b'0') {
-            if self.peek().is_ascii_digit() {
-                return Err(INVALID_NUMBER);
-            }
-        } else {
-            self.digits()?;
+    fn number(self, mut at: usize) -> Step {
+        at += usize::from(self.byte(at) == b'-');
+        at = match (self.byte(at), self.byte(at + 1)) {
+            (b'0', b'0'..=b'9') => return self.fail(at + 1, INVALID_NUMBER),
+            (b'0', _) => at + 1,
+            _ => self.digits(at)?,
+        };
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.take(b'.') {
-            self.digits()?;
+        if matches!(self.byte(at), b'e' | b'E') {
+            at += 1 + usize::from(matches!(self.byte(at + 1), b'+' | b'-'));
+            at = self.digits(at)?;
         }
-        if self.take(b'e') || self.take(b'E') {
-            _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        Ok(())
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Step {
-        let count = self.text.as_bytes()[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count > 0 { Ok(()) } else { Err(INVALID_NUMBER) }
+    fn digits(self, at: usize) -> Step {
+        let mut end = at;
+        while self.byte(end).is_ascii_digit() {
+            end += 1;
+        }
+        if end > at { Ok(end) } else { self.fail(at, INVALID_NUMBER) }
     }
 
-    fn literal(&mut self, word: &str) -> Step {
+    fn literal(self, mut at: usize, word: &str) -> Step {
         for byte in word.bytes() {
-            if !self.take(byte) {
-                return Err(self.or_end("expected ident", "EOF while parsing a value"));
+            if self.byte(at) != byte {
+                return self.fail_or_end(at, "expected ident", "EOF while parsing a value");
             }
+            at += 1;
         }
-        Ok(())
+        Ok(at)
+    }
+
+    /// Goes on to the next byte that is no white space: `Ok` if it is `byte`, else `Err`; where it is in both cases.
+    #[inline]
+    fn find(self, at: usize, byte: u8) -> Result<usize, usize> {
+        if self.byte(at) == byte {
+            return Ok(at);
+        }
+        let at = self.token(at);
+        if self.byte(at) == byte { Ok(at) } else { Err(at) }
     }
 
     /// Goes on to the next byte that is no white space.
-    fn token(&mut self) -> u8 {
-        loop {
-            match self.peek() {
-                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                byte => return byte,
-            }
-        }
+    #[inline]
+    fn token(self, at: usize) -> usize {
+        if self.byte(at) > b' ' { at } else { self.space_end(at) }
     }
 
-    /// The byte that is read next; at the end 0, which JSON has nowhere.
-    fn peek(&self) -> u8 {
-        self.text.as_bytes().get(self.at).copied().unwrap_or_default()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.peek() == byte;
-        self.at += usize::from(there);
-        there
-    }
-
-    /// What is wrong: with the byte that is read next, or that there is none.
     #[cold]
-    fn or_end(&self, what: &'static str, end: &'static str) -> &'static str {
-        if self.at < self.text.len() { what } else { end }
+    fn space_end(self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
+        }
+        at
+    }
+
+    /// One byte; behind the end 0, which JSON has nowhere.
+    #[inline]
+    fn byte(self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or_default()
+    }
+
+    #[cold]
+    fn fail<T>(self, at: usize, what: &'static str) -> Step<T> {
+        Err(Fault { at, what })
+    }
+
+    /// The same; where there is no byte there, `end` is what is wrong.
+    #[cold]
+    fn fail_or_end<T>(self, at: usize, what: &'static str, end: &'static str) -> Step<T> {
+        self.fail(at, if at < self.text.len() { what } else { end })
     }
 }
 
-/// How many bytes of a string mean nothing but themselves: up to a quote, a backslash, or a control character.
-fn plain(bytes: &[u8]) -> usize {
-    let is_special = |byte: &u8| matches!(byte, ..0x20 | b'"' | b'\\');
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR));
-    let (words, rest) = near.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        let special = special(u64::from_le_bytes(*word));
+/// How far the bytes from `at` on mean nothing but themselves: up to a quote, a backslash, a control character,
+/// or the end.
+#[inline(always)]
+fn plain_end(bytes: &[u8], at: usize) -> usize {
+    // The names of most members end in the first word.
+    match word(bytes, at).map(special) {
+        Some(0) => next_end(bytes, at + 8),
+        Some(special) => at + first(special),
+        None => last_end(bytes, at),
+    }
+}
+
+/// The same in the words that follow.
+#[inline(never)]
+fn next_end(bytes: &[u8], at: usize) -> usize {
+    let mut rest = &bytes[at..];
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let (here, special) = (bytes.len() - rest.len(), special(u64::from_le_bytes(*word)));
         if special != 0 {
-            return 8 * index + special.trailing_zeros() as usize / 8;
+            return here + first(special);
         }
+        if here > at + NEAR {
+            return far_end(bytes, here);
+        }
+        rest = behind;
     }
-    if let Some(at) = rest.iter().position(is_special) {
-        return 8 * words.len() + at;
-    }
-    // The string is a long one: its end is looked for, and then what may not be in it.
+    last_end(bytes, bytes.len() - rest.len())
+}
+
+/// The same where less than a word is left.
+#[inline(never)]
+fn last_end(bytes: &[u8], at: usize) -> usize {
+    let Some(last) = bytes.last_chunk() else {
+        return at + bytes[at..].iter().position(is_special).unwrap_or(bytes.len() - at);
+    };
+    // What stands before `at` is shifted out, and zeros come in: special ones, at the end of the bytes.
+    let read = 8 - (bytes.len() - at);
+    let word = u64::from_le_bytes(*last).unbounded_shr(8 * read as u32);
+    at + first(special(word))
+}
+
+/// The same for a long string: its end is looked for, and then what may not be in it.
+#[inline(never)]
+fn far_end(bytes: &[u8], at: usize) -> usize {
+    let far = &bytes[at..];
     let far = &far[..memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len())];
     let least = far.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-    let end = if least < 0x20 { far.iter().position(is_special) } else { None };
-    near.len() + end.unwrap_or(far.len())
+    let end = if least < b' ' { far.iter().position(is_special) } else { None };
+    at + end.unwrap_or(far.len())
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+/// The first byte of which the highest bit is set.
+#[inline]
+fn first(special: u64) -> usize {
+    special.trailing_zeros() as usize / 8
 }
 
 /// The highest bit of each byte that is special. Above the lowest such byte it may be set for nothing.
+#[inline]
 fn special(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES << 7)
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit));
+    // This bit changed, a quote is the first byte behind the control characters, and they stay what they are.
+    let quote_or_control = below(word ^ (ONES * 2), b' ' + 1);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    (quote_or_control | backslash) & !word & (ONES << 7)
+}
+
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, ..b' ' | b'"' | b'\\')
 }
 
 #[cfg(test)]

@@ -71,17 +71,17 @@ impl<'a> Packet<'a> {
             Message::Binary(bytes) => simdutf8::basic::from_utf8(bytes).map_err(|_| JsonError)?,
         };
         let mut packet = Packet { text, ..Packet::default() };
-        json::members(text, |name, value| match &*name.unquoted() {
+        json::members(text, |name, value| match name {
             // Of a key that comes twice the last value counts, as in PHP.
             "opcode" => packet.opcode = value.word(),
             "uuid" => packet.uuid = value.word(),
             "ident" => packet.ident = value.word(),
             "room" => packet.room = value.word(),
             "name" => packet.name = value.word(),
-            "announce" => packet.announce = value.text == "true",
-            "key" => packet.key = Some(value.text),
-            "receipt" => packet.receipt = Some(value.text),
-            "cseq" => packet.cseq = value.text.parse().ok(),
+            "announce" => packet.announce = value.text() == "true",
+            "key" => packet.key = Some(value.text()),
+            "receipt" => packet.receipt = Some(value.text()),
+            "cseq" => packet.cseq = value.text().parse().ok(),
             _ => {}
         })
         .map_err(|_| JsonError)?;

@@ -11,7 +11,7 @@ type Seen = Vec<(String, String)>;
 
 fn seen(text: &str) -> Result<Seen, Fault> {
     let mut seen = Seen::new();
-    members(text, |name, value| seen.push((name.unquoted().into(), value.text.into()))).map(|()| seen)
+    members(text, |name, value| seen.push((name.to_owned(), value.text().to_owned()))).map(|()| seen)
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
         return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings");
     }
     let [uuid, ident, resource, room, key] = strings.map(Option::flatten);
-    let everybody = match members.broadcast.map(|value| value.text) {
+    let everybody = match members.broadcast.map(|value| value.text()) {
         None => false,
         Some("true") => true,
         Some(_) => return Sent::nowhere(400, "'broadcast' can only be true"),
@@ -218,7 +218,7 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
     }
     let (uuid, ident) = (uuid.as_deref().unwrap_or_default(), ident.as_deref().unwrap_or_default());
     let (resource, room, key) = (resource.as_deref(), room.as_deref(), key.as_deref());
-    Message { all, uuid, ident, resource, room, key, text: message.text }.send(server, all_apps)
+    Message { all, uuid, ident, resource, room, key, text: message.text() }.send(server, all_apps)
 }
 
 /// Bodies are JSON; what `curl -d` and PHP streams say of theirs unless they are told otherwise is

@@ -49,7 +49,7 @@ pub fn check(bytes: &[u8]) -> Result<&str, Fault> {
 pub fn list(text: &str) -> Result<Vec<&str>, Fault> {
     let mut items = Vec::new();
     let read = json::items(text, |item| {
-        items.push(item.text);
+        items.push(item.text());
         if items.len() <= MAX_LIST { Ok(()) } else { Err("more than 1000 messages") }
     });
     read.map(|()| items).map_err(|fault| Fault::of(text, fault))
@@ -75,7 +75,7 @@ pub(crate) struct Members<'a> {
     /// What is sent.
     pub(crate) message: Option<Value<'a>>,
     /// The first name that is none of these.
-    pub(crate) other: Option<Cow<'a, str>>,
+    pub(crate) other: Option<String>,
 }
 
 impl<'a> Members<'a> {
@@ -83,8 +83,7 @@ impl<'a> Members<'a> {
     pub(crate) fn of(text: &'a str) -> Members<'a> {
         let mut members = Members::default();
         let read = json::members(text, |name, value| {
-            let name = name.unquoted();
-            let slot = match &*name {
+            let slot = match name {
                 "opcode" => &mut members.opcode,
                 "uuid" => &mut members.uuid,
                 "ident" => &mut members.ident,
@@ -94,7 +93,7 @@ impl<'a> Members<'a> {
                 "key" => &mut members.key,
                 "message" => &mut members.message,
                 _ => {
-                    members.other.get_or_insert(name);
+                    members.other.get_or_insert_with(|| name.to_owned());
                     return;
                 }
             };
