@@ -31,7 +31,7 @@ use crate::packet::Packet;
 use crate::printable::Printable;
 use crate::rate::Rate;
 use crate::rfc6455::handshake::PHP_FIRST_READ;
-use crate::rfc6455::{CloseCode, Opcode, Request, frame};
+use crate::rfc6455::{CloseCode, Opcode, Reason, Request, frame};
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
@@ -345,12 +345,12 @@ impl Server {
     pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
         let client = &mut self.clients[id];
         if client.app.is_none() {
-            self.metrics.refused("resource");
+            self.metrics.refused(Reason::Resource);
             log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
             return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
         }
         if self.limits.max_clients > 0 && self.open > self.limits.max_clients {
-            self.metrics.refused("max_clients");
+            self.metrics.refused(Reason::MaxClients);
             log::info!("{id}, Too many connections");
             return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
         }
@@ -358,7 +358,7 @@ impl Server {
             let count = self.client_ips.entry(counted_address(client.ip)).or_default();
             if *count >= self.limits.max_per_ip {
                 let error = format!("To many connections from:  {}", client.ip);
-                self.metrics.refused("max_per_ip");
+                self.metrics.refused(Reason::MaxPerIp);
                 log::info!("{id}, {error}");
                 return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
             }

@@ -18,7 +18,7 @@ use crate::printable::Printable;
 use crate::raw::{self, Greeting, RawInbox};
 use crate::resource::AllApps;
 use crate::rfc6455::handshake::{self, MAX_HEAD};
-use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Refusal, Request};
+use crate::rfc6455::{CloseCode, Event, Inbox, Opcode, ProtocolError, Reason, Refusal, Request};
 use crate::server::{Elided, Server, close_message};
 use crate::socket::{Peer, Socket, Stage};
 
@@ -174,11 +174,11 @@ impl WebSocketServer {
         match client_type {
             ClientType::Websocket if !self.server.limits().allows_origin(origin) => {
                 log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
-                Err(Refusal::forbidden("This origin is not allowed"))
+                Err(Refusal::forbidden(Reason::Origin, "This origin is not allowed"))
             }
             ClientType::Websocket => self.check_session(id, request),
             ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
-                Err(Refusal::forbidden("No connection allowed from this address"))
+                Err(Refusal::forbidden(Reason::Address, "No connection allowed from this address"))
             }
             _ => Ok(()),
         }
@@ -189,7 +189,7 @@ impl WebSocketServer {
         let Some(sessions) = &self.sessions else { return Ok(()) };
         sessions.check(request).map_err(|reason| {
             log::info!("{id}, Client handshake status: unauthorized, {reason}");
-            Refusal::forbidden("No live session")
+            Refusal::forbidden(Reason::Session, "No live session")
         })
     }
 
@@ -244,7 +244,7 @@ impl WebSocketServer {
             self.welcome(id, None);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
-            self.server.metrics.refused("address");
+            self.server.metrics.refused(Reason::Address);
             self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
         }
         self.go_on(id, end);
@@ -253,7 +253,7 @@ impl WebSocketServer {
     /// Answers a request with a status in place of the 101.
     pub(crate) fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
-        self.server.metrics.refused_by(refusal);
+        self.server.metrics.refused(refusal.reason);
         self.server.push_bytes(id, &refusal.response());
         self.server.end(id);
         self.sockets[id].stage = Stage::Ignored;
@@ -271,7 +271,7 @@ impl WebSocketServer {
         };
         if let Some(problem) = nothing_can_be_said {
             self.failed(id, problem);
-            self.server.metrics.refused("tls");
+            self.server.metrics.refused(Reason::Tls);
             self.hang_up(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Answer;
 use super::tokens::Tokens;
 use crate::limits::{Limits, Publish, counted_address};
-use crate::rfc6455::Request;
+use crate::rfc6455::{Request, Status};
 
 /// Wrong tokens that one address may present in a second; twice as many in a burst.
 const MAX_WRONG_TOKENS: u32 = 5;
@@ -68,8 +68,8 @@ impl Admission {
         let Some(token) = bearer(request).filter(|_| !self.tokens.is_empty()) else {
             return Err(match refused {
                 NotByHost::Foreign if !self.tokens.is_empty() => unauthorized("A token is needed: Authorization: Bearer <token>"),
-                NotByHost::Foreign => Answer::error("403 Forbidden", "No publishing from this address"),
-                NotByHost::Doubtful(why) => Answer::error("403 Forbidden", why),
+                NotByHost::Foreign => Answer::error(Status::Forbidden, "No publishing from this address"),
+                NotByHost::Doubtful(why) => Answer::error(Status::Forbidden, why),
             });
         };
         // Who has guessed too often is not told whether this guess was right.
@@ -125,12 +125,12 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 fn unauthorized(why: &str) -> Answer {
-    Answer::error("401 Unauthorized", why).with("WWW-Authenticate", "Bearer realm=\"phpws\"")
+    Answer::error(Status::Unauthorized, why).with("WWW-Authenticate", "Bearer realm=\"phpws\"")
 }
 
 fn too_many(why: &str, wait: Duration) -> Answer {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Answer::error("429 Too Many Requests", why).with("Retry-After", seconds.max(1))
+    Answer::error(Status::TooManyRequests, why).with("Retry-After", seconds.max(1))
 }
 
 /// How often each address came: the moment at which it will have nothing on its account again. Twice a
@@ -180,7 +180,7 @@ mod tests {
         let request = Request::parse(format!("POST /broadcast HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n").as_bytes()).unwrap();
         let from = Origin { ip: ip.parse().unwrap(), named_by_proxy, own: LOCAL.parse().unwrap() };
         let checked = admission.check(&request, &from, limits, Instant::now());
-        checked.map_or_else(|answer| answer.status[..3].to_owned(), |()| "200".to_owned())
+        checked.map_or_else(|answer| answer.status.code().to_string(), |()| "200".to_owned())
     }
 
     fn with_token() -> Admission {

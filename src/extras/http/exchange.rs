@@ -17,7 +17,7 @@ use crate::extras::http::health;
 use crate::extras::http::{self, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent};
 use crate::ids::SocketId;
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
 use crate::web_socket_server::WebSocketServer;
 
@@ -70,14 +70,14 @@ impl WebSocketServer {
         self.admit_publisher(id, request)?;
         endpoint.accept(request)?;
         if endpoint.has_body() && framing == Framing::None {
-            return Err(Answer::error("411 Length Required", "Content-Length or Transfer-Encoding: chunked is missing"));
+            return Err(Answer::error(Status::LengthRequired, "Content-Length or Transfer-Encoding: chunked is missing"));
         }
         if !endpoint.has_body() && !matches!(framing, Framing::None | Framing::Length(0)) {
-            return Err(Answer::error("400 Bad Request", "This request has no body"));
+            return Err(Answer::error(Status::BadRequest, "This request has no body"));
         }
         let expected = request.header("expect").filter(|expected| !expected.eq_ignore_ascii_case("100-continue"));
         if expected.is_some() {
-            return Err(Answer::error("417 Expectation Failed", "Expect must be 100-continue"));
+            return Err(Answer::error(Status::ExpectationFailed, "Expect must be 100-continue"));
         }
         let body = Body::new(framing, self.server.limits().max_message).map_err(|error| self.bad_body(error))?;
         Ok((endpoint, body))
@@ -100,9 +100,9 @@ impl WebSocketServer {
     pub(crate) fn bad_body(&self, error: BodyError) -> Answer {
         let max = self.server.limits().max_message;
         match error {
-            BodyError::TooLarge => Answer::error("413 Content Too Large", &format!("The body is over {max} bytes")),
-            BodyError::BadChunk => Answer::error("400 Bad Request", "The body is no sequence of chunks"),
-            BodyError::TooLong => Answer::error("400 Bad Request", "The lines between the chunks are too long"),
+            BodyError::TooLarge => Answer::error(Status::ContentTooLarge, &format!("The body is over {max} bytes")),
+            BodyError::BadChunk => Answer::error(Status::BadRequest, "The body is no sequence of chunks"),
+            BodyError::TooLong => Answer::error(Status::BadRequest, "The lines between the chunks are too long"),
         }
     }
 
@@ -283,7 +283,7 @@ impl WebSocketServer {
         match &socket.stage {
             Stage::Head(head) if socket.kept_alive && head.is_empty() => self.end_quietly(id),
             Stage::Http(exchange) if matches!(exchange.phase, Phase::Body(..)) => {
-                self.end_exchange(id, &Answer::error("408 Request Timeout", "The body took too long"));
+                self.end_exchange(id, &Answer::error(Status::RequestTimeout, "The body took too long"));
             }
             Stage::Http(_) => self.hang_up(id, Peer::Gone),
             _ => return false,

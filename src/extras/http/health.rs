@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::extras::http::{self, Answer};
 use crate::extras::metrics::{self, Census};
 use crate::limits::Limits;
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Reason, Refusal, Request, Status};
 use crate::server::Server;
 
 /// The whole answer to a request for one of the two paths; `None` for any other. `peer` is at the other
@@ -22,7 +22,9 @@ pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAd
         _ => return None,
     };
     Some(match () {
-        _ if !is_from_allowed_host(request, server.limits(), peer, own) => Err(Refusal::forbidden("Only allowed hosts may ask")),
+        _ if !is_from_allowed_host(request, server.limits(), peer, own) => {
+            Err(Refusal::forbidden(Reason::Address, "Only allowed hosts may ask"))
+        }
         _ if !http::is_get(request) && !http::is_head(request) => Err(Refusal::method_not_allowed()),
         _ => Ok(page(server)),
     })
@@ -49,11 +51,11 @@ fn health(server: &Server) -> Answer {
         "uptime_seconds": server.now().saturating_duration_since(server.metrics.started).as_secs(),
         "clients": Census::of(server).open(),
     });
-    Answer::json(if server.metrics.draining { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
+    Answer::json(if server.metrics.draining { Status::ServiceUnavailable } else { Status::Ok }, body.to_string())
 }
 
 fn numbers(server: &Server) -> Answer {
-    Answer::new("200 OK", metrics::MEDIA_TYPE, metrics::text(server)).with("Cache-Control", "no-store")
+    Answer::new(Status::Ok, metrics::MEDIA_TYPE, metrics::text(server)).with("Cache-Control", "no-store")
 }
 
 #[cfg(test)]
