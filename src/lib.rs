@@ -45,6 +45,7 @@ mod client;
 mod deadlines;
 mod error;
 mod extras;
+mod forwarded;
 mod ids;
 mod json;
 pub mod limits;

@@ -11,6 +11,7 @@ use super::WebSocketServer;
 use crate::client::{Client, Command, State};
 use crate::deadlines::after;
 use crate::extras::resume::{Kept, Wish};
+use crate::forwarded::Forwarded;
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
 use crate::packet::Message;
@@ -167,9 +168,7 @@ impl WebSocketServer {
     /// The checks that come before the 101: who, and from where.
     pub(crate) fn admit(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-        let ip = self.server.limits().real_client_ip(peer, hops.into_iter());
-        self.server.clients[id].ip = ip;
+        self.server.clients[id].ip = Forwarded::of(request).client(peer, self.server.limits()).ip;
         let origin = request.header("origin").unwrap_or_default();
         match client_type {
             ClientType::Websocket if !self.server.limits().allows_origin(origin) => {

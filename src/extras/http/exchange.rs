@@ -5,17 +5,16 @@
 //! became of a message is known when the loop has written, so receipts are settled in `before_sleep`.
 //! The PHP original has no counterpart.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::client::{Client, State};
 use crate::deadlines::after;
-use crate::extras::http::admission::Origin;
 use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
 use crate::extras::http::{self, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent};
+use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
 use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
@@ -86,13 +85,10 @@ impl WebSocketServer {
     pub(crate) fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
         let peer = self.server.clients[id].ip;
         let limits = self.server.limits();
-        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-        let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
-        let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
-        let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };
-        let checked = self.admission.check(request, &from, limits, self.server.now);
+        let from = Forwarded::of(request).client(peer, limits);
+        let checked = self.admission.check(request, from, self.sockets[id].own_ip(), limits, self.server.now);
         if let Err(answer) = &checked {
-            log::info!("{id}, No publishing for {ip}: {}", answer.status);
+            log::info!("{id}, No publishing for {}: {}", from.ip, answer.status);
         }
         checked
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::extras::http::{self, Answer};
 use crate::extras::metrics::{self, Census};
+use crate::forwarded::Forwarded;
 use crate::limits::Limits;
 use crate::rfc6455::{Reason, Refusal, Request, Status};
 use crate::server::Server;
@@ -33,10 +34,10 @@ pub(crate) fn answer(request: &Request, server: &Server, peer: IpAddr, own: IpAd
 /// Whether a request comes from a host that backends may come from. A request with `Origin` was made by
 /// somebody's page, and one that was forwarded by a stranger may come from anywhere.
 pub(crate) fn is_from_allowed_host(request: &Request, limits: &Limits, peer: IpAddr, own: IpAddr) -> bool {
-    let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-    let known_way = hops.is_empty() || limits.trusts_proxy(peer);
-    let ip = limits.real_client_ip(peer, hops.into_iter());
-    known_way && request.header("origin").is_none() && limits.allows_backend(ip, own)
+    let forwarded = Forwarded::of(request);
+    let from = forwarded.client(peer, limits);
+    let known_way = from.named_by_proxy || !forwarded.is_there();
+    known_way && request.header("origin").is_none() && limits.allows_backend(from.ip, own)
 }
 
 /// Whether the server takes clients.

@@ -15,6 +15,8 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+
 use crate::rfc6455::Request;
 use serialized::{Key, Reader};
 
@@ -127,26 +129,10 @@ fn check_directory(path: &Path) -> Result<(), String> {
 
 /// The id in a cookie's value, if it is of the alphabet and length of PHP's ids.
 fn session_id(cookie: &str) -> Option<String> {
-    let id = raw_url_decode(cookie);
-    let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
-    let id = String::from_utf8(id).ok()?;
-    (1..=MAX_ID).contains(&id.len()).then_some(id).filter(|id| id.as_bytes().iter().all(good))
-}
-
-/// What PHP does to the values in `$_COOKIE`: it writes the comma of an id as `%2C`.
-fn raw_url_decode(text: &str) -> Vec<u8> {
-    let hex = |digit: u8| char::from(digit).to_digit(16);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low) as u8),
-            _ => None,
-        };
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    bytes
+    // As PHP does to the values in `$_COOKIE`: it writes the comma of an id as `%2C`.
+    let id = percent_decode_str(cookie).decode_utf8().ok()?;
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
+    ((1..=MAX_ID).contains(&id.len()) && id.bytes().all(good)).then(|| id.into_owned())
 }
 
 /// The whole file, if it is an ordinary one of ordinary size.
