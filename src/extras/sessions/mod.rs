@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
+use crate::error::InvalidValue;
 use crate::rfc6455::Request;
 use serialized::{Key, Reader};
 
@@ -46,7 +47,7 @@ impl Sessions {
     /// Takes the values of PHP's `session.save_path` (`/path`, `N;/path` or `N;MODE;/path`) and
     /// `session.name`, and the key in `$_SESSION` that must be true. An error is one line; it names
     /// what can't be used, among it a directory that is not there or may not be entered.
-    pub fn new(save_path: &str, cookie: &str, key: &str) -> Result<Sessions, String> {
+    pub fn new(save_path: &str, cookie: &str, key: &str) -> Result<Sessions, InvalidValue> {
         let (levels, path) = split_save_path(save_path)?;
         check_cookie(cookie)?;
         check_key(key)?;
@@ -89,8 +90,8 @@ impl Sessions {
 }
 
 /// PHP's three forms; what it calls MODE concerns only those who create files.
-fn split_save_path(save_path: &str) -> Result<(usize, &Path), String> {
-    let form = || format!("'{save_path}' is not /path, N;/path or N;MODE;/path");
+fn split_save_path(save_path: &str) -> Result<(usize, &Path), InvalidValue> {
+    let form = || InvalidValue::from(format!("'{save_path}' is not /path, N;/path or N;MODE;/path"));
     let (levels, path) = match save_path.split_once(';') {
         None => ("0", save_path),
         Some((levels, rest)) => match rest.split_once(';') {
@@ -107,23 +108,23 @@ fn split_save_path(save_path: &str) -> Result<(usize, &Path), String> {
 }
 
 /// A name that PHP refuses, or that no cookie can bear, would lock everybody out.
-fn check_cookie(cookie: &str) -> Result<(), String> {
+fn check_cookie(cookie: &str) -> Result<(), InvalidValue> {
     let good = !cookie.is_empty() && cookie.bytes().all(|byte| byte.is_ascii_graphic() && !b"=,;.[".contains(&byte));
-    if good { Ok(()) } else { Err(format!("'{cookie}' can't be the name of a session cookie; it is PHP's session.name")) }
+    if good { Ok(()) } else { Err(format!("'{cookie}' can't be the name of a session cookie; it is PHP's session.name").into()) }
 }
 
 /// The same for keys: the handler `php` can't write `|`, drops numbers, and once had a use for `!`.
-fn check_key(key: &str) -> Result<(), String> {
+fn check_key(key: &str) -> Result<(), InvalidValue> {
     let good = !key.is_empty() && !key.contains('|') && !key.starts_with('!') && key.parse::<i64>().is_err();
-    if good { Ok(()) } else { Err(format!("'{key}' can't be a key of a PHP session")) }
+    if good { Ok(()) } else { Err(format!("'{key}' can't be a key of a PHP session").into()) }
 }
 
 /// Entering is enough: Debian's directory of sessions can't be listed, and need not be.
-fn check_directory(path: &Path) -> Result<(), String> {
+fn check_directory(path: &Path) -> Result<(), InvalidValue> {
     match std::fs::metadata(path.join(".")) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(format!("{} is not a directory", path.display())),
-        Err(error) => Err(format!("the directory {} can't be entered: {error}", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(format!("{} is not a directory", path.display()).into()),
+        Err(error) => Err(format!("the directory {} can't be entered: {error}", path.display()).into()),
     }
 }
 
