@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use crate::error::InvalidValue;
+
 /// `[ws://|tcp://|wss://|ssl://]host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -30,18 +32,18 @@ impl Address {
     #[doc(alias = "isSecure")]
     #[doc(alias = "extractIP")]
     #[doc(alias = "extractIPort")]
-    pub fn parse(text: &str) -> Result<Address, String> {
+    pub fn parse(text: &str) -> Result<Address, InvalidValue> {
         let (secure, rest, default_port) = match text.split_once("://") {
             None => (false, text, DEFAULT_PORT),
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "ws" | "tcp" => (false, rest, 80),
                 "wss" | "ssl" => (true, rest, 443),
-                _ => return Err(format!("unknown scheme '{scheme}', use ws, wss, tcp or ssl")),
+                _ => return Err(format!("unknown scheme '{scheme}', use ws, wss, tcp or ssl").into()),
             },
         };
         let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))?;
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-            return Err(format!("'{text}' is not [ws://|wss://]HOST[:PORT]"));
+            return Err(format!("'{text}' is not [ws://|wss://]HOST[:PORT]").into());
         }
         let port = port.map_or(Ok(default_port), parse_port)?;
         Ok(Address { secure, host: host.to_owned(), port })
@@ -56,8 +58,8 @@ impl Address {
 }
 
 /// A port number.
-pub fn parse_port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a port, use a number from 0 to 65535"))
+pub fn parse_port(text: &str) -> Result<u16, InvalidValue> {
+    text.parse().map_err(|_| format!("'{text}' is not a port, use a number from 0 to 65535").into())
 }
 
 /// Whether `text` names a port of its own.
@@ -67,19 +69,19 @@ pub fn has_port(text: &str) -> bool {
 }
 
 /// A host without brackets, and its port as it is written.
-pub(crate) fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
+pub(crate) fn split_port(text: &str) -> Result<(&str, Option<&str>), InvalidValue> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(|| format!("'{text}' lacks its ]"))?;
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err(format!("'{rest}' after ] is not a port")),
+            None => Err(format!("'{rest}' after ] is not a port").into()),
         };
     }
     match text.split_once(':') {
         // More than one colon without brackets is an IPv6 address without a port.
         Some((_, rest)) if rest.contains(':') && text.parse::<Ipv6Addr>().is_ok() => Ok((text, None)),
-        Some((_, rest)) if rest.contains(':') => Err(format!("'{text}' is neither HOST:PORT nor an IPv6 address")),
+        Some((_, rest)) if rest.contains(':') => Err(format!("'{text}' is neither HOST:PORT nor an IPv6 address").into()),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((text, None)),
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
 use crate::ids::{AppId, ClientType};
-use crate::rfc6455::{Opcode, Refusal};
+use crate::rfc6455::{Opcode, Reason};
 
 /// Lines on feedback to nobody in one minute; the others are logged at `debug`.
 const UNHEARD_LOGGED: u32 = 10;
@@ -26,7 +26,7 @@ pub(crate) struct Counters {
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) resources: Vec<Counted>,
-    pub(crate) refusals: BTreeMap<&'static str, u64>,
+    pub(crate) refusals: BTreeMap<Reason, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
     pub(crate) slow: u64,
     /// Messages that were too many to keep for a client.
@@ -44,13 +44,9 @@ pub(crate) struct Counted {
     pub(crate) messages: u64,
 }
 
-/// Refusals that are told apart by what they say; the others go by their status.
-const REFUSALS: [(&str, &str); 4] = [
-    ("This origin is not allowed", "origin"),
-    ("No live session", "session"),
-    ("No connection allowed from this address", "address"),
-    ("Only allowed hosts may ask", "address"),
-];
+/// Refusals that are shown before one has happened.
+const REFUSALS: [Reason; 6] =
+    [Reason::Address, Reason::MaxClients, Reason::MaxPerIp, Reason::Origin, Reason::Resource, Reason::Session];
 
 impl Counters {
     pub(crate) fn new(now: Instant) -> Counters {
@@ -64,7 +60,7 @@ impl Counters {
             messages_in: 0,
             messages_out: 0,
             resources: Vec::new(),
-            refusals: ["address", "max_clients", "max_per_ip", "origin", "resource", "session"].map(|reason| (reason, 0)).into(),
+            refusals: REFUSALS.map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
             lost: 0,
@@ -116,15 +112,9 @@ impl Counters {
         self.messages_out += u64::from(!opcode.is_control());
     }
 
-    /// A client was not let in; `reason` is a word of ours.
-    pub(crate) fn refused(&mut self, reason: &'static str) {
+    /// A client was not let in.
+    pub(crate) fn refused(&mut self, reason: Reason) {
         *self.refusals.entry(reason).or_default() += 1;
-    }
-
-    /// A request was answered with a status in place of the 101.
-    pub(crate) fn refused_by(&mut self, refusal: &Refusal) {
-        let known = REFUSALS.iter().find(|(text, _)| *text == refusal.reason);
-        self.refused(known.map_or(refusal.status, |(_, reason)| reason));
     }
 
     /// The connection of a client that was open is over.

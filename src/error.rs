@@ -1,4 +1,6 @@
 //! Errors of the start: one line that names the option, file or address, and the way out.
+//!
+//! What is wrong with a value does not know where the value stood; what is wrong with the start does.
 
 use std::fmt;
 
@@ -23,3 +25,27 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Why a value can't be used, in one line: an address, a port, a token, a URL, the text of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidValue(String);
+
+impl From<String> for InvalidValue {
+    fn from(problem: String) -> InvalidValue {
+        InvalidValue(problem)
+    }
+}
+
+impl From<&str> for InvalidValue {
+    fn from(problem: &str) -> InvalidValue {
+        InvalidValue(problem.to_owned())
+    }
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidValue {}

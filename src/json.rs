@@ -237,11 +237,14 @@ impl<'a> Scanner<'a> {
 
     /// What the four digits of an escape say.
     fn unit(self, at: usize) -> Step<u32> {
+        if self.text.len() < at + 6 {
+            return self.fail(self.text.len(), "EOF while parsing a string");
+        }
         let mut unit = 0;
         for at in at + 2..at + 6 {
             match char::from(self.byte(at)).to_digit(16) {
                 Some(digit) => unit = unit << 4 | digit,
-                None => return self.fail_or_end(at, "invalid escape", "EOF while parsing a string"),
+                None => return self.fail(at, "invalid escape"),
             }
         }
         Ok(unit)

@@ -49,6 +49,7 @@ mod error;
 mod extras;
 #[cfg(test)]
 mod fixture;
+mod forwarded;
 mod ids;
 mod json;
 pub mod limits;
@@ -71,7 +72,7 @@ mod web_socket_server;
 
 pub use address::Address;
 pub use client::Client;
-pub use error::StartError;
+pub use error::{InvalidValue, StartError};
 pub use extras::browser_opcodes::BrowserOpcodes;
 pub use extras::http;
 pub use extras::http::tokens::Tokens;

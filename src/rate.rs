@@ -1,54 +1,71 @@
-//! Token buckets: how much a client may send. They know no client; time is an argument.
+//! Token buckets: how much a client may send, or an address may ask. They know neither; time is an argument.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Token buckets for what a client sends. They hold two seconds' worth.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    messages: Bucket,
-    bytes: Bucket,
-    filled: Instant,
-}
+use crate::deadlines::after;
 
-#[derive(Debug)]
-struct Bucket {
-    each_second: f64,
-    tokens: f64,
-}
+/// A bucket holds two seconds' worth.
+const HELD: Duration = Duration::from_secs(2);
 
-impl Rate {
-    /// A rate of 0 is no limit.
-    pub(crate) fn new(messages: u32, bytes: u32, now: Instant) -> Rate {
-        Rate { messages: Bucket::new(messages), bytes: Bucket::new(bytes), filled: now }
-    }
-
-    /// Takes so much from the buckets; `false` where there was not enough.
-    pub(crate) fn take(&mut self, messages: u32, bytes: usize, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(std::mem::replace(&mut self.filled, now)).as_secs_f64();
-        let enough = [self.messages.take(f64::from(messages), elapsed), self.bytes.take(bytes as f64, elapsed)];
-        enough == [true, true]
-    }
+/// A token bucket, kept as the moment at which it will be full again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    full: Instant,
 }
 
 impl Bucket {
-    fn new(each_second: u32) -> Bucket {
-        let each_second = if each_second == 0 { f64::INFINITY } else { f64::from(each_second) };
-        Bucket { each_second, tokens: 2.0 * each_second }
+    pub(crate) fn full(now: Instant) -> Bucket {
+        Bucket { full: now }
     }
 
-    fn take(&mut self, count: f64, elapsed: f64) -> bool {
-        if self.each_second.is_infinite() {
-            return true;
-        }
-        self.tokens = (self.tokens + elapsed * self.each_second).min(2.0 * self.each_second) - count;
-        self.tokens >= 0.0
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full <= now
+    }
+
+    /// How long to wait until there are so many tokens; a rate of 0 is no limit.
+    pub(crate) fn wait(&self, count: usize, each_second: u32, now: Instant) -> Option<Duration> {
+        let lacking = self.full_after(count, each_second, now)?.saturating_duration_since(now + HELD);
+        (!lacking.is_zero()).then_some(lacking)
+    }
+
+    /// Takes so many tokens, also where there are not enough: then they have to be made up for.
+    pub(crate) fn take(&mut self, count: usize, each_second: u32, now: Instant) {
+        self.full = self.full_after(count, each_second, now).unwrap_or(self.full);
+    }
+
+    /// When it would be full again after that; `None` where there is no limit.
+    fn full_after(&self, count: usize, each_second: u32, now: Instant) -> Option<Instant> {
+        let nanos = (count as u64).saturating_mul(1_000_000_000).checked_div(u64::from(each_second))?;
+        Some(after(self.full.max(now), Duration::from_nanos(nanos)))
+    }
+}
+
+/// How many messages and bytes a client may send.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    messages: (Bucket, u32),
+    bytes: (Bucket, u32),
+}
+
+impl Rate {
+    /// So many each second; 0 is no limit.
+    pub(crate) fn new(messages: u32, bytes: u32, now: Instant) -> Rate {
+        Rate { messages: (Bucket::full(now), messages), bytes: (Bucket::full(now), bytes) }
+    }
+
+    /// Takes so much from both buckets; `false` where there was not enough in one.
+    pub(crate) fn take(&mut self, messages: u32, bytes: usize, now: Instant) -> bool {
+        let wanted = [(&mut self.messages, messages as usize), (&mut self.bytes, bytes)];
+        wanted.into_iter().fold(true, |enough, ((bucket, each_second), count)| {
+            let fits = bucket.wait(count, *each_second, now).is_none();
+            bucket.take(count, *each_second, now);
+            enough && fits
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -63,5 +80,13 @@ mod tests {
         let much_later = start + Duration::from_secs(100);
         assert!((0..20).all(|_| rate.take(1, 0, much_later)));
         assert!(!rate.take(1, 0, much_later));
+    }
+
+    #[test]
+    fn more_than_a_bucket_holds_never_fits() {
+        let start = Instant::now();
+        assert!(Rate::new(0, 1000, start).take(1, 2000, start));
+        assert!(!Rate::new(0, 1000, start).take(1, 2001, start));
+        assert!(!Rate::new(0, u32::MAX, start).take(1, usize::MAX, start));
     }
 }

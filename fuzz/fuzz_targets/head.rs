@@ -90,5 +90,5 @@ fn a_refusal_is_a_whole_answer(refusal: &Refusal) {
     assert!(head.starts_with("HTTP/1.1 4"), "{head:?}");
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head:?}");
     assert_eq!(body.trim_end_matches('\n').lines().count(), 1);
-    assert!(!refusal.reason.contains(char::is_control), "{:?}", refusal.reason);
+    assert!(!refusal.text.contains(char::is_control), "{:?}", refusal.text);
 }

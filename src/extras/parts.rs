@@ -8,7 +8,7 @@ use super::http::Http;
 use super::sessions::Sessions;
 use crate::ids::SocketId;
 use crate::program::systemd::Systemd;
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Reason, Refusal, Request};
 
 /// The parts that belong to the loop.
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl Parts {
         let Some(sessions) = &self.sessions else { return Ok(()) };
         sessions.check(request).map_err(|reason| {
             log::info!("{id}, Client handshake status: unauthorized, {reason}");
-            Refusal::forbidden("No live session")
+            Refusal::forbidden(Reason::Session, "No live session")
         })
     }
 }

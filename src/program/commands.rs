@@ -12,6 +12,7 @@ use getopts::{Matches, Options};
 use ureq::Agent;
 
 use crate::address::Address;
+use crate::error::InvalidValue;
 use crate::program::http_client::{self, Trust};
 
 mod send;
@@ -112,7 +113,7 @@ impl Target {
 }
 
 /// An address as the server's own, or as a browser has it.
-fn parse_url(text: &str) -> Result<Address, String> {
+fn parse_url(text: &str) -> Result<Address, InvalidValue> {
     let scheme = |from: &str, to: &str| text.strip_prefix(from).map(|rest| format!("{to}{rest}"));
     let address = scheme("http://", "ws://").or_else(|| scheme("https://", "wss://"));
     Address::parse(address.as_deref().unwrap_or(text))

@@ -3,6 +3,8 @@
 //! PHP counterpart: `parse_ini_string` and the `applyEnv` before it. Libraries for ini files read
 //! another dialect (no `key[]`, other comments and quotes) and keep no line numbers for errors.
 
+use crate::error::InvalidValue;
+
 /// One `key = value`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -17,23 +19,23 @@ pub struct Entry {
 }
 
 /// Reads a whole file. An error names the line.
-pub fn parse(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>, String> {
+pub fn parse(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>, InvalidValue> {
     let mut section = String::new();
     let mut entries = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let failed = |problem: &str| format!("line {}: {problem}", index + 1);
+        let failed = |problem: InvalidValue| InvalidValue::from(format!("line {}: {problem}", index + 1));
         let line = line.trim();
         if line.is_empty() || line.starts_with([';', '#']) {
             continue;
         }
         if let Some(rest) = line.strip_prefix('[') {
-            let (name, _) = rest.split_once(']').ok_or_else(|| failed("a section lacks its ]"))?;
+            let (name, _) = rest.split_once(']').ok_or_else(|| failed("a section lacks its ]".into()))?;
             section = name.trim().to_owned();
             continue;
         }
-        let (key, value) = line.split_once('=').ok_or_else(|| failed("neither [section] nor key = value"))?;
+        let (key, value) = line.split_once('=').ok_or_else(|| failed("neither [section] nor key = value".into()))?;
         let key = key.trim();
-        let value = parse_value(value.trim(), variable).map_err(|problem| failed(&problem))?;
+        let value = parse_value(value.trim(), variable).map_err(failed)?;
         let key = key.strip_suffix("[]").unwrap_or(key).trim().to_owned();
         entries.push(Entry { line: index + 1, section: section.clone(), key, value });
     }
@@ -41,7 +43,7 @@ pub fn parse(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<V
 }
 
 /// A value in quotes ends at its quote, a bare one at a comment.
-fn parse_value(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+fn parse_value(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, InvalidValue> {
     let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));
     let Some(quote) = quote else {
         let bare = text.split(';').next().unwrap_or_default();
@@ -51,7 +53,7 @@ fn parse_value(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result
     match rest.trim_start() {
         "" => Ok(substitute(value, variable)),
         rest if rest.starts_with([';', '#']) => Ok(substitute(value, variable)),
-        _ => Err(format!("text after the closing {quote}")),
+        _ => Err(format!("text after the closing {quote}").into()),
     }
 }
 
@@ -72,7 +74,7 @@ fn substitute(text: &str, variable: &impl Fn(&str) -> Option<String>) -> String 
 mod tests {
     use super::*;
 
-    fn values(text: &str) -> Result<Vec<(String, String)>, String> {
+    fn values(text: &str) -> Result<Vec<(String, String)>, InvalidValue> {
         let variable = |name: &str| (name == "LOG_FILE").then(|| "/var/log/x.log".to_owned());
         let entries = parse(text, &variable)?;
         Ok(entries.into_iter().map(|entry| (format!("{}/{}", entry.section, entry.key), entry.value)).collect())
@@ -105,7 +107,7 @@ mod tests {
             ("a = 'b", "line 1: the value lacks its closing '"),
             ("a = \"b\" c", "line 1: text after the closing \""),
         ] {
-            assert_eq!(values(text).unwrap_err(), problem);
+            assert_eq!(values(text).unwrap_err().to_string(), problem);
         }
     }
 }

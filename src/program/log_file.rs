@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::StartError;
+use crate::error::{InvalidValue, StartError};
 use crate::printable::escape;
 
 /// A log file that is renamed to `NAME.1` when it is full, `NAME.1` to `NAME.2`, and so on.
@@ -91,13 +91,13 @@ pub enum LogFormat {
 }
 
 impl FromStr for LogFormat {
-    type Err = String;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<LogFormat, String> {
+    fn from_str(text: &str) -> Result<LogFormat, InvalidValue> {
         match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
-            _ => Err(format!("'{text}' is not text or json")),
+            _ => Err(format!("'{text}' is not text or json").into()),
         }
     }
 }

@@ -12,7 +12,7 @@ use getopts::{HasArg, Occur, Options};
 use log::LevelFilter;
 
 use crate::address::{self, Address};
-use crate::error::StartError;
+use crate::error::{InvalidValue, StartError};
 use crate::extras::http::tokens::Tokens;
 use crate::extras::notices::{Receiver, Secret};
 use crate::extras::sessions::Sessions;
@@ -127,7 +127,7 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether it may be given several times.
     pub many: bool,
-    set: fn(&mut Settings, &str) -> Result<(), String>,
+    set: fn(&mut Settings, &str) -> Result<(), InvalidValue>,
 }
 
 impl Setting {
@@ -500,58 +500,58 @@ fn check_together(settings: &Settings) -> Result<(), StartError> {
     }
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a whole number in range"))
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, InvalidValue> {
+    text.parse().map_err(|_| format!("'{text}' is not a whole number in range").into())
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+fn positive(text: &str) -> Result<usize, InvalidValue> {
     match number(text)? {
         0 => Err("must be more than 0".into()),
         number => Ok(number),
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+fn seconds(text: &str) -> Result<Duration, InvalidValue> {
     let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if seconds < 1e9 => Ok(duration),
-        _ => Err(format!("'{text}' is not a number of seconds in range")),
+        _ => Err(format!("'{text}' is not a number of seconds in range").into()),
     }
 }
 
-fn some_seconds(text: &str) -> Result<Duration, String> {
+fn some_seconds(text: &str) -> Result<Duration, InvalidValue> {
     let duration = seconds(text)?;
     if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) }
 }
 
 /// PHP's words for yes and no.
-fn switch(text: &str) -> Result<bool, String> {
+fn switch(text: &str) -> Result<bool, InvalidValue> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
-        _ => Err(format!("'{text}' is not on or off")),
+        _ => Err(format!("'{text}' is not on or off").into()),
     }
 }
 
-fn publish(text: &str) -> Result<Publish, String> {
+fn publish(text: &str) -> Result<Publish, InvalidValue> {
     match text {
         "token" => Ok(Publish::Token),
         _ => match switch(text) {
             Ok(true) => Ok(Publish::On),
             Ok(false) => Ok(Publish::Off),
-            Err(_) => Err(format!("'{text}' is not on, token or off")),
+            Err(_) => Err(format!("'{text}' is not on, token or off").into()),
         },
     }
 }
 
-fn net(text: &str) -> Result<ipnet::IpNet, String> {
+fn net(text: &str) -> Result<ipnet::IpNet, InvalidValue> {
     let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
-    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS"))
+    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS").into())
 }
 
-fn origin(text: &str) -> Result<String, String> {
+fn origin(text: &str) -> Result<String, InvalidValue> {
     match text.split_once("://") {
         Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(text.into()),
-        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com")),
+        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com").into()),
     }
 }

@@ -3,11 +3,12 @@
 //! PHP counterpart: `Handshake`. Where the PHP answers with half a response, this one answers whole.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha1::{Digest, Sha1};
+
+use super::Refusal;
 
 /// The longest request head that is read, in bytes; a longer one is refused with 431.
 pub const MAX_HEAD: usize = 8 * 1024;
@@ -36,15 +37,6 @@ struct Field {
     begin: u32,
     colon: u32,
     end: u32,
-}
-
-/// A request that is answered with an HTTP status in place of the 101.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Status code and its standard phrase.
-    pub status: &'static str,
-    /// One line that says what is missing or wrong.
-    pub reason: String,
 }
 
 /// Where the head in `bytes` ends, behind its empty line; `None` while that has not come.
@@ -196,83 +188,6 @@ impl Field {
 
     fn value<'a>(&self, head: &'a str) -> &'a str {
         head[self.colon as usize + 1..self.end as usize].trim()
-    }
-}
-
-impl Refusal {
-    /// 400: the request is not what RFC 6455 or HTTP asks for.
-    pub fn bad_request(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "400 Bad Request", reason: reason.into() }
-    }
-
-    /// 403: this client, or this origin, may not.
-    pub fn forbidden(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "403 Forbidden", reason: reason.into() }
-    }
-
-    /// 404: a plain request for a path that is no resource.
-    pub fn not_found(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "404 Not Found", reason: reason.into() }
-    }
-
-    /// 405: only GET.
-    pub fn method_not_allowed() -> Refusal {
-        Refusal { status: "405 Method Not Allowed", reason: "Method must be GET".into() }
-    }
-
-    /// 408: the head did not come in time.
-    pub fn timeout() -> Refusal {
-        Refusal { status: "408 Request Timeout", reason: "The request head took too long".into() }
-    }
-
-    /// 426: a WebSocket resource, but not this version of the protocol, or none.
-    pub fn upgrade_required(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "426 Upgrade Required", reason: reason.into() }
-    }
-
-    /// 429: this address asks too often.
-    pub fn too_many(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "429 Too Many Requests", reason: reason.into() }
-    }
-
-    /// 431: the head is over [`MAX_HEAD`].
-    pub fn head_too_large() -> Refusal {
-        Refusal { status: "431 Request Header Fields Too Large", reason: format!("The request head is over {MAX_HEAD} bytes") }
-    }
-
-    /// 503: too late, the server is about to end.
-    pub fn unavailable() -> Refusal {
-        Refusal { status: "503 Service Unavailable", reason: "The server is being stopped".into() }
-    }
-
-    /// 501: a body in a form that this server does not read.
-    pub fn not_implemented(reason: impl Into<String>) -> Refusal {
-        Refusal { status: "501 Not Implemented", reason: reason.into() }
-    }
-
-    /// The whole HTTP answer, with a body of one line.
-    pub fn response(&self) -> Vec<u8> {
-        let extra = match &self.status[..3] {
-            "405" => "Allow: GET\r\n",
-            "429" => "Retry-After: 1\r\n",
-            "426" => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            _ => "",
-        };
-        let connection = if self.status.starts_with("426") { "close, Upgrade" } else { "close" };
-        format!(
-            "HTTP/1.1 {}\r\n{extra}Connection: {connection}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n{}\n",
-            self.status,
-            self.reason.len() + 1,
-            self.reason
-        )
-        .into_bytes()
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
     }
 }
 

@@ -9,9 +9,11 @@ use std::fmt;
 pub mod frame;
 pub mod handshake;
 pub mod inbox;
+mod refusal;
 
-pub use handshake::{Refusal, Request};
+pub use handshake::Request;
 pub use inbox::{Event, Inbox};
+pub use refusal::{Reason, Refusal, Status};
 
 /// The four bits that say what a frame is (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::elsewhere::{Ending, Envelope};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::rate::Rate;
-use crate::rfc6455::{CloseCode, Request};
+use crate::rfc6455::{CloseCode, Reason, Request};
 
 /// Why `specific_checks` shows a client the door.
 pub(crate) struct Dismissal {
@@ -47,19 +47,19 @@ impl Server {
     pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
         let client = &self.clients[id];
         if client.app.is_none() {
-            self.counters.refused("resource");
+            self.counters.refused(Reason::Resource);
             log::info!("Application incomplete or does not exist; Telling Client to disconnect on #{id}");
             return Err(Dismissal { error: None, code: CloseCode::POLICY_VIOLATION });
         }
         if self.limits.max_clients > 0 && self.clients.count_open() > self.limits.max_clients {
-            self.counters.refused("max_clients");
+            self.counters.refused(Reason::MaxClients);
             log::info!("{id}, Too many connections");
             return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
         }
         let (ip, limited) = (client.ip, self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket);
         if limited && !self.clients.count_ip(id, self.limits.max_per_ip) {
             let error = format!("To many connections from:  {ip}");
-            self.counters.refused("max_per_ip");
+            self.counters.refused(Reason::MaxPerIp);
             log::info!("{id}, {error}");
             return Err(Dismissal { error: Some(error), code: CloseCode::POLICY_VIOLATION });
         }

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::{Admitted, WebSocketServer};
 use crate::client::{Client, State};
+use crate::forwarded::Forwarded;
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::mail::pace::Pace;
 use crate::printable::Printable;
 use crate::raw::{self, Greeting, RawInbox};
 use crate::rfc6455::handshake::{self, MAX_HEAD};
-use crate::rfc6455::{CloseCode, Inbox, Refusal, Request};
+use crate::rfc6455::{CloseCode, Inbox, Reason, Refusal, Request};
 use crate::server::close_message;
 use crate::socket::{Peer, Stage};
 
@@ -116,16 +117,15 @@ impl WebSocketServer {
     #[doc(alias = "allowedIP")]
     fn check_origin(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-        self.server.clients[id].ip = self.server.limits().real_client_ip(peer, hops.into_iter());
+        self.server.clients[id].ip = Forwarded::of(request).client(peer, self.server.limits()).ip;
         let origin = request.header("origin").unwrap_or_default();
         match client_type {
             ClientType::Websocket if !self.server.limits().allows_origin(origin) => {
                 log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
-                Err(Refusal::forbidden("This origin is not allowed"))
+                Err(Refusal::forbidden(Reason::Origin, "This origin is not allowed"))
             }
             ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
-                Err(Refusal::forbidden("No connection allowed from this address"))
+                Err(Refusal::forbidden(Reason::Address, "No connection allowed from this address"))
             }
             _ => Ok(()),
         }
@@ -180,7 +180,7 @@ impl WebSocketServer {
             self.welcome(id);
         } else {
             let error = format!("No connection allowed from: {}", self.server.clients[id].ip);
-            self.server.counters.refused("address");
+            self.server.counters.refused(Reason::Address);
             self.server.dismiss(id, Some(&error), CloseCode::POLICY_VIOLATION);
         }
         self.go_on(id, end);
@@ -189,7 +189,7 @@ impl WebSocketServer {
     /// Answers a request with a status in place of the 101.
     fn refuse(&mut self, id: SocketId, refusal: &Refusal) {
         self.failed(id, &format!("Handshake aborted - {refusal}"));
-        self.server.counters.refused_by(refusal);
+        self.server.counters.refused(refusal.reason);
         self.server.push_bytes(id, &refusal.response());
         self.server.begin_close(id);
         self.sockets[id].stage = Stage::Ignored;
@@ -207,7 +207,7 @@ impl WebSocketServer {
         };
         if let Some(problem) = nothing_can_be_said {
             self.failed(id, problem);
-            self.server.counters.refused("tls");
+            self.server.counters.refused(Reason::Tls);
             self.peer_gone(id, Peer::Gone);
         } else if let Some(end) = raw_head {
             self.raw_handshake(id, None, end);

@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 /// The port: what a reader of webSocketServer.php and RFC6455.php reads. A name that ends with `/` is a folder.
-const PORT: [&str; 25] = [
+const PORT: [&str; 26] = [
     "address.rs",
     "client.rs",
     "counters.rs",
     "deadlines.rs",
     "elsewhere.rs",
     "error.rs",
+    "forwarded.rs",
     "ids.rs",
     "json.rs",
     "limits.rs",

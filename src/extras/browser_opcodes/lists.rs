@@ -1,5 +1,7 @@
 //! The lists: opcodes by the path of their resource. Data, which knows no server.
 
+use crate::error::InvalidValue;
+
 /// All resources that have no list of their own.
 pub(super) const OTHERS: &str = "*";
 
@@ -21,11 +23,11 @@ pub(super) struct List {
 impl BrowserOpcodes {
     /// Adds one item: an opcode, `all` or `none`; `PATH=` before it names the resource for it and the
     /// items that follow, `*=` all resources without a list, which is where the first items go.
-    pub fn add(&mut self, item: &str) -> Result<(), String> {
+    pub fn add(&mut self, item: &str) -> Result<(), InvalidValue> {
         let named = item.split_once('=').filter(|(path, _)| path.starts_with('/') || *path == OTHERS);
         let opcode = named.map_or(item, |(_, opcode)| opcode);
         if opcode.is_empty() {
-            return Err(format!("'{item}' names no opcode; write all, none, or opcodes separated by commas"));
+            return Err(format!("'{item}' names no opcode; write all, none, or opcodes separated by commas").into());
         }
         if let Some(path) = named.map(|(path, _)| path).or(self.lists.is_empty().then_some(OTHERS)) {
             self.current = self.of(path).unwrap_or_else(|| {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::Answer;
 use super::tokens::Tokens;
+use crate::forwarded::ClientAddress;
 use crate::limits::{Limits, Publish, counted_address};
-use crate::rfc6455::Request;
+use crate::rate::Bucket;
+use crate::rfc6455::{Request, Status};
 
 /// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429, also for a right one.
 const MAX_WRONG_TOKENS: u32 = 5;
@@ -30,16 +32,6 @@ pub(crate) struct Admission {
     wrong_uuids: Rates,
 }
 
-/// Where a request comes from.
-pub(crate) struct Origin {
-    /// The client's address: the peer's, or behind a trusted proxy the one that the proxy names.
-    pub(crate) ip: IpAddr,
-    /// Whether the peer is a trusted proxy and named the client.
-    pub(crate) named_by_proxy: bool,
-    /// The address the peer connected to.
-    pub(crate) own: IpAddr,
-}
-
 impl Admission {
     /// Whether an address has to wait before it may want to be a client that is not known here.
     pub(crate) fn has_guessed_too_often(&self, ip: IpAddr, now: Instant) -> bool {
@@ -52,9 +44,16 @@ impl Admission {
         let _ = self.wrong_uuids.take(ip, MAX_WRONG_UUIDS, now);
     }
 
-    /// Lets a request pass, or says why not.
-    pub(crate) fn check(&mut self, request: &Request, from: &Origin, limits: &Limits, now: Instant) -> Result<(), Answer> {
-        let by_host = by_host(request, from, limits);
+    /// Lets a request pass, or says why not; `own` is the address that its connection was made to.
+    pub(crate) fn check(
+        &mut self,
+        request: &Request,
+        from: ClientAddress,
+        own: IpAddr,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), Answer> {
+        let by_host = by_host(request, from, own, limits);
         if let Err(refused) = &by_host {
             self.by_token(request, from, refused, now)?;
         }
@@ -64,12 +63,12 @@ impl Admission {
         }
     }
 
-    fn by_token(&mut self, request: &Request, from: &Origin, refused: &NotByHost, now: Instant) -> Result<(), Answer> {
+    fn by_token(&mut self, request: &Request, from: ClientAddress, refused: &NotByHost, now: Instant) -> Result<(), Answer> {
         let Some(token) = bearer(request).filter(|_| !self.tokens.is_empty()) else {
             return Err(match refused {
                 NotByHost::Foreign if !self.tokens.is_empty() => unauthorized("A token is needed: Authorization: Bearer <token>"),
-                NotByHost::Foreign => Answer::error("403 Forbidden", "No publishing from this address"),
-                NotByHost::Doubtful(why) => Answer::error("403 Forbidden", why),
+                NotByHost::Foreign => Answer::error(Status::Forbidden, "No publishing from this address"),
+                NotByHost::Doubtful(why) => Answer::error(Status::Forbidden, why),
             });
         };
         // Who has guessed too often is not told whether this guess was right.
@@ -94,12 +93,12 @@ enum NotByHost {
     Doubtful(&'static str),
 }
 
-fn by_host(request: &Request, from: &Origin, limits: &Limits) -> Result<(), NotByHost> {
+fn by_host(request: &Request, from: ClientAddress, own: IpAddr, limits: &Limits) -> Result<(), NotByHost> {
     let has = |names: &[&str]| request.headers().any(|(field, _)| names.iter().any(|name| field.eq_ignore_ascii_case(name)));
     // Behind a proxy nobody is on the server's own host: its address there says where the proxy is.
     let allowed = match from.named_by_proxy {
         true => limits.lists_backend(from.ip),
-        false => limits.allows_backend(from.ip, from.own),
+        false => limits.allows_backend(from.ip, own),
     };
     if !allowed {
         return Err(NotByHost::Foreign);
@@ -125,46 +124,42 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 fn unauthorized(why: &str) -> Answer {
-    Answer::error("401 Unauthorized", why).with("WWW-Authenticate", "Bearer realm=\"phpws\"")
+    Answer::error(Status::Unauthorized, why).with("WWW-Authenticate", "Bearer realm=\"phpws\"")
 }
 
 fn too_many(why: &str, wait: Duration) -> Answer {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Answer::error("429 Too Many Requests", why).with("Retry-After", seconds.max(1))
+    Answer::error(Status::TooManyRequests, why).with("Retry-After", seconds.max(1))
 }
 
-/// How often each address came: the moment at which it will have nothing on its account again. Twice a
-/// second's worth may be on it.
+/// How often each address came.
 #[derive(Debug, Default)]
 struct Rates {
-    clear: HashMap<IpAddr, Instant>,
+    buckets: HashMap<IpAddr, Bucket>,
 }
 
 impl Rates {
     /// How long this address has to wait; a rate of 0 is no limit.
     fn wait(&self, ip: IpAddr, each_second: u32, now: Instant) -> Option<Duration> {
-        let interval = Duration::from_secs(1).checked_div(each_second)?;
-        let clear = *self.clear.get(&counted_address(ip))?;
-        // Twice a second's worth, of which the next one takes an interval.
-        let latest = now + Duration::from_secs(2).saturating_sub(interval);
-        (clear > latest).then(|| clear - latest)
+        self.buckets.get(&counted_address(ip))?.wait(1, each_second, now)
     }
 
     /// Counts one, or says how long to wait. Addresses beyond those that can be remembered have to wait.
     fn take(&mut self, ip: IpAddr, each_second: u32, now: Instant) -> Result<(), Duration> {
-        let Some(interval) = Duration::from_secs(1).checked_div(each_second) else { return Ok(()) };
+        if each_second == 0 {
+            return Ok(());
+        }
         if let Some(wait) = self.wait(ip, each_second, now) {
             return Err(wait);
         }
         let ip = counted_address(ip);
-        if self.clear.len() >= MAX_ADDRESSES && !self.clear.contains_key(&ip) {
-            self.clear.retain(|_, clear| *clear > now);
-            if self.clear.len() >= MAX_ADDRESSES {
+        if self.buckets.len() >= MAX_ADDRESSES && !self.buckets.contains_key(&ip) {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            if self.buckets.len() >= MAX_ADDRESSES {
                 return Err(Duration::from_secs(1));
             }
         }
-        let clear = self.clear.entry(ip).or_insert(now);
-        *clear = (*clear).max(now) + interval;
+        self.buckets.entry(ip).or_insert(Bucket::full(now)).take(1, each_second, now);
         Ok(())
     }
 }
@@ -178,9 +173,9 @@ mod tests {
 
     fn status(admission: &mut Admission, ip: &str, named_by_proxy: bool, fields: &str, limits: &Limits) -> String {
         let request = Request::parse(format!("POST /broadcast HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n").as_bytes()).unwrap();
-        let from = Origin { ip: ip.parse().unwrap(), named_by_proxy, own: LOCAL.parse().unwrap() };
-        let checked = admission.check(&request, &from, limits, Instant::now());
-        checked.map_or_else(|answer| answer.status[..3].to_owned(), |()| "200".to_owned())
+        let from = ClientAddress { ip: ip.parse().unwrap(), named_by_proxy };
+        let checked = admission.check(&request, from, LOCAL.parse().unwrap(), limits, Instant::now());
+        checked.map_or_else(|answer| answer.status.code().to_string(), |()| "200".to_owned())
     }
 
     fn with_token() -> Admission {
@@ -261,6 +256,6 @@ mod tests {
         assert!(rates.take(ip(MAX_ADDRESSES), 10, start).is_err());
         assert!(rates.take(ip(0), 10, start).is_ok());
         assert!(rates.take(ip(MAX_ADDRESSES), 10, start + Duration::from_millis(150)).is_ok());
-        assert_eq!(rates.clear.len(), 2);
+        assert_eq!(rates.buckets.len(), 2);
     }
 }

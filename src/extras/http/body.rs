@@ -190,7 +190,7 @@ mod tests {
 
     fn framing(fields: &str) -> Result<Framing, &'static str> {
         let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
-        Framing::of(&Request::parse(head.as_bytes()).unwrap()).map_err(|refusal| refusal.status)
+        Framing::of(&Request::parse(head.as_bytes()).unwrap()).map_err(|refusal| refusal.status.as_str())
     }
 
     /// The body that these pieces make, and how much of them it is.

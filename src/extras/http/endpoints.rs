@@ -14,11 +14,9 @@ use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
 use crate::printable::moment;
 use crate::resource::AllApps;
-use crate::rfc6455::Request;
+use crate::rfc6455::{Request, Status};
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
-
-const BAD_REQUEST: &str = "400 Bad Request";
 
 /// A path of publishing, and with `query` what the request said behind it.
 #[derive(Clone, Debug)]
@@ -80,12 +78,12 @@ impl Endpoint {
             _ => (request.method().eq_ignore_ascii_case("POST"), "POST"),
         };
         if !good {
-            return Err(Answer::error("405 Method Not Allowed", &format!("Method must be {allow}")).with("Allow", allow));
+            return Err(Answer::error(Status::MethodNotAllowed, &format!("Method must be {allow}")).with("Allow", allow));
         }
-        self.query = Query::parse(request.query(), &self.kind).map_err(|why| Answer::error(BAD_REQUEST, &why))?;
+        self.query = Query::parse(request.query(), &self.kind).map_err(|why| Answer::error(Status::BadRequest, &why))?;
         match &self.kind {
             Kind::Feedback(uuid) if uuid.is_empty() == self.query.ident.is_none() => {
-                Err(Answer::error(BAD_REQUEST, "Name one client: /feedback/<uuid> or /feedback?ident=<name>"))
+                Err(Answer::error(Status::BadRequest, "Name one client: /feedback/<uuid> or /feedback?ident=<name>"))
             }
             Kind::Client(_) => Ok(()),
             _ => accept_content(request),
@@ -97,7 +95,7 @@ impl Endpoint {
         let sent = match &self.kind {
             Kind::Client(uuid) => return client(server, id, uuid),
             kind => match (json::check(body), kind) {
-                (Err(fault), _) => return Some(Answer::error(BAD_REQUEST, &format!("Not JSON: {fault}"))),
+                (Err(fault), _) => return Some(Answer::error(Status::BadRequest, &format!("Not JSON: {fault}"))),
                 (Ok(text), Kind::List) => send_list(server, all_apps, text),
                 (Ok(text), Kind::Broadcast) => self.send(server, all_apps, text, "", true),
                 (Ok(text), Kind::Feedback(uuid) | Kind::Client(uuid)) => self.send(server, all_apps, text, uuid, false),
@@ -126,7 +124,7 @@ impl Endpoint {
             text,
         };
         match message.send(server, all_apps) {
-            Sent { error: Some((400, why)), .. } => Err(Answer::error(BAD_REQUEST, &why)),
+            Sent { error: Some((400, why)), .. } => Err(Answer::error(Status::BadRequest, &why)),
             sent => Ok(vec![sent]),
         }
     }
@@ -194,7 +192,8 @@ impl Message<'_> {
 }
 
 fn send_list(server: &mut Server, all_apps: &AllApps, text: &str) -> Result<Vec<Sent>, Answer> {
-    let list = json::list(text).map_err(|fault| Answer::error(BAD_REQUEST, &format!("Not a list of messages: {fault}")))?;
+    let list =
+        json::list(text).map_err(|fault| Answer::error(Status::BadRequest, &format!("Not a list of messages: {fault}")))?;
     Ok(list.iter().map(|item| send_item(server, all_apps, item)).collect())
 }
 
@@ -231,9 +230,9 @@ fn accept_content(request: &Request) -> Result<(), Answer> {
     let content_type = request.header("content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        _ if coded => Err(Answer::error("415 Unsupported Media Type", "The body must not be compressed")),
+        _ if coded => Err(Answer::error(Status::UnsupportedMediaType, "The body must not be compressed")),
         "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" => Ok(()),
-        _ => Err(Answer::error("415 Unsupported Media Type", "The body must be application/json")),
+        _ => Err(Answer::error(Status::UnsupportedMediaType, "The body must be application/json")),
     }
 }
 
@@ -241,10 +240,10 @@ fn accept_content(request: &Request) -> Result<(), Answer> {
 fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
     let known = server.find_uuid(uuid).and_then(|id| describe(server, id));
     if let Some(known) = known {
-        return Some(Answer::json("200 OK", known));
+        return Some(Answer::json(Status::Ok, known));
     }
     match server.elsewhere.others {
-        Others::Alone => Some(Answer::error("404 Not Found", "nobody has that uuid")),
+        Others::Alone => Some(Answer::error(Status::NotFound, "nobody has that uuid")),
         Others::CutOff => Some(not_said()),
         Others::Joined => {
             let ask = server.extras.receipts.asks.open(About::One, server.now);
@@ -256,14 +255,14 @@ fn client(server: &mut Server, asker: SocketId, uuid: &str) -> Option<Answer> {
 }
 
 fn not_said() -> Answer {
-    Answer::error("503 Service Unavailable", "other processes do not answer: nobody knows whether the client is there")
+    Answer::error(Status::ServiceUnavailable, "other processes do not answer: nobody knows whether the client is there")
 }
 
 /// What another process said of a client.
 pub(crate) fn description(reports: &[Report]) -> Answer {
     match reports {
-        [Report { text: Some(text), .. }] => Answer::json("200 OK", text.clone()),
-        [Report { status: 404, error: Some(error), .. }] => Answer::error("404 Not Found", error),
+        [Report { text: Some(text), .. }] => Answer::json(Status::Ok, text.clone()),
+        [Report { status: 404, error: Some(error), .. }] => Answer::error(Status::NotFound, error),
         _ => not_said(),
     }
 }
@@ -285,11 +284,11 @@ pub(crate) fn describe(server: &Server, id: SocketId) -> Option<String> {
 pub(crate) fn answer(reports: &[Report], list: bool) -> Answer {
     let failed = |report: &Report| report.status >= 400;
     let status = match reports {
-        _ if list && reports.iter().any(failed) => "207 Multi-Status",
-        [Report { status: 503, .. }] if !list => "503 Service Unavailable",
-        [one] if !list && failed(one) => "404 Not Found",
-        _ if reports.iter().any(|report| report.status == 202) => "202 Accepted",
-        _ => "200 OK",
+        _ if list && reports.iter().any(failed) => Status::MultiStatus,
+        [Report { status: 503, .. }] if !list => Status::ServiceUnavailable,
+        [one] if !list && failed(one) => Status::NotFound,
+        _ if reports.iter().any(|report| report.status == 202) => Status::Accepted,
+        _ => Status::Ok,
     };
     if !list {
         return Answer::json(status, reports.iter().map(|report| format!("{{{}}}", report.members())).collect());

@@ -5,18 +5,17 @@
 //! paused: it is woken when the answer has left. What became of a message is known when the loop has written,
 //! so receipts are answered in `before_sleep`. The PHP original has no counterpart.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::client::{Client, State};
-use crate::extras::http::admission::Origin;
 use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
+use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
 use crate::web_socket_server::WebSocketServer;
 
@@ -69,14 +68,14 @@ impl WebSocketServer {
         self.admit_publisher(id, request)?;
         endpoint.accept(request)?;
         if endpoint.has_body() && framing == Framing::None {
-            return Err(Answer::error("411 Length Required", "Content-Length or Transfer-Encoding: chunked is missing"));
+            return Err(Answer::error(Status::LengthRequired, "Content-Length or Transfer-Encoding: chunked is missing"));
         }
         if !endpoint.has_body() && !matches!(framing, Framing::None | Framing::Length(0)) {
-            return Err(Answer::error("400 Bad Request", "This request has no body"));
+            return Err(Answer::error(Status::BadRequest, "This request has no body"));
         }
         let expected = request.header("expect").filter(|expected| !expected.eq_ignore_ascii_case("100-continue"));
         if expected.is_some() {
-            return Err(Answer::error("417 Expectation Failed", "Expect must be 100-continue"));
+            return Err(Answer::error(Status::ExpectationFailed, "Expect must be 100-continue"));
         }
         let body = Body::new(framing, self.server.limits().max_message).map_err(|error| self.bad_body(error))?;
         Ok((endpoint, body))
@@ -85,13 +84,10 @@ impl WebSocketServer {
     pub(crate) fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
         let peer = self.server.clients[id].ip;
         let limits = self.server.limits();
-        let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-        let named_by_proxy = limits.trusts_proxy(peer) && !hops.is_empty();
-        let ip: IpAddr = limits.real_client_ip(peer, hops.into_iter());
-        let from = Origin { ip, named_by_proxy, own: self.sockets[id].own_ip() };
-        let checked = self.parts.http.admission.check(request, &from, limits, self.server.now);
+        let from = Forwarded::of(request).client(peer, limits);
+        let checked = self.parts.http.admission.check(request, from, self.sockets[id].own_ip(), limits, self.server.now);
         if let Err(answer) = &checked {
-            log::info!("{id}, No publishing for {ip}: {}", answer.status);
+            log::info!("{id}, No publishing for {}: {}", from.ip, answer.status);
         }
         checked
     }
@@ -99,9 +95,9 @@ impl WebSocketServer {
     pub(crate) fn bad_body(&self, error: BodyError) -> Answer {
         let max = self.server.limits().max_message;
         match error {
-            BodyError::TooLarge => Answer::error("413 Content Too Large", &format!("The body is over {max} bytes")),
-            BodyError::BadChunk => Answer::error("400 Bad Request", "The body is no sequence of chunks"),
-            BodyError::TooLong => Answer::error("400 Bad Request", "The lines between the chunks are too long"),
+            BodyError::TooLarge => Answer::error(Status::ContentTooLarge, &format!("The body is over {max} bytes")),
+            BodyError::BadChunk => Answer::error(Status::BadRequest, "The body is no sequence of chunks"),
+            BodyError::TooLong => Answer::error(Status::BadRequest, "The lines between the chunks are too long"),
         }
     }
 
@@ -242,7 +238,7 @@ impl WebSocketServer {
         match (&socket.stage, self.parts.http.exchanges.get(id).map(|exchange| &exchange.phase)) {
             (Stage::Head(head), _) if socket.reused && head.is_empty() => self.end_quietly(id),
             (Stage::Plain, Some(Phase::Body(_))) => {
-                self.end_exchange(id, &Answer::error("408 Request Timeout", "The body took too long"));
+                self.end_exchange(id, &Answer::error(Status::RequestTimeout, "The body took too long"));
             }
             (Stage::Plain, _) => self.peer_gone(id, Peer::Gone),
             _ => return false,

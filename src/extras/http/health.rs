@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::extras::cluster::Cluster;
 use crate::extras::http::{self, Answer};
 use crate::extras::metrics::{self, Census};
+use crate::forwarded::Forwarded;
 use crate::limits::Limits;
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Reason, Refusal, Request, Status};
 use crate::server::Server;
 
 /// The whole answer to a request for one of the two paths; `None` for any other. `peer` is at the other
@@ -29,7 +30,9 @@ pub(crate) fn answer(
         _ => return None,
     };
     Some(match () {
-        _ if !is_from_allowed_host(request, server.limits(), peer, own) => Err(Refusal::forbidden("Only allowed hosts may ask")),
+        _ if !is_from_allowed_host(request, server.limits(), peer, own) => {
+            Err(Refusal::forbidden(Reason::Address, "Only allowed hosts may ask"))
+        }
         _ if !http::is_get(request) && !http::is_head(request) => Err(Refusal::method_not_allowed()),
         _ => Ok(page(server, cluster)),
     })
@@ -38,10 +41,10 @@ pub(crate) fn answer(
 /// Whether a request comes from a host that backends may come from. A request with `Origin` was made by
 /// somebody's page, and one that was forwarded by a stranger may come from anywhere.
 pub(crate) fn is_from_allowed_host(request: &Request, limits: &Limits, peer: IpAddr, own: IpAddr) -> bool {
-    let hops: Vec<&str> = request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect();
-    let known_way = hops.is_empty() || limits.trusts_proxy(peer);
-    let ip = limits.real_client_ip(peer, hops.into_iter());
-    known_way && request.header("origin").is_none() && limits.allows_backend(ip, own)
+    let forwarded = Forwarded::of(request);
+    let from = forwarded.client(peer, limits);
+    let known_way = from.named_by_proxy || !forwarded.is_there();
+    known_way && request.header("origin").is_none() && limits.allows_backend(from.ip, own)
 }
 
 /// Whether the server takes clients.
@@ -56,11 +59,11 @@ fn health(server: &Server, _: Option<&Cluster>) -> Answer {
         "uptime_seconds": server.now().saturating_duration_since(server.counters.started).as_secs(),
         "clients": Census::of(server).open(),
     });
-    Answer::json(if server.stopping { "503 Service Unavailable" } else { "200 OK" }, body.to_string())
+    Answer::json(if server.stopping { Status::ServiceUnavailable } else { Status::Ok }, body.to_string())
 }
 
 fn numbers(server: &Server, cluster: Option<&Cluster>) -> Answer {
-    Answer::new("200 OK", metrics::MEDIA_TYPE, metrics::text(server, cluster)).with("Cache-Control", "no-store")
+    Answer::new(Status::Ok, metrics::MEDIA_TYPE, metrics::text(server, cluster)).with("Cache-Control", "no-store")
 }
 
 #[cfg(test)]

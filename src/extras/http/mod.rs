@@ -12,7 +12,7 @@ use slotmap::SecondaryMap;
 
 use crate::ids::SocketId;
 use crate::limits::{Limits, Publish};
-use crate::rfc6455::{Refusal, Request};
+use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
 use body::Body;
 use endpoints::Endpoint;
@@ -64,24 +64,24 @@ pub(crate) fn is_head(request: &Request) -> bool {
 /// One answer, before it is known how the connection goes on.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) status: &'static str,
+    pub(crate) status: Status,
     fields: String,
     body: Cow<'static, str>,
 }
 
 impl Answer {
-    pub(crate) fn new(status: &'static str, content_type: &str, body: impl Into<Cow<'static, str>>) -> Answer {
+    pub(crate) fn new(status: Status, content_type: &str, body: impl Into<Cow<'static, str>>) -> Answer {
         let answer = Answer { status, fields: String::new(), body: body.into() };
         answer.with("Content-Type", content_type).with("X-Content-Type-Options", "nosniff")
     }
 
     /// What programs read: one JSON value in one line.
-    pub(crate) fn json(status: &'static str, body: String) -> Answer {
+    pub(crate) fn json(status: Status, body: String) -> Answer {
         Answer::new(status, "application/json", body + "\n").with("Cache-Control", "no-store")
     }
 
     /// A failure, with one line that says why.
-    pub(crate) fn error(status: &'static str, why: &str) -> Answer {
+    pub(crate) fn error(status: Status, why: &str) -> Answer {
         Answer::json(status, format!(r#"{{"error":{}}}"#, serde_json::Value::from(why)))
     }
 
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_answer_says_how_long_it_is() {
-        let answer = Answer::error("400 Bad Request", "a \"quoted\" line");
+        let answer = Answer::error(Status::BadRequest, "a \"quoted\" line");
         let bytes = String::from_utf8(answer.bytes(Persistence::Close, true)).unwrap();
         assert!(bytes.starts_with("HTTP/1.1 400 Bad Request\r\n") && bytes.contains("\r\nContent-Length: 30\r\n"), "{bytes}");
         assert!(bytes.ends_with("\r\n\r\n{\"error\":\"a \\\"quoted\\\" line\"}\n"), "{bytes}");

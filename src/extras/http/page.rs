@@ -3,6 +3,7 @@
 //! It knows no request. The PHP original has no counterpart.
 
 use super::Answer;
+use crate::rfc6455::Status;
 
 /// One embedded file.
 struct Asset {
@@ -37,7 +38,7 @@ pub(super) fn find(path: &str) -> Option<Answer> {
 
 impl Asset {
     fn answer(&self) -> Answer {
-        let answer = Answer::new("200 OK", self.content_type, self.body);
+        let answer = Answer::new(Status::Ok, self.content_type, self.body);
         answer.with("Cache-Control", "no-cache").with("Content-Security-Policy", POLICY).with("Referrer-Policy", "no-referrer")
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use ring::digest::{Digest, SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::error::StartError;
+use crate::error::{InvalidValue, StartError};
 
 /// A token has at least so many characters; with a shorter one the server does not start.
 const MIN_TOKEN: usize = 16;
@@ -24,7 +24,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// The tokens in a text; blank lines and lines that begin with `#` are none.
-    pub fn parse(text: &str) -> Result<Tokens, String> {
+    pub fn parse(text: &str) -> Result<Tokens, InvalidValue> {
         let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let digests: Vec<Digest> = lines.map(|(at, line)| digest_of(at, line)).collect::<Result<_, _>>()?;
@@ -37,8 +37,8 @@ impl Tokens {
     /// The tokens in a file.
     pub fn load(file: impl Into<PathBuf>) -> Result<Tokens, StartError> {
         let file = file.into();
-        let failed = |problem: String| StartError::new(format_args!("--publish-token-file {}", file.display()), problem);
-        let text = std::fs::read_to_string(&file).map_err(|error| failed(format!("can't be read: {error}")))?;
+        let failed = |problem: InvalidValue| StartError::new(format_args!("--publish-token-file {}", file.display()), problem);
+        let text = std::fs::read_to_string(&file).map_err(|error| failed(format!("can't be read: {error}").into()))?;
         let tokens = Tokens::parse(&text).map_err(failed)?;
         Ok(Tokens { file: Some(file), ..tokens })
     }
@@ -68,11 +68,13 @@ impl fmt::Debug for Tokens {
     }
 }
 
-fn digest_of(line: usize, token: &str) -> Result<Digest, String> {
+fn digest_of(line: usize, token: &str) -> Result<Digest, InvalidValue> {
     match token.bytes().all(|byte| byte.is_ascii_graphic()) {
         true if token.len() >= MIN_TOKEN => Ok(digest(&SHA256, token.as_bytes())),
-        true => Err(format!("line {line}: a token has at least {MIN_TOKEN} characters; make one with: openssl rand -hex 32")),
-        false => Err(format!("line {line}: a token has no blanks and only ASCII characters")),
+        true => {
+            Err(format!("line {line}: a token has at least {MIN_TOKEN} characters; make one with: openssl rand -hex 32").into())
+        }
+        false => Err(format!("line {line}: a token has no blanks and only ASCII characters").into()),
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
             ("\nshort\n", "line 2: a token has at least 16 characters"),
             ("two words in one line", "line 1: a token has no blanks"),
         ] {
-            assert!(Tokens::parse(text).unwrap_err().starts_with(problem), "{text}");
+            assert!(Tokens::parse(text).unwrap_err().to_string().starts_with(problem), "{text}");
         }
     }
 }

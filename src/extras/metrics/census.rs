@@ -3,6 +3,7 @@
 //! A part of [`metrics`](super). One pass over all records, some ten nanoseconds each; nothing of it
 //! is kept up to date in between. [`snapshot`] is the whole picture for the status page.
 
+use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
         "resources": resources.map(|(resource, clients)| json!({"path": &*resource.path, "clients": clients, "messages": resource.messages}))
             .collect::<Vec<_>>(),
-        "refusals": metrics.refusals,
+        "refusals": metrics.refusals.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<BTreeMap<_, _>>(),
         "closes": metrics.closes,
         "turns": histogram(&metrics.turns),
         "handshakes": histogram(&metrics.handshakes),

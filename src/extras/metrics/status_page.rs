@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::extras::metrics;
+use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
 use crate::limits::Limits;
 use crate::resource::Resource;
@@ -70,8 +71,8 @@ fn may_watch(client: &Client, limits: &Limits) -> bool {
 
 /// Whether a forwarded browser is known by its own address, and not by that of a stranger's proxy.
 fn came_as_it_says(client: &Client, request: &Request) -> bool {
-    let mut hops = request.values("x-forwarded-for").flat_map(|value| value.split(',')).peekable();
-    hops.peek().is_none() || !client.ip().is_loopback() && hops.any(|hop| hop.trim() == client.ip().to_string())
+    let forwarded = Forwarded::of(request);
+    !forwarded.is_there() || !client.ip().is_loopback() && forwarded.names(client.ip())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::rfc6455::Reason;
 use crate::server::Server;
 
 /// The media type of what [`text`] gives.
@@ -112,7 +113,7 @@ impl Page {
     }
 
     fn endings(&mut self, metrics: &Counters) {
-        let refusals = metrics.refusals.iter().map(|(reason, count)| (refusal_label(reason), *count));
+        let refusals = metrics.refusals.iter().map(|(reason, count)| (refusal_label(*reason), *count));
         self.many("phpws_refusals_total", "Requests and clients that were not let in.", "reason", refusals);
         let closes = metrics.closes.iter().map(|(code, count)| (code, *count));
         self.many("phpws_closes_total", "Clients that have gone, by close code.", "code", closes);
@@ -165,10 +166,10 @@ impl Page {
 }
 
 /// `404 Not Found` is shown as `http_404`.
-fn refusal_label(reason: &str) -> String {
-    match reason.split_once(' ') {
-        Some((status, _)) => format!("http_{status}"),
-        None => reason.to_owned(),
+fn refusal_label(reason: Reason) -> String {
+    match reason {
+        Reason::Request(status) => format!("http_{}", status.code()),
+        reason => reason.to_string(),
     }
 }
 
@@ -180,11 +181,12 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rfc6455::Status;
 
     #[test]
     fn labels_are_escaped_and_statuses_named() {
         assert_eq!(escaped("/a\"b\\c\nd"), r#"/a\"b\\c\nd"#);
-        assert_eq!(refusal_label("404 Not Found"), "http_404");
-        assert_eq!(refusal_label("session"), "session");
+        assert_eq!(refusal_label(Reason::Request(Status::NotFound)), "http_404");
+        assert_eq!(refusal_label(Reason::Session), "session");
     }
 }

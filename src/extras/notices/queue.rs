@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::sender;
 use crate::client::Client;
-use crate::error::StartError;
+use crate::error::{InvalidValue, StartError};
 use crate::ids::{ClientType, SocketId};
 
 /// Notices that may wait; further ones are dropped, and a list of all clients follows.
@@ -36,14 +36,14 @@ pub struct Secret(pub(super) Box<[u8]>);
 
 impl Receiver {
     /// A page at an `http://` or `https://` address; the secret must not be empty.
-    pub fn new(url: &str, secret: Secret) -> Result<Receiver, String> {
+    pub fn new(url: &str, secret: Secret) -> Result<Receiver, InvalidValue> {
         let uri: Option<ureq::http::Uri> = url.parse().ok();
         let good = |uri: &ureq::http::Uri| {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
         };
         match uri.filter(good) {
             Some(_) => Ok(Receiver { url: url.into(), secret }),
-            None => Err(format!("'{url}' is not http://HOST/PATH or https://HOST/PATH")),
+            None => Err(format!("'{url}' is not http://HOST/PATH or https://HOST/PATH").into()),
         }
     }
 }

@@ -15,6 +15,9 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+
+use crate::error::InvalidValue;
 use crate::rfc6455::Request;
 use serialized::{Key, Reader};
 
@@ -44,7 +47,7 @@ impl Sessions {
     /// Takes the values of PHP's `session.save_path` (`/path`, `N;/path` or `N;MODE;/path`) and
     /// `session.name`, and the key in `$_SESSION` that must be true. An error is one line; it names
     /// what can't be used, among it a directory that is not there or may not be entered.
-    pub fn new(save_path: &str, cookie: &str, key: &str) -> Result<Sessions, String> {
+    pub fn new(save_path: &str, cookie: &str, key: &str) -> Result<Sessions, InvalidValue> {
         let (levels, path) = split_save_path(save_path)?;
         check_cookie(cookie)?;
         check_key(key)?;
@@ -87,8 +90,8 @@ impl Sessions {
 }
 
 /// PHP's three forms; what it calls MODE concerns only those who create files.
-fn split_save_path(save_path: &str) -> Result<(usize, &Path), String> {
-    let form = || format!("'{save_path}' is not /path, N;/path or N;MODE;/path");
+fn split_save_path(save_path: &str) -> Result<(usize, &Path), InvalidValue> {
+    let form = || InvalidValue::from(format!("'{save_path}' is not /path, N;/path or N;MODE;/path"));
     let (levels, path) = match save_path.split_once(';') {
         None => ("0", save_path),
         Some((levels, rest)) => match rest.split_once(';') {
@@ -105,48 +108,32 @@ fn split_save_path(save_path: &str) -> Result<(usize, &Path), String> {
 }
 
 /// A name that PHP refuses, or that no cookie can bear, would lock everybody out.
-fn check_cookie(cookie: &str) -> Result<(), String> {
+fn check_cookie(cookie: &str) -> Result<(), InvalidValue> {
     let good = !cookie.is_empty() && cookie.bytes().all(|byte| byte.is_ascii_graphic() && !b"=,;.[".contains(&byte));
-    if good { Ok(()) } else { Err(format!("'{cookie}' can't be the name of a session cookie; it is PHP's session.name")) }
+    if good { Ok(()) } else { Err(format!("'{cookie}' can't be the name of a session cookie; it is PHP's session.name").into()) }
 }
 
 /// The same for keys: the handler `php` can't write `|`, drops numbers, and once had a use for `!`.
-fn check_key(key: &str) -> Result<(), String> {
+fn check_key(key: &str) -> Result<(), InvalidValue> {
     let good = !key.is_empty() && !key.contains('|') && !key.starts_with('!') && key.parse::<i64>().is_err();
-    if good { Ok(()) } else { Err(format!("'{key}' can't be a key of a PHP session")) }
+    if good { Ok(()) } else { Err(format!("'{key}' can't be a key of a PHP session").into()) }
 }
 
 /// Entering is enough: Debian's directory of sessions can't be listed, and need not be.
-fn check_directory(path: &Path) -> Result<(), String> {
+fn check_directory(path: &Path) -> Result<(), InvalidValue> {
     match std::fs::metadata(path.join(".")) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(format!("{} is not a directory", path.display())),
-        Err(error) => Err(format!("the directory {} can't be entered: {error}", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(format!("{} is not a directory", path.display()).into()),
+        Err(error) => Err(format!("the directory {} can't be entered: {error}", path.display()).into()),
     }
 }
 
 /// The id in a cookie's value, if it is of the alphabet and length of PHP's ids.
 fn session_id(cookie: &str) -> Option<String> {
-    let id = raw_url_decode(cookie);
-    let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
-    let id = String::from_utf8(id).ok()?;
-    (1..=MAX_ID).contains(&id.len()).then_some(id).filter(|id| id.as_bytes().iter().all(good))
-}
-
-/// What PHP does to the values in `$_COOKIE`: it writes the comma of an id as `%2C`.
-fn raw_url_decode(text: &str) -> Vec<u8> {
-    let hex = |digit: u8| char::from(digit).to_digit(16);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low) as u8),
-            _ => None,
-        };
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    bytes
+    // As PHP does to the values in `$_COOKIE`: it writes the comma of an id as `%2C`.
+    let id = percent_decode_str(cookie).decode_utf8().ok()?;
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'-');
+    ((1..=MAX_ID).contains(&id.len()) && id.bytes().all(good)).then(|| id.into_owned())
 }
 
 /// The whole file, if it is an ordinary one of ordinary size.

@@ -89,9 +89,9 @@ fn settings_that_cannot_work_are_named() {
         (&dir, "PHPSESSID", "!a", "'!a' can't be a key of a PHP session".into()),
         (&dir, "PHPSESSID", "42", "'42' can't be a key of a PHP session".into()),
     ] {
-        assert_eq!(Sessions::new(save_path, cookie, key).unwrap_err(), problem);
+        assert_eq!(Sessions::new(save_path, cookie, key).unwrap_err().to_string(), problem);
     }
-    let nowhere = Sessions::new(&format!("{dir}/nowhere"), "PHPSESSID", "k").unwrap_err();
+    let nowhere = Sessions::new(&format!("{dir}/nowhere"), "PHPSESSID", "k").unwrap_err().to_string();
     assert!(nowhere.starts_with(&format!("the directory {dir}/nowhere can't be entered: ")), "{nowhere}");
     assert!(!nowhere.contains('\n'));
 }
