@@ -3,6 +3,7 @@
 pub mod commands;
 pub(crate) mod http_client;
 pub mod ini;
+mod invocation;
 pub mod log_file;
 pub mod manual;
 pub mod settings;
