@@ -200,6 +200,19 @@ fn what_applications_may_do_stays_in_few_places() {
     assert!(methods.values().map(Vec::len).sum::<usize>() <= 80, "{methods:#?}");
 }
 
+/// The README's reading order: no longer than an hour, and without a word of the optional parts.
+#[test]
+fn the_reading_order_takes_an_hour() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let order = readme.split("in this order:").nth(1).unwrap().split("Look up the rest").next().unwrap();
+    let links = order.split("](src/").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let (sources, naming) = (sources(), naming(&sources()));
+    let files: Vec<&str> = links.collect();
+    let lines: usize = files.iter().map(|file| sources[*file].lines().count()).sum();
+    assert!(files.len() > 10 && lines <= 2800, "{lines} lines: {files:?}");
+    assert!(files.iter().all(|file| !naming.contains_key(*file)), "{naming:#?}");
+}
+
 /// Each rule finds a breach that is planted for it.
 #[test]
 fn each_rule_finds_a_planted_breach() {
