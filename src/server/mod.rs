@@ -110,6 +110,11 @@ impl Server {
         self.clients.find_ident(ident)
     }
 
+    /// The application of a path, once the server has started.
+    pub fn app(&self, path: &str) -> Option<AppId> {
+        self.counters.app(path)
+    }
+
     /// The time of this turn of the loop.
     pub fn now(&self) -> Instant {
         self.now
