@@ -179,9 +179,10 @@ impl Mail {
 
     /// Fills an empty outbox with what is kept; says whether there is anything to write. `connected` is whether
     /// the client has a connection.
-    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, kept_bytes: usize) -> bool {
-        if connected && self.outbox.is_empty() {
-            self.hand_over(pool, kept_bytes, FILL);
+    #[inline]
+    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, limits: &Limits) -> bool {
+        if connected && self.is_numbered() && self.outbox.is_empty() {
+            self.hand_over(pool, limits.kept_bytes(), FILL);
         }
         !self.outbox.is_empty()
     }

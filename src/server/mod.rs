@@ -29,7 +29,7 @@ mod lifecycle;
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
-    limits: Limits,
+    pub(crate) limits: Limits,
     #[doc(alias = "Clients")]
     pub(crate) clients: Clients,
     /// Clients that are to be written to, and those that are to be closed, before the loop sleeps.
@@ -123,8 +123,12 @@ impl Server {
     /// Sends text to one client: a frame, or to a raw client the bare text.
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
-        let mut letter = self.letter(message);
-        self.post(id, &mut letter);
+        if self.clients.get(id).is_some_and(|client| client.mail.is_numbered()) {
+            let mut letter = self.letter(message);
+            return self.post(id, &mut letter);
+        }
+        // To the others an answer is a frame like any other, and needs no letter.
+        self.push(id, Opcode::Text, message.as_bytes());
     }
 
     /// Sends bytes to one client as a binary frame. A client that is away does not get it later.

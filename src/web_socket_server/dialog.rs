@@ -45,18 +45,18 @@ impl WebSocketServer {
     }
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
-    pub(crate) fn move_deadline(&mut self, id: SocketId) {
-        let Some(client) = self.server.clients.get(id).filter(|client| client.is_open()) else { return };
-        let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
+    fn move_deadline(&mut self, id: SocketId) {
+        let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
-        // The deadline of a message stands from its first byte on.
-        if !awaits_rest || !socket.message_timed {
-            let timeout = if awaits_rest { limits.message_timeout } else { limits.idle_timeout };
-            socket.deadline = (!timeout.is_zero()).then(|| after(now, timeout));
+        let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
+        let (limits, is_timeless) = (&self.server.limits, socket.deadline.is_none());
+        // The common case: nothing is under way, nothing was, and silence has no limit.
+        if !awaits_rest && is_timeless && limits.idle_timeout.is_zero() || !client.is_open() {
+            return;
         }
-        socket.message_timed = awaits_rest;
-        if socket.deadline.is_some() {
-            self.remind(id);
+        // The deadline of a message stands from its first byte on.
+        if !awaits_rest || !timed {
+            self.set_deadline(id, if awaits_rest { limits.message_timeout } else { limits.idle_timeout });
         }
     }
 
