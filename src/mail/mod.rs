@@ -203,6 +203,11 @@ impl Mail {
         }
     }
 
+    /// Marks the client as one that is to be written to; `false` where it was one before.
+    pub(crate) fn becomes_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.dirty, true)
+    }
+
     /// Bytes that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.outbox.bytes() + self.kept().map_or(0, |kept| kept.unsent)

@@ -272,7 +272,10 @@ impl Server {
         log::trace!("#{id} > {}", Elided(opcode, payload));
         if client.mail.frame(&mut self.pool, opcode, payload, memory.as_ref()) {
             self.counters.frame_out(opcode);
-            self.mark_dirty(id);
+            self.congested |= client.mail.cost() > self.limits.max_outbox / 2;
+            if client.mail.becomes_dirty() {
+                self.dirty.push(id);
+            }
         }
     }
 
@@ -319,7 +322,7 @@ impl Server {
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         self.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
-        if !std::mem::replace(&mut client.mail.dirty, true) {
+        if client.mail.becomes_dirty() {
             self.dirty.push(id);
         }
     }
