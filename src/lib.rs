@@ -8,12 +8,22 @@
 //!      └───────────────── outboxes, before the loop sleeps ◀─────────────────┘
 //! ```
 //!
-//! Four stores, as in the PHP original: `sockets` (I/O half of a connection) and `clients` (what is
-//! known of it) under one key, [`SocketId`], PHP's `intval($socket)`; `client_ips` (connections from
-//! each address); `all_apps` (the application of each path).
+//! # What goes where
 //!
-//! Read in this order: `main.rs`, [`resources`], [`Resource`], [`Server`], [`WebSocketServer`] with
-//! its parts `dialog.rs`, `before_sleep.rs` and `sweep.rs`, [`rfc6455`].
+//! | You want to | Use |
+//! |---|---|
+//! | run a server | [`WebSocketServer`], with an [`Address`], [`Limits`], and perhaps [`Tls`] |
+//! | write an application | [`Resource`]; it gets a [`Server`] and [`Message`]s, and reads [`Packet`]s and [`Client`]s |
+//! | start from the three of the original | [`resources`] |
+//! | send with a key, or hear what became of it | [`Delivery`], [`To`], [`Outcome`] |
+//! | wake it from another thread | [`Waker`], [`Stopper`] |
+//! | test it without a network | [`testing`] |
+//! | switch parts on | [`sessions`], [`notices`], [`Tokens`], [`BrowserOpcodes`], [`systemd`] |
+//! | take the program's own settings and log | [`settings`], [`log_file`] |
+//!
+//! The sources are read in the order of the README. Four stores, as in the PHP original: `sockets` (the I/O half of
+//! a connection) and `clients` (its record) under one key, [`SocketId`], PHP's `intval($socket)`; `client_ips`
+//! (connections of each address); `all_apps` (the application of each path).
 //!
 //! ```no_run
 //! use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
@@ -36,10 +46,11 @@
 //! }
 //! ```
 //!
-//! What it does not do: threads (but the one that delivers [`notices`]), an async runtime, HTTP beyond
-//! the upgrade, publishing, the built-in pages, health and metrics, WebSocket extensions and
-//! subprotocols, persistence.
+//! It has no threads but the one that delivers [`notices`], and no async runtime. HTTP is spoken for the upgrade,
+//! publishing, the built-in pages, health and metrics. There are no WebSocket extensions, no subprotocols, and
+//! nothing is kept on disk.
 
+#[doc(hidden)]
 pub mod address;
 mod client;
 mod counters;
@@ -59,6 +70,7 @@ mod pipe;
 mod printable;
 mod program;
 mod rate;
+#[doc(hidden)]
 pub mod raw;
 mod resource;
 pub mod resources;
@@ -74,6 +86,7 @@ pub use address::Address;
 pub use client::Client;
 pub use error::{InvalidValue, StartError};
 pub use extras::browser_opcodes::BrowserOpcodes;
+#[doc(hidden)]
 pub use extras::http;
 pub use extras::http::tokens::Tokens;
 pub use extras::notices;
@@ -82,9 +95,11 @@ pub use extras::sessions;
 pub use ids::{AppId, ClientType, SocketId};
 pub use limits::{Limits, Publish};
 pub use packet::{JsonError, Message, Packet};
-pub use program::{commands, ini, log_file, manual, settings, systemd};
+#[doc(hidden)]
+pub use program::{commands, ini, manual};
+pub use program::{log_file, settings, systemd};
 pub use resource::{Resource, Value};
-pub use rfc6455::CloseCode;
+pub use rfc6455::{CloseCode, Request};
 pub use server::delivery::{Delivery, Outcome, To};
 pub use server::{Server, Timer};
 pub use tls::Tls;

@@ -23,7 +23,17 @@ pub enum To<'a> {
     Members(&'a str),
 }
 
-/// A message that is to be sent.
+/// A message that is to be sent, for [`Server::send`](crate::Server::send).
+///
+/// ```
+/// use phpws::{Delivery, Server, To};
+///
+/// fn tell_prices(server: &mut Server, uuid: &str) {
+///     // A browser that reads slowly gets the newest price only.
+///     server.send(Delivery::new(To::All, r#"{"price":9.5}"#).key("price"));
+///     server.send(Delivery::new(To::Name { uuid, ident: "" }, r#"{"done":true}"#));
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
     /// The client that sent it, which gets no copy.

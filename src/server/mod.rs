@@ -220,6 +220,25 @@ impl Server {
     }
 
     /// The same with a handle by which [`cancel`](Self::cancel) takes it back. `None` outside of a callback.
+    ///
+    /// ```
+    /// use phpws::{Message, Resource, Server, SocketId, Timer};
+    ///
+    /// /// Says something once nobody has spoken for a minute.
+    /// #[derive(Default)]
+    /// struct Host(Option<Timer>);
+    ///
+    /// impl Resource for Host {
+    ///     fn on_data(&mut self, server: &mut Server, _id: SocketId, _message: Message<'_>) {
+    ///         self.0.take().map(|timer| server.cancel(timer));
+    ///         self.0 = server.timer_after(std::time::Duration::from_secs(60), 0);
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, server: &mut Server, _tag: u64) {
+    ///         server.broadcast(SocketId::default(), r#"{"opcode":"quiet"}"#);
+    ///     }
+    /// }
+    /// ```
     pub fn timer_after(&mut self, delay: Duration, tag: u64) -> Option<Timer> {
         let app = self.current.app?;
         Some(Timer(self.deadlines.set_timer(after(self.now, delay), app, tag)))
