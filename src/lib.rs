@@ -85,6 +85,7 @@ pub use packet::{JsonError, Message, Packet};
 pub use program::{commands, ini, log_file, manual, settings, systemd};
 pub use resource::{Resource, Value};
 pub use rfc6455::CloseCode;
+pub use server::delivery::{Delivery, Outcome, To};
 pub use server::{Server, Timer};
 pub use tls::Tls;
 pub use uuid::Uuid;

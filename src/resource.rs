@@ -11,6 +11,7 @@ use crate::packet::Message;
 use crate::printable::Printable;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
+use crate::server::delivery::Outcome;
 
 /// A value that another thread sends an application; `downcast` makes of it what it was.
 pub type Value = Box<dyn Any + Send>;
@@ -44,6 +45,9 @@ pub trait Resource {
 
     /// Another thread sent a value through a [`Waker`](crate::Waker) of this resource.
     fn on_wake(&mut self, _server: &mut Server, _value: Value) {}
+
+    /// What became of a message that was sent with [`Server::send_and_tell`] under this number.
+    fn on_sent(&mut self, _server: &mut Server, _number: u64, _outcome: &Outcome) {}
 
     /// Asked once, at registration, like the two below: whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
     /// `feedback`. Without it the resource is a plain WebSocket server.

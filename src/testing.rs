@@ -143,6 +143,11 @@ impl Harness {
         self.server.turn_for(client);
     }
 
+    /// The loop acts until it would sleep, for instance on values of other threads.
+    pub fn turn(&mut self) {
+        self.server.turn_for(SocketId::default());
+    }
+
     /// Time passes, and the loop acts on what is due.
     pub fn advance(&mut self, time: Duration) {
         self.server.server.now += time;

@@ -179,9 +179,10 @@ impl Mail {
 
     /// Fills an empty outbox with what is kept; says whether there is anything to write. `connected` is whether
     /// the client has a connection.
-    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, kept_bytes: usize) -> bool {
-        if connected && self.outbox.is_empty() {
-            self.hand_over(pool, kept_bytes, FILL);
+    #[inline]
+    pub(crate) fn fill(&mut self, pool: &mut BufferPool, connected: bool, limits: &Limits) -> bool {
+        if connected && self.is_numbered() && self.outbox.is_empty() {
+            self.hand_over(pool, limits.kept_bytes(), FILL);
         }
         !self.outbox.is_empty()
     }
@@ -200,6 +201,11 @@ impl Mail {
                 outbox.push_with(pool, false, |run| frame::encode(Opcode::Ping, ping.as_bytes(), run));
             }
         }
+    }
+
+    /// Marks the client as one that is to be written to; `false` where it was one before.
+    pub(crate) fn becomes_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.dirty, true)
     }
 
     /// Bytes that wait.

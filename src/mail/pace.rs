@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::deadlines::after;
+use crate::rfc6455::handshake::PHP_READ;
 
 /// When the next frame may go to a client that decodes one frame per read.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ impl Pace {
         (self.credits == 0 && now < self.next).then_some(self.next)
     }
 
-    pub(crate) fn released(&mut self, now: Instant, pause: Duration) {
+    /// A frame of so many bytes went out. One that fills whole reads keeps apart from the next by itself.
+    pub(crate) fn released(&mut self, now: Instant, count: usize, pause: Duration) {
+        let pause = if count.is_multiple_of(PHP_READ) { pause / 10 } else { pause };
         self.credits = self.credits.saturating_sub(1);
         self.next = after(now, pause);
     }

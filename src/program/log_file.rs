@@ -2,7 +2,7 @@
 //!
 //! PHP counterpart: `logToFile.php`. The lines are PHP's: the date of `date('r')`, a semicolon, the
 //! message; or, for log collectors, JSON objects. Nothing a peer sends can begin a line of its own:
-//! see [`Printable`](crate::printable::Printable).
+//! see `src/printable.rs`.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

@@ -14,7 +14,7 @@ use super::Refusal;
 pub const MAX_HEAD: usize = 8 * 1024;
 
 /// PHP clients in the field read the 101 and `ready` with one `fread(1024)` each and throw away what
-/// else came: exactly this many bytes each keep the two apart even in one segment.
+/// else came. Exactly this many bytes each keep the two apart, even in one segment.
 pub const PHP_FIRST_READ: usize = 1024;
 
 /// The same clients take up to this many bytes in each later read and decode its first frame only.

@@ -87,7 +87,11 @@ impl Inbox {
     ///
     /// The first error is the last thing an inbox says: afterwards it discards what it is given.
     #[doc(alias = "readDecode")]
+    #[inline]
     pub fn next_event<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
+        if input.is_empty() && self.arrived() == 0 {
+            return Ok(None);
+        }
         let event = self.advance(input);
         if matches!(event, Err(_) | Ok(Some(Event::Close(..)))) {
             *self = Inbox { state: State::Done, ..Inbox::new(0) };
@@ -145,8 +149,43 @@ impl Inbox {
         Ok(None)
     }
 
+    /// The common case, a message of one frame that lies whole in `input`. The others are left to
+    /// functions that are not inlined, so that its way is short.
     fn read_header<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
-        let Some(mut header) = self.take_header(input)? else { return Ok(None) };
+        if self.is_mid_frame() {
+            return self.collect_header(input);
+        }
+        let Some((header, used)) = Header::parse(input)? else { return self.collect_header(input) };
+        take(input, used);
+        let is_whole = header.fin && self.message.is_none() && header.len <= self.max_message.min(input.len()) as u64;
+        let is_message = match header.opcode {
+            Opcode::Text | Opcode::Binary => true,
+            Opcode::Continuation => self.orphans_are_text,
+            Opcode::Close | Opcode::Ping | Opcode::Pong => false,
+        };
+        if is_whole && is_message {
+            return whole_message(header, take(input, header.len as usize)).map(Some);
+        }
+        self.begin_frame(header)
+    }
+
+    /// Keeps what there is of a header, until all of it has come.
+    #[inline(never)]
+    fn collect_header<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
+        let State::Header { bytes, len } = &mut self.state else { return Ok(None) };
+        while let [first, ..] = **input {
+            bytes[usize::from(*len)] = first;
+            *len += 1;
+            take(input, 1);
+            if let Some((header, _)) = Header::parse(&bytes[..usize::from(*len)])? {
+                return self.begin_frame(header);
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline(never)]
+    fn begin_frame<'a>(&mut self, mut header: Header) -> Result<Option<Event<'a>>, ProtocolError> {
         if self.orphans_are_text && self.message.is_none() && header.opcode == Opcode::Continuation {
             header.opcode = Opcode::Text;
         }
@@ -155,33 +194,9 @@ impl Inbox {
         if !header.opcode.is_control() && header.len > (self.max_message as u64).saturating_sub(begun) {
             return Err(ProtocolError::TooBig);
         }
-        if header.fin && self.message.is_none() && !header.opcode.is_control() && header.len <= input.len() as u64 {
-            self.state = NO_HEADER;
-            return whole_message(header, take(input, header.len as usize)).map(Some);
-        }
         self.state = State::Payload(header);
         // An empty payload is complete although no further byte comes.
         if header.len == 0 { self.finish_frame(header) } else { Ok(None) }
-    }
-
-    /// A header from `input`, or from the bytes kept of it and `input`.
-    fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
-        let State::Header { bytes, len } = &mut self.state else { return Ok(None) };
-        if *len == 0
-            && let Some((header, used)) = Header::parse(input)?
-        {
-            take(input, used);
-            return Ok(Some(header));
-        }
-        while let [first, ..] = **input {
-            bytes[usize::from(*len)] = first;
-            *len += 1;
-            take(input, 1);
-            if let Some((header, _)) = Header::parse(&bytes[..usize::from(*len)])? {
-                return Ok(Some(header));
-            }
-        }
-        Ok(None)
     }
 
     /// RFC 6455, section 5.4: fragments of one message are not interleaved with another's.
@@ -193,6 +208,7 @@ impl Inbox {
         }
     }
 
+    #[inline(never)]
     fn read_payload<'a>(&mut self, mut header: Header, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
         let part = if header.opcode.is_control() { &mut self.control } else { &mut self.message };
         let part = part.get_or_insert_with(|| Box::new(Assembly::new(header.opcode)));
@@ -286,6 +302,7 @@ impl Assembly {
 }
 
 /// A message of one frame that lies whole in the bytes given.
+#[inline(always)]
 fn whole_message(header: Header, payload: &mut [u8]) -> Result<Event<'_>, ProtocolError> {
     frame::unmask(payload, header.mask);
     if header.opcode == Opcode::Binary {

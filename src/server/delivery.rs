@@ -1,25 +1,31 @@
 //! A message that is to be sent: its text, and its receivers.
 
 use crate::ids::{AppId, SocketId};
+use crate::mail::keyed::MAX_KEY;
 
 /// The receivers of a message.
-#[derive(Clone, Copy)]
-pub(crate) enum To<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
     /// This client.
     Client(SocketId),
     /// As in a packet of feedback: the browser of that uuid, else the client of that ident.
-    Name { uuid: &'a str, ident: &'a str },
+    Name {
+        /// A uuid, or empty.
+        uuid: &'a str,
+        /// An ident, or empty.
+        ident: &'a str,
+    },
     /// All browsers of the dialog.
     All,
-    /// All browsers of one resource.
+    /// All browsers of one resource: see [`Server::app`](crate::Server::app).
     Resource(AppId),
     /// The members of the group of that name.
     Members(&'a str),
 }
 
 /// A message that is to be sent.
-#[derive(Clone, Copy)]
-pub(crate) struct Delivery<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
     /// The client that sent it, which gets no copy.
     pub(crate) sender: Option<SocketId>,
     pub(crate) to: To<'a>,
@@ -32,13 +38,19 @@ pub(crate) struct Delivery<'a> {
 
 impl<'a> Delivery<'a> {
     /// A message that no client sent and nobody will ask about.
-    pub(crate) fn new(to: To<'a>, text: &'a str) -> Delivery<'a> {
+    pub fn new(to: To<'a>, text: &'a str) -> Delivery<'a> {
         Delivery { sender: None, to, text, key: None, asked: false }
     }
 
     /// Sent by that client; `SocketId::default()` is none.
-    pub(crate) fn from(self, sender: SocketId) -> Delivery<'a> {
+    pub fn from(self, sender: SocketId) -> Delivery<'a> {
         Delivery { sender: Some(sender).filter(|sender| *sender != SocketId::default()), ..self }
+    }
+
+    /// With a key of at most 128 bytes: while the message waits for a slow client, a newer one with the same key
+    /// takes its place. A longer key counts as none.
+    pub fn key(self, key: &'a str) -> Delivery<'a> {
+        self.keyed(Some(key).filter(|key| !key.is_empty() && key.len() <= MAX_KEY))
     }
 
     /// With a key, if there is one.
@@ -54,4 +66,19 @@ impl<'a> Delivery<'a> {
     pub(crate) fn is_for_one(&self) -> bool {
         matches!(self.to, To::Name { .. } | To::Client(_))
     }
+}
+
+/// What became of a message, once the loop has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Clients whose socket took the last byte.
+    pub delivered: usize,
+    /// Clients for which it waits: behind a socket that takes no more, or until they come back.
+    pub queued: usize,
+    /// Clients that were closed before they had it.
+    pub failed: usize,
+    /// Whether other processes did not answer, so that the counts are of this one alone.
+    pub unknown: bool,
+    /// Why it went nowhere.
+    pub error: Option<String>,
 }

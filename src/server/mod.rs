@@ -29,7 +29,7 @@ mod lifecycle;
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
-    limits: Limits,
+    pub(crate) limits: Limits,
     #[doc(alias = "Clients")]
     pub(crate) clients: Clients,
     /// Clients that are to be written to, and those that are to be closed, before the loop sleeps.
@@ -110,6 +110,11 @@ impl Server {
         self.clients.find_ident(ident)
     }
 
+    /// The application of a path, once the server has started.
+    pub fn app(&self, path: &str) -> Option<AppId> {
+        self.counters.app(path)
+    }
+
     /// The time of this turn of the loop.
     pub fn now(&self) -> Instant {
         self.now
@@ -118,8 +123,12 @@ impl Server {
     /// Sends text to one client: a frame, or to a raw client the bare text.
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
-        let mut letter = self.letter(message);
-        self.post(id, &mut letter);
+        if self.clients.get(id).is_some_and(|client| client.mail.is_numbered()) {
+            let mut letter = self.letter(message);
+            return self.post(id, &mut letter);
+        }
+        // To the others an answer is a frame like any other, and needs no letter.
+        self.push(id, Opcode::Text, message.as_bytes());
     }
 
     /// Sends bytes to one client as a binary frame. A client that is away does not get it later.
@@ -263,7 +272,10 @@ impl Server {
         log::trace!("#{id} > {}", Elided(opcode, payload));
         if client.mail.frame(&mut self.pool, opcode, payload, memory.as_ref()) {
             self.counters.frame_out(opcode);
-            self.mark_dirty(id);
+            self.congested |= client.mail.cost() > self.limits.max_outbox / 2;
+            if client.mail.becomes_dirty() {
+                self.dirty.push(id);
+            }
         }
     }
 
@@ -310,7 +322,7 @@ impl Server {
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         self.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
-        if !std::mem::replace(&mut client.mail.dirty, true) {
+        if client.mail.becomes_dirty() {
             self.dirty.push(id);
         }
     }

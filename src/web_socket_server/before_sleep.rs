@@ -9,6 +9,7 @@ use super::WebSocketServer;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
+use crate::mail::Form;
 use crate::rfc6455::frame;
 use crate::rfc6455::handshake::PHP_READ;
 use crate::socket::Peer;
@@ -44,39 +45,34 @@ impl WebSocketServer {
 
     /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
     pub(crate) fn flush(&mut self, id: SocketId) {
-        let (now, pause, kept_bytes) = (self.server.now, self.server.limits().php_pause, self.server.limits().kept_bytes());
-        let Some(client) = self.server.clients.get_mut(id) else { return };
+        let WebSocketServer { server, sockets, .. } = self;
+        let Some(client) = server.clients.get_mut(id) else { return };
         client.mail.dirty = false;
         let connected = client.is_connected();
-        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let Some(socket) = sockets.get_mut(id) else { return };
         let mail = &mut client.mail;
-        while mail.fill(&mut self.server.pool, connected, kept_bytes) && socket.peer < Peer::Gone {
-            let mid_run = mail.outbox.is_mid_run();
-            let paced = match mail.pace() {
-                Some(pace) if !mid_run => {
-                    if let Some(when) = pace.wait(now) {
-                        if !std::mem::replace(&mut pace.armed, true) {
-                            self.server.deadlines.set(when, Deadline::Release(id));
-                        }
-                        return self.server.drop_slow(id);
+        while mail.fill(&mut server.pool, connected, &server.limits) && socket.peer < Peer::Gone {
+            let mut paced = false;
+            if let Form::OneARead(pace) = &mut mail.form {
+                if let Some(when) = pace.wait(server.now).filter(|_| !mail.outbox.is_mid_run()) {
+                    if !std::mem::replace(&mut pace.armed, true) {
+                        server.deadlines.set(when, Deadline::Release(id));
                     }
-                    mail.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
-                    true
+                    return server.drop_slow(id);
                 }
-                pace => pace.is_some(),
-            };
+                mail.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
+                paced = true;
+            }
             match socket.write(&mail.outbox, paced) {
                 Ok(count) => {
-                    self.server.counters.bytes_out += count as u64;
-                    if mail.outbox.advance(&mut self.server.pool, count)
-                        && let Some(pace) = mail.pace()
+                    server.counters.bytes_out += count as u64;
+                    if mail.outbox.advance(&mut server.pool, count)
+                        && let Form::OneARead(pace) = &mut mail.form
                     {
-                        // A frame that fills whole reads keeps apart from the next by itself.
-                        let filled = count.is_multiple_of(PHP_READ);
-                        pace.released(now, if filled { pause / 10 } else { pause });
+                        pace.released(server.now, count, server.limits.php_pause);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.server.drop_slow(id),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return server.drop_slow(id),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.peer_gone(id, Peer::Gone),
             }

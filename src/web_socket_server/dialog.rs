@@ -45,18 +45,18 @@ impl WebSocketServer {
     }
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
-    pub(crate) fn move_deadline(&mut self, id: SocketId) {
-        let Some(client) = self.server.clients.get(id).filter(|client| client.is_open()) else { return };
-        let (now, limits, socket) = (self.server.now, self.server.limits(), &mut self.sockets[id]);
+    fn move_deadline(&mut self, id: SocketId) {
+        let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
-        // The deadline of a message stands from its first byte on.
-        if !awaits_rest || !socket.message_timed {
-            let timeout = if awaits_rest { limits.message_timeout } else { limits.idle_timeout };
-            socket.deadline = (!timeout.is_zero()).then(|| after(now, timeout));
+        let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
+        let (limits, is_timeless) = (&self.server.limits, socket.deadline.is_none());
+        // The common case: nothing is under way, nothing was, and silence has no limit.
+        if !awaits_rest && is_timeless && limits.idle_timeout.is_zero() || !client.is_open() {
+            return;
         }
-        socket.message_timed = awaits_rest;
-        if socket.deadline.is_some() {
-            self.remind(id);
+        // The deadline of a message stands from its first byte on.
+        if !awaits_rest || !timed {
+            self.set_deadline(id, if awaits_rest { limits.message_timeout } else { limits.idle_timeout });
         }
     }
 
@@ -71,7 +71,9 @@ impl WebSocketServer {
         let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
         // What was read to its place in the inbox is not in the buffer.
         let mut bytes = &mut buffer.bytes[..count - inbox.arrived()];
-        server.spend(id, 0, count);
+        if server.limits.max_byte_rate > 0 {
+            server.spend(id, 0, count);
+        }
         loop {
             let event = match inbox.next_event(&mut bytes) {
                 Ok(Some(event)) => event,
@@ -88,7 +90,7 @@ impl WebSocketServer {
                     *peer = (*peer).max(Peer::Finished);
                     closed_by_peer(server, id, code);
                 }
-                _ if !server.spend(id, 1, 0) => {}
+                Event::Ping(_) | Event::Pong(_) if !server.spend(id, 1, 0) => {}
                 Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
                 Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
                 Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
@@ -134,10 +136,14 @@ impl WebSocketServer {
 /// Acknowledges a message, lets the server take what is meant for it, and hands on the rest.
 #[doc(alias = "extractMessage")]
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
-    let client = &mut server.clients[id];
-    let Some(app) = client.app else { return };
+    let Some(client) = server.clients.get(id).filter(|client| client.is_connected()) else { return };
+    let (app, dialog) = (client.app, client.dialog);
+    if client.rate.is_some() && !server.spend(id, 1, 0) {
+        return;
+    }
+    let Some(app) = app else { return };
     server.counters.message_in(app, message.bytes());
-    if !client.dialog {
+    if !dialog {
         return all_apps.call(app, server, Some(id), |app, server| app.on_data(server, id, message));
     }
     let deferred = moments::defers_next(server, id);

@@ -183,6 +183,10 @@ impl WebSocketServer {
                 Asker::Process { node, ask } => {
                     reports.iter().for_each(|report| answer_ask(&mut self.server, node.clone(), ask, report))
                 }
+                Asker::App(app, number) => {
+                    let outcome = reports.first().map(Report::outcome).unwrap_or_default();
+                    self.all_apps.call(app, &mut self.server, None, |app, server| app.on_sent(server, number, &outcome));
+                }
                 Asker::Client(id, receipt) => {
                     let members = |report: &Report| format!(r#""status":{},{}"#, report.status, report.members());
                     let members: String = reports.iter().map(members).collect();

@@ -103,8 +103,10 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A packet made of any JSON value: an object with an opcode is one as it is; one without gets the opcode
-/// and the receiver in front (uuid, ident or room), unless it names one; all else becomes the packet's message.
+/// A packet made of any JSON value.
+///
+/// An object with an opcode is one as it is. One without gets the opcode and the receiver in front (uuid,
+/// ident or room), unless it names one. All else becomes the packet's message.
 pub fn packet<'a>(text: &'a str, opcode: &str, receiver: Option<(&str, &str)>) -> Cow<'a, str> {
     let members = Members::of(text);
     if members.opcode.is_some() {

@@ -29,6 +29,20 @@ const MAX_RECEIVERS: usize = 1 << 20;
 const RECEIPTS_PER_TURN: usize = 1024;
 
 impl Server {
+    /// Sends a message to clients of all processes: [`broadcast`](Self::broadcast) and [`feedback`](Self::feedback)
+    /// are short forms of it.
+    pub fn send(&mut self, delivery: Delivery<'_>) {
+        self.deliver(delivery);
+    }
+
+    /// The same, for an application that is being called: its `on_sent` gets this number, and what became of the
+    /// message, once the loop has written. Other processes are waited for, two seconds at most.
+    pub fn send_and_tell(&mut self, delivery: Delivery<'_>, number: u64) {
+        let Some(app) = self.current.app else { return self.send(delivery) };
+        let sent = self.deliver(delivery.asked(true));
+        self.ask(Asker::App(app, number), vec![sent]);
+    }
+
     /// Sends text to clients of all processes, and remembers to which if the answer is wanted.
     ///
     /// A message that concerns several processes goes to all of them by one way, and comes back to the clients here by

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::elsewhere::Fates;
 use crate::ids::SocketId;
 use crate::mail::keyed::KeyedFrame;
+use crate::server::delivery::Outcome;
 
 /// Where a message went, until it is known what became of it.
 pub(crate) struct Sent {
@@ -108,6 +109,12 @@ impl Sent {
 }
 
 impl Report {
+    /// The same for an application.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let Fates { delivered, queued, failed } = self.fates;
+        Outcome { delivered, queued, failed, unknown: self.unknown, error: self.error.clone() }
+    }
+
     /// An answer that other processes will give.
     pub(super) fn about(about: About) -> Report {
         Report { single: about == About::One, ..Report::default() }

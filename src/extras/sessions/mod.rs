@@ -169,8 +169,8 @@ fn why_not_open(error: &io::Error) -> &'static str {
 /// Whether `key` is true in a session file; `None` for a file that is not whole or not of the two
 /// handlers that are known here.
 ///
-/// The file does not say which handler wrote it, and read with the wrong one a string that somebody
-/// typed in can pass for a key: the well-known hole of PHP sites that mix handlers. Hence:
+/// The file does not say which handler wrote it. Read with the wrong one, a string that somebody typed in
+/// can pass for a key: the well-known hole of PHP sites that mix handlers. Hence:
 /// - A file that is one serialized array, from its first byte to its last, is `php_serialize`'s.
 /// - Otherwise it is `php`'s, if it reads as such to its last byte and its first key is plain text.
 ///   What other handlers write puts a quote or a control character before the first string.
