@@ -24,8 +24,9 @@ run-tls: cert
 	cargo run --release --locked -- --cert $(TLS)/cert.pem --key $(TLS)/key.pem wss://127.0.0.1:8095
 
 ## All tests that need nothing but Rust.
+# Many of them wait for the timers of a server: with two for each processor, others run meanwhile.
 test:
-	cargo test --locked
+	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --locked
 
 ## The cluster on real Redis servers: faults, kills and restarts, with every message counted.
 # Needs redis-server and kill.

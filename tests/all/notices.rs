@@ -181,11 +181,14 @@ fn after_an_overflow_a_list_says_who_is_there() {
     let (_stays, uuid) = server.browser();
     wait_for_requests(&receiver, 1);
     // Raw clients are the quickest to come and go: two events each.
-    for _ in 0..5_100 {
-        let mut client = server.connect();
-        client.send(b"php process\nGET /php HTTP/1.1\n{\"opcode\":\"quit\"}");
-        client.rest();
-    }
+    let come_and_go = || {
+        for _ in 0..1_275 {
+            let mut client = server.connect();
+            client.send(b"php process\nGET /php HTTP/1.1\n{\"opcode\":\"quit\"}");
+            client.rest();
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(come_and_go))));
     server.log_line("Notices: 10000 wait, further ones are dropped; a list of all clients will follow");
     receiver.let_go();
     let mut news = news(&receiver);

@@ -99,19 +99,19 @@ impl World {
         let tight = Phpws::start(&["--max-message", "200", "--message-timeout", "0.2", "--max-publish-rate", "100"]);
         let closed = Phpws::start(&["--publish", "token", "--publish-token-file", &tokens, "--trusted-proxy", "127.0.0.1"]);
         let page = open.ready_on("/web", "Ident: page\r\n");
-        let stuck = open.ready_on("/", "Ident: stuck\r\n");
+        let stuck = open.narrow_on("/", "Ident: stuck\r\n");
         let apart = Phpws::start(&["--backplane", "redis://127.0.0.1:1"]);
         World { open, tight, closed, apart, page, stuck }
     }
 
     /// Fills the socket of the page that reads nothing.
     fn stick(&self) {
-        let body = format!("\"{}\"", "x".repeat(2_000_000));
+        let body = format!("\"{}\"", "x".repeat(500_000));
         let target = format!("/feedback/{}", self.stuck.1);
         wait_for("a full socket", || {
             request(&self.open, "POST", &target, "", &body);
             let client = request(&self.open, "GET", &format!("/clients/{}", self.stuck.1), "", "").json();
-            (client["queued"].as_u64().unwrap() > 20_000_000).then_some(())
+            (client["queued"].as_u64().unwrap() > 4_000_000).then_some(())
         });
     }
 

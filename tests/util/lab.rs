@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::folder::Folder;
+use super::sockets::narrow;
 use super::tls::{self, Pair};
 use super::waiting::wait_up_to;
 use super::{Client, NEXT, PATIENCE, Wire, json, masked, request, wait_for};
@@ -166,11 +167,7 @@ impl Lab {
 
     /// A browser whose system takes few bytes that it does not read.
     pub fn narrow(&self, path: &str, headers: &str) -> (Client, SocketAddr) {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(8 * KIB).unwrap();
-        socket.connect(&self.addr.into()).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true).unwrap();
+        let stream = narrow(self.addr);
         let local = stream.local_addr().unwrap();
         (ready_over(stream, path, headers).0, local)
     }

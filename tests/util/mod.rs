@@ -109,6 +109,16 @@ impl Phpws {
         (client, uuid)
     }
 
+    /// The same, which reads nothing and whose system takes few bytes: with a few megabytes waiting for it, nothing
+    /// more leaves the server.
+    pub fn narrow_on(&self, path: &str, headers: &str) -> (Client, String) {
+        let mut client = Client::over(sockets::narrow(self.addr));
+        client.send(request(path, headers).as_bytes());
+        client.head();
+        let uuid = json(&client.text(), "uuid");
+        (client, uuid)
+    }
+
     /// A client past the 101.
     pub fn upgrade(&self, path: &str, headers: &str) -> Client {
         let mut client = self.connect();

@@ -1,8 +1,18 @@
-//! Addresses at which there is nobody, and ports for programs that can't choose one.
+//! Connections that take little, addresses at which there is nobody, and ports for programs that can't choose one.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+/// A connection whose own end takes few bytes that are not read.
+pub fn narrow(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true).unwrap();
+    stream
+}
 
 /// An address at which nobody listens, as long as this value lives: its port is taken.
 pub struct Nobody {

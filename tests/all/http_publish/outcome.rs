@@ -4,14 +4,13 @@ use super::{NOBODY, ask, post, status};
 use crate::util::{Client, Phpws, masked, wait_for};
 use serde_json::Value;
 
-/// A page that reads nothing, with so much waiting for it that its socket, whose buffers grow, takes
-/// no more.
+/// A page that reads nothing, with so much waiting for it that its socket takes no more.
 fn stuck_page(server: &Phpws) -> (Client, String) {
-    let (page, uuid) = server.browser();
-    let body = format!("\"{}\"", "x".repeat(2_000_000));
+    let (page, uuid) = server.narrow_on("/web", "");
+    let body = format!("\"{}\"", "x".repeat(500_000));
     wait_for("a full socket", || {
         status(server, post(&format!("/feedback/{uuid}"), "", &body));
-        (queued(server, &uuid) > 20_000_000).then_some(())
+        (queued(server, &uuid) > 4_000_000).then_some(())
     });
     (page, uuid)
 }
