@@ -1,4 +1,4 @@
-//! Whom a proxy says it forwards for: the one reading of `X-Forwarded-For`.
+//! The address of a client behind a proxy: the one reading of `X-Forwarded-For`.
 //!
 //! Everybody can write that header, so what it says counts only as far as trusted proxies wrote it. PHP
 //! counterpart: `getRealClientIP`, which believes everybody.
@@ -13,7 +13,7 @@ pub(crate) struct Forwarded<'a> {
     hops: Vec<&'a str>,
 }
 
-/// Whom a request comes from.
+/// The address that a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress {
     /// The client's address: the peer's own, or behind trusted proxies the one that they name.
@@ -28,7 +28,7 @@ impl<'a> Forwarded<'a> {
         Forwarded { hops: request.values("x-forwarded-for").flat_map(|value| value.split(',')).collect() }
     }
 
-    /// Whom a request comes from that `peer` sent.
+    /// The address that a request of `peer` comes from.
     pub(crate) fn client(&self, peer: IpAddr, limits: &Limits) -> ClientAddress {
         let ip = limits.real_client_ip(peer, self.hops.iter().copied());
         ClientAddress { ip, named_by_proxy: self.is_there() && limits.trusts_proxy(peer) }

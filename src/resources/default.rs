@@ -1,4 +1,4 @@
-//! The resource `/`: every client that names no other application. PHP counterpart: `resourceDefault.php`.
+//! The resource `/`. PHP counterpart: `resourceDefault.php`.
 
 use super::talk;
 use crate::ids::SocketId;
@@ -6,7 +6,7 @@ use crate::packet::Message;
 use crate::resource::Resource;
 use crate::server::Server;
 
-/// The application for every client that names no other application.
+/// The application of the path `/`.
 #[doc(alias = "resourceDefault")]
 pub struct ResourceDefault;
 

@@ -1,5 +1,5 @@
-//! The applications of the original, one file each, those that the document tells of, and the one
-//! behind the status page.
+//! The applications of the original, one file each, three that its author describes, and the one behind the
+//! status page.
 //!
 //! PHP has the same `onData` three times; here [`talk`] is the one copy that all three call. `/emas`,
 //! `/rvk` and `/wlbriserva` are no part of the program: a program of one's own registers what it needs
@@ -28,7 +28,7 @@ use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
 /// Does what the opcode of a message says: `quit`, `feedback`, `echo` or `broadcast`, and what PHP's server
-/// does not know. An unknown one does nothing; what is not JSON ends the connection.
+/// does not know. An unknown one does nothing; invalid JSON closes the connection.
 pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
     let Ok(packet) = Packet::parse(message) else {
         log::info!("jsonerror closing #{id}");
@@ -40,6 +40,7 @@ pub fn talk(server: &mut Server, id: SocketId, message: Message<'_>) {
             server.close(id);
         }
         "echo" => server.echo(id, &packet),
+        // Opcodes and keys of optional parts.
         _ if more::talk(server, id, &packet) => {}
         "feedback" => {
             server.feedback(&packet);

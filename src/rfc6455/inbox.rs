@@ -3,7 +3,7 @@
 //! An [`Inbox`] is fed what the socket gave and yields [`Event`]s; what is incomplete it keeps.
 //! A message that lies whole in the bytes given is unmasked where it stands and borrowed, so the
 //! common case copies nothing; only messages in pieces are collected. The rest of a large one may be
-//! read right to its place ([`Inbox::room`]), so that of those too hardly anything is copied.
+//! read right to its place ([`Inbox::room`]), so large messages are hardly copied either.
 //!
 //! | state | bytes | next state |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! RFC 6455 by hand: the opening handshake and the frame codec.
 //!
 //! Nothing here knows a socket, an application or a clock: bytes go in, requests, events and bytes
-//! come out. PHP counterpart: `RFC6455.php`, a trait that `webSocketServer` mixes in; here the loop
+//! come out. PHP counterpart: `RFC6455.php` (`RFC_6455.php` in 2026), a trait that `webSocketServer` mixes in; here the loop
 //! calls these modules instead.
 
 use std::fmt;

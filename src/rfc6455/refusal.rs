@@ -68,7 +68,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What a client that is not let in is counted as, whatever it is told.
+/// The counter of a refused client, whatever it is told.
 ///
 /// In the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,7 +111,7 @@ impl fmt::Display for Reason {
 pub struct Refusal {
     /// What the answer begins with.
     pub status: Status,
-    /// What it is counted as.
+    /// Its counter.
     pub reason: Reason,
     /// One line that says what is missing or wrong.
     pub text: String,

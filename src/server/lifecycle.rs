@@ -1,7 +1,8 @@
 //! From the handshake to the end: what happens to the record of a client.
 //!
-//! The states stand above [`State`]. PHP counterpart: `specificChecks`, the end of `Handshake`, and the
-//! first half of `Close`; the second half, in which the application hears of it, is the loop's.
+//! The states stand above [`State`]. PHP counterpart: `specificChecks`, the end of `Handshake`, and
+//! `Close`, which has three steps here: `begin_close` counts the client out, `finish_close` calls its application,
+//! `drop_socket` closes. The last two are the loop's.
 
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use crate::mail::Form;
 use crate::rate::Rate;
 use crate::rfc6455::{CloseCode, Reason, Request};
 
-/// Why `specific_checks` shows a client the door.
+/// Why `specific_checks` refuses a client.
 pub(crate) struct Dismissal {
     pub(crate) error: Option<String>,
     pub(crate) code: CloseCode,
@@ -42,7 +43,8 @@ impl Server {
         client.request = Some(Box::new(request));
     }
 
-    /// What is checked once the handshake is right, in PHP's order.
+    /// What is checked once the handshake is right, in PHP's order. Origin and `allowedIP`, which PHP checks here too, are
+    /// in `check_origin`.
     #[doc(alias = "specificChecks")]
     pub(crate) fn specific_checks(&mut self, id: SocketId) -> Result<(), Dismissal> {
         let client = &self.clients[id];
@@ -104,6 +106,7 @@ impl Server {
 
     /// Nothing is queued for this client any more; before it sleeps the loop finishes what this begins. A
     /// client that may come back only loses its connection.
+    #[doc(alias = "Close")]
     pub(crate) fn begin_close(&mut self, id: SocketId) {
         if self.may_stay(id) {
             return self.mark_away(id);
@@ -130,7 +133,7 @@ impl Server {
         self.closing.push(id);
     }
 
-    /// Whether a client stays as its connection ends: not if it, or an application, said goodbye, and not
+    /// Whether a client stays as its connection ends: not if it, or an application, closed normally, and not
     /// before it was told `ready`, since it knows no uuid to come back with.
     pub(crate) fn may_stay(&self, id: SocketId) -> bool {
         const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];

@@ -3,7 +3,8 @@
 //! Nothing here touches a socket. What is written goes to outboxes, what is closed goes on a queue,
 //! and the loop acts on both before it sleeps; so an application may call anything from anywhere.
 //! PHP counterpart: the methods of `webSocketServer` that `resource.php` hands out, and
-//! `specificChecks`.
+//! `specificChecks`. The words `elsewhere`, `number`, `position` and `away` serve optional parts: a first reader skips
+//! them.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer(u64);
 
-/// What is being handed out right now.
+/// The message that is processed now.
 #[derive(Default)]
 pub(crate) struct Current {
     /// The application that is being called.
@@ -90,7 +91,7 @@ impl Server {
         &self.limits
     }
 
-    /// The record of a connection; `None` before the application was given it, and after `on_close`.
+    /// The record of a connection; `None` before its handshake is done, and after `on_close`.
     pub fn client(&self, id: SocketId) -> Option<&Client> {
         self.clients.get(id).filter(|client| client.is_open() || client.state == State::Closing)
     }
@@ -346,7 +347,7 @@ impl Server {
         }
     }
 
-    /// Drops a client that reads too slowly: what waits is forgotten, but for a run under way.
+    /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         if !client.is_open() || client.mail.cost() <= self.limits.max_outbox {

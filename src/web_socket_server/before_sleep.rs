@@ -1,6 +1,6 @@
-//! What happens before the loop sleeps: queued bytes are written, closed connections are buried.
+//! What happens before the loop sleeps: queued bytes are written, closed connections are ended.
 //!
-//! A part of the loop, and the only place where a connection leaves the stores. PHP counterpart:
+//! A part of the loop, and the only place of the port where a connection leaves the stores. PHP counterpart:
 //! `Write` and `Close`, which act at once where these act at the end of the turn.
 
 use std::io;
@@ -15,7 +15,7 @@ use crate::rfc6455::handshake::PHP_READ;
 use crate::socket::Peer;
 
 impl WebSocketServer {
-    /// Writes what was queued in this turn, and buries whom it closed, until nothing is left to do.
+    /// Writes what was queued in this turn, and ends the connections that it closed, until nothing is left to do.
     pub(crate) fn before_sleep(&mut self) {
         self.server.congested = false;
         loop {
@@ -33,9 +33,9 @@ impl WebSocketServer {
         }
     }
 
-    /// An answer to the one who spoke alone goes out while its socket is at hand. What is for others
+    /// If only the sender has something queued, it is written now. What is for others
     /// waits for the end of the turn, so that the messages of one turn leave together; and with other
-    /// processes everything, lest a client be told that they have what they have not.
+    /// processes everything, so that no client hears of a message before the others have it.
     pub(crate) fn answer_at_once(&mut self, id: SocketId) {
         if self.server.dirty == [id] && self.server.elsewhere.is_alone() {
             self.server.dirty.clear();
@@ -43,7 +43,7 @@ impl WebSocketServer {
         }
     }
 
-    /// Writes as much to a client as its socket takes now, and parts from it after its last byte.
+    /// Writes as much to a client as its socket takes now, and closes it after its last byte.
     pub(crate) fn flush(&mut self, id: SocketId) {
         let WebSocketServer { server, sockets, .. } = self;
         let Some(client) = server.clients.get_mut(id) else { return };
@@ -86,8 +86,8 @@ impl WebSocketServer {
         }
     }
 
-    /// Writes what TLS holds back, and lets go of a connection that has been buried and has nothing
-    /// left to write.
+    /// Writes what TLS holds back, and removes a connection that has ended and has nothing left
+    /// to write.
     pub(crate) fn drop_socket(&mut self, id: SocketId) {
         let (Some(socket), Some(client)) = (self.sockets.get_mut(id), self.server.clients.get(id)) else { return };
         let waits = socket.peer < Peer::Gone && matches!(socket.stream.flush(), Ok(false));
@@ -104,9 +104,10 @@ impl WebSocketServer {
         }
     }
 
-    /// The end of a connection for its application and the stores. The socket stays until the last
-    /// bytes are written and the peer has closed too, for the close timeout at most.
+    /// The end of a client for its application. Record and socket stay until `drop_socket`: until the last bytes are
+    /// written and the peer has closed too, for the close timeout at most.
     #[doc(alias = "Close")]
+    #[doc(alias = "onClose")]
     pub(crate) fn finish_close(&mut self, id: SocketId) {
         let Some(client) = self.server.clients.get(id) else { return };
         // It stays and only loses its connection, unless it has another one by now.

@@ -205,7 +205,7 @@ fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
         log::info!("Connection Close frame received from socket #{id}");
         let body = code.map(|code| code.0.to_be_bytes());
         server.push_close(id, body.as_ref().map_or(&[], |body| &body[..]));
-        // Whoever gives up on a connection with a code of its own may come back; a plain goodbye is one.
+        // A client that closes with a code of its own may come back. A close with 1000 is final.
         if code.is_some_and(|code| code != CloseCode::NORMAL) && server.clients[id].mail.is_numbered() {
             server.clients[id].close_code = Some(CloseCode::GOING_AWAY.0);
         }

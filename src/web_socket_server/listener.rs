@@ -20,7 +20,7 @@ use crate::pipe::Pipe;
 use crate::socket::{Peer, Socket, Stage};
 use crate::tls::Stream;
 
-/// New connections in one turn, so that a flood of them does not starve the others.
+/// New connections in one turn, so that a flood of them does not starve the others. The rest waits for the next turn.
 const ACCEPTS_PER_TURN: usize = 128;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -162,8 +162,7 @@ impl WebSocketServer {
         Ok(())
     }
 
-    /// Serves until it is stopped. Taking `self`, it leaves nobody who could register an application
-    /// afterwards.
+    /// Serves until it is stopped. It takes `self`, so that nothing can be registered afterwards.
     #[doc(alias = "Start")]
     pub fn start(mut self) -> io::Result<()> {
         self.begin()?;

@@ -3,17 +3,17 @@
 //! | moment | when | what a part may do |
 //! |---|---|---|
 //! | `before_start`, `started`, `reloading`, `reloaded`, `stops`, `stopped` | of the process | look, report |
-//! | `preface` | before the first byte of a request | read a header of its own |
-//! | `plain_request`, `body`, `written` | a request without an upgrade | answer it |
+//! | `has_preface`, `preface` | before the first byte of a request | read a header of its own |
+//! | `plain_request`, `body`, `written`, `plain_timed_out` | a request without an upgrade | answer it |
 //! | `admit` | before the 101 | refuse; choose the form; take the connection for a client that it knows |
 //! | `opened` | after the checks | let `ready` wait |
 //! | `ready` | the client was told to start | note it |
-//! | `received` | before the application gets a message | take or refuse it |
-//! | `ended` | the connection of a client is over | note it |
+//! | `defers_next`, `received`, `acted_on` | around the call with a message | let `next` wait; take or refuse it |
+//! | `went_away`, `ended` | a connection is lost, or over | keep the client; note it |
 //! | `before_write`, `after_write` | before and after the loop writes | queue something, answer |
 //! | `next_moment`, `others_ready`, `due` | time, or an event that is not a client's | act |
 //!
-//! This is the one file of the port that names the parts. PHP has no counterpart.
+//! This is the one file of the loop that names the parts. PHP has no counterpart.
 
 use std::io;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //!
 //! A part of the loop. With a `drain-time` the clients are told one after the other over that time, so
 //! that those who come back elsewhere do not all come at once. A connect that has begun by then is
-//! served: nobody is to notice a restart. The PHP original has no counterpart.
+//! served: nobody is to notice a restart. PHP counterpart: `stop` of 2026, which closes all sockets at once.
 
 use std::time::{Duration, Instant};
 

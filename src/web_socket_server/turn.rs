@@ -13,10 +13,10 @@ use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
 use crate::socket::{Peer, Stage};
 
-/// The one buffer that all connections are read into. With the header of a frame, so that the last bytes of
-/// a message of a round size need no read of their own.
+/// The one buffer that all connections are read into. With room for a header, so that a message of
+/// 256 KiB fits into one read. What is more stays in the system's buffer for the next turn.
 const READ_BUFFER: usize = 256 * 1024 + MAX_HEADER;
-/// The first read of so much tells of large messages: a server of small ones need not keep freed memory.
+/// A read this large means that large messages are in use. A server of small ones need not keep freed memory.
 const LARGE_READ: usize = 64 * 1024;
 
 /// The memory that all connections are read into.
@@ -147,7 +147,7 @@ impl WebSocketServer {
         }
     }
 
-    /// Has the next turn read a connection, whether or not the poll tells of it.
+    /// Makes the next turn read this connection, whether or not the poll tells of it.
     pub(crate) fn read_again(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(id)
             && !std::mem::replace(&mut socket.unread, true)
