@@ -68,14 +68,11 @@ impl Pipe {
 }
 
 impl Read for Pipe {
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Pipe::Tcp(tcp) => tcp.read(buffer),
-            Pipe::Memory(memory) => {
-                let count = memory.peek(buffer)?;
-                memory.input.drain(..count);
-                Ok(count)
-            }
+            Pipe::Memory(memory) => memory.take(buffer),
         }
     }
 }
@@ -101,6 +98,13 @@ impl Write for Pipe {
 }
 
 impl Memory {
+    #[inline(never)]
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.peek(buffer)?;
+        self.input.drain(..count);
+        Ok(count)
+    }
+
     fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() && !self.ended {
             return Err(io::ErrorKind::WouldBlock.into());

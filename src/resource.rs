@@ -138,12 +138,18 @@ impl AllApps {
         client: Option<SocketId>,
         callback: impl FnOnce(&mut dyn Resource, &mut Server),
     ) {
-        let App { path, resource, .. } = &mut self.apps[app.index()];
+        let resource = &mut self.apps[app.index()].resource;
         server.current.app = Some(app);
         let outcome = catch_unwind(AssertUnwindSafe(|| callback(&mut **resource, server)));
         server.current.app = None;
-        let Err(panic) = outcome else { return };
-        log::error!("Application {path} panicked: {}", Printable(panic_message(&*panic)));
+        if let Err(panic) = outcome {
+            self.panicked(app, server, client, panic);
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, app: AppId, server: &mut Server, client: Option<SocketId>, panic: Box<dyn Any + Send>) {
+        log::error!("Application {} panicked: {}", self.path(app), Printable(panic_message(&*panic)));
         if server.limits().exit_on_panic {
             resume_unwind(panic);
         }

@@ -105,6 +105,7 @@ impl Socket {
 
     /// Reads once: the rest of a large message to its place in the inbox, and everything else to the
     /// beginning of `buffer`.
+    #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Stage::Frames(inbox) = &mut self.stage
             && let Some(room) = inbox.room(buffer.len())
@@ -117,16 +118,24 @@ impl Socket {
     }
 
     /// Writes the front of the outbox, one run of it if `single`, and says how much the socket took.
+    #[inline]
     pub(crate) fn write(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
-        let written = if single || !outbox.has_many_runs() {
-            self.stream.write(outbox.front())
-        } else {
-            let mut slices = [IoSlice::new(&[]); 64];
-            let filled = outbox.slices(&mut slices);
-            self.stream.write_vectored(&slices[..filled])
+        let written = match outbox.only_run() {
+            Some(run) => self.stream.write(run),
+            None => self.write_runs(outbox, single),
         };
         self.full = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         written
+    }
+
+    #[inline(never)]
+    fn write_runs(&mut self, outbox: &Outbox, single: bool) -> io::Result<usize> {
+        if single {
+            return self.stream.write(outbox.front());
+        }
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.slices(&mut slices);
+        self.stream.write_vectored(&slices[..filled])
     }
 
     /// Whether something waits for the socket to take more; TLS may hold back records of its own.

@@ -101,13 +101,21 @@ impl Stream {
 
     /// Reads what is there, at most `buffer`; 0 is the end. Afterwards `drained` says whether the socket
     /// was emptied, so that a further read need not be tried: the poll loop tells of further bytes.
+    #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
-        let Some(tls) = &mut self.tls else {
-            let count = self.pipe.read(buffer)?;
-            self.drained = count < buffer.len();
-            return Ok(count);
-        };
+        if self.tls.is_some() {
+            return self.read_records(buffer);
+        }
+        let count = self.pipe.read(buffer)?;
+        self.drained = count < buffer.len();
+        Ok(count)
+    }
+
+    /// The same with TLS.
+    #[inline(never)]
+    fn read_records(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
         if let Some(error) = self.error.take() {
             return Err(error);
         }
@@ -148,6 +156,7 @@ impl Stream {
     }
 
     /// The same of several pieces. With TLS each is a record of its own.
+    #[inline(never)]
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.pipe.write_vectored(slices) };
         if !send(&mut self.pipe, tls)? {

@@ -5,10 +5,11 @@
 //! which has one form for all.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::ids::SocketId;
 use crate::limits::Limits;
-use crate::rfc6455::handshake::PHP_FIRST_READ;
+use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
 use crate::rfc6455::{Opcode, frame};
 use keyed::KeyedFrame;
 use numbered::{Item, Kept, asking_ping};
@@ -148,7 +149,18 @@ impl Mail {
 
     /// Queues one frame, to a raw client the bare text. Says whether there was anything to queue: raw clients have
     /// no control frames.
+    #[inline]
     pub(crate) fn frame(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Rc<Vec<u8>>>) -> bool {
+        if matches!((&self.form, memory), (Form::Frames, None)) {
+            self.outbox.push_with(pool, false, |run| frame::encode(opcode, payload, run));
+            return true;
+        }
+        self.frame_in_form(pool, opcode, payload, memory)
+    }
+
+    /// The same for the rarer forms, and for memory that is shared.
+    #[inline(never)]
+    fn frame_in_form(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Rc<Vec<u8>>>) -> bool {
         let Mail { outbox, form, .. } = self;
         match (form, memory) {
             (Form::Raw, _) if opcode.is_control() => return false,
@@ -185,6 +197,21 @@ impl Mail {
             self.hand_over(pool, limits.kept_bytes(), FILL);
         }
         !self.outbox.is_empty()
+    }
+
+    /// Makes the next frame for a client that takes one frame a read; `false` where that one has to wait: the first
+    /// time, `remind` is told until when.
+    #[inline(never)]
+    pub(crate) fn make_front(&mut self, now: Instant, remind: impl FnOnce(Instant)) -> bool {
+        let Mail { outbox, form: Form::OneARead(pace), .. } = self else { return true };
+        if let Some(when) = pace.wait(now).filter(|_| !outbox.is_mid_run()) {
+            if !std::mem::replace(&mut pace.armed, true) {
+                remind(when);
+            }
+            return false;
+        }
+        outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
+        true
     }
 
     /// Hands numbered messages to the connection, up to some bytes, and asks now and then how far the client has

@@ -83,6 +83,7 @@ impl Outbox {
     }
 
     /// Queues what `encode` appends to the buffer it is given; joined to the last run unless `alone`.
+    #[inline]
     pub fn push_with(&mut self, pool: &mut BufferPool, alone: bool, encode: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue(pool);
         if alone || queue.tail.len() >= JOIN_UP_TO {
@@ -157,12 +158,15 @@ impl Outbox {
         filled
     }
 
-    /// Whether there are several runs, so that [`slices`](Self::slices) fills more than one.
-    pub fn has_many_runs(&self) -> bool {
-        self.0.as_ref().is_some_and(|queue| !queue.runs.is_empty() && queue.len() > 1)
+    /// The same, if it is a run that frames are joined to and nothing else waits: so are most answers.
+    #[inline]
+    pub fn only_run(&self) -> Option<&[u8]> {
+        let queue = self.0.as_ref().filter(|queue| queue.runs.is_empty())?;
+        queue.tail.get(queue.written..)
     }
 
     /// Takes `count` written bytes off the front; `true` when that ended a run.
+    #[inline]
     pub fn advance(&mut self, pool: &mut BufferPool, count: usize) -> bool {
         match &mut self.0 {
             None => false,
@@ -210,6 +214,7 @@ impl Queue {
     }
 
     /// Nothing is joined to what was the tail.
+    #[inline(never)]
     fn end_tail(&mut self) {
         if !self.tail.is_empty() {
             self.runs.push_back(Run::Own(std::mem::take(&mut self.tail)));
@@ -238,6 +243,7 @@ impl Queue {
     }
 
     /// Takes less than all bytes off the front.
+    #[inline(never)]
     fn advance(&mut self, count: usize) -> bool {
         self.bytes -= count;
         self.written += count;
@@ -364,7 +370,7 @@ mod tests {
                 assert_eq!(waiting, expected);
                 assert_eq!((outbox.bytes(), outbox.is_empty()), (expected.len(), expected.is_empty()));
                 assert_eq!(outbox.front(), &*slices[0]);
-                assert_eq!(outbox.has_many_runs(), filled > 1);
+                assert!(outbox.only_run().is_none_or(|run| filled < 2 && run == outbox.front()));
             }
         }
     }

@@ -69,6 +69,7 @@ fn parse_len(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, ProtocolEr
 
 /// Appends a whole server frame (FIN set, not masked) to `out`, with the shortest length form.
 #[doc(alias = "Encode")]
+#[inline]
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(payload.len() + 10);
     encode_header(opcode, payload.len(), out);
@@ -76,18 +77,21 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The same without the payload, which has so many bytes.
+#[inline]
 pub fn encode_header(opcode: Opcode, len: usize, out: &mut Vec<u8>) {
-    out.push(0x80 | opcode as u8);
-    match len {
-        len @ 0..=125 => out.push(len as u8),
-        len @ 126..=0xFFFF => {
-            out.push(126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
-        }
+    let first = 0x80 | opcode as u8;
+    // Most are short: these two bytes are written at once, and the rest stays out of the caller's way.
+    if len <= 125 { out.extend_from_slice(&[first, len as u8]) } else { encode_long_header(first, len, out) }
+}
+
+#[inline(never)]
+fn encode_long_header(first: u8, len: usize, out: &mut Vec<u8>) {
+    if let Ok(len) = u16::try_from(len) {
+        out.extend_from_slice(&[first, 126]);
+        out.extend_from_slice(&len.to_be_bytes());
+    } else {
+        out.extend_from_slice(&[first, 127]);
+        out.extend_from_slice(&(len as u64).to_be_bytes());
     }
 }
 
@@ -107,6 +111,7 @@ pub fn encode_filled(json: &str, read: usize, out: &mut Vec<u8>) {
 ///
 /// PHP counterpart: the loop at the end of `Decode`, which does this byte by byte.
 #[doc(alias = "Decode")]
+#[inline]
 pub fn unmask(payload: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
     // The compiler does several words at once; the rest is no loop, since most frames are short.
     let (words, rest) = payload.as_chunks_mut::<4>();

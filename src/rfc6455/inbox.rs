@@ -54,6 +54,9 @@ enum State {
 
 const NO_HEADER: State = State::Header { bytes: [0; MAX_HEADER], len: 0 };
 
+/// The header of a frame of at most 125 bytes: two bytes and the mask.
+const SHORT_HEADER: usize = 6;
+
 /// From how many awaited bytes on it pays to read them to their place.
 const LARGE: u64 = 64 * 1024;
 
@@ -92,7 +95,10 @@ impl Inbox {
         if input.is_empty() && self.arrived() == 0 {
             return Ok(None);
         }
-        let event = self.advance(input);
+        let event = match self.short_message(input) {
+            Some(event) => event.map(Some),
+            None => self.advance(input),
+        };
         if matches!(event, Err(_) | Ok(Some(Event::Close(..)))) {
             *self = Inbox { state: State::Done, ..Inbox::new(0) };
         }
@@ -100,6 +106,7 @@ impl Inbox {
     }
 
     /// Whether a message or a frame has begun and not ended.
+    #[inline]
     pub fn is_mid_message(&self) -> bool {
         self.message.is_some() || !matches!(self.state, State::Header { len: 0, .. } | State::Done)
     }
@@ -111,6 +118,7 @@ impl Inbox {
 
     /// Where the next bytes of the connection may be read to, `most` of them, instead of being given as
     /// input: the place of what a large message lacks. [`filled`](Self::filled) says how many came.
+    #[inline]
     pub fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         match (&self.state, &mut self.message) {
             (State::Payload(header), Some(message)) if !header.opcode.is_control() && header.len >= LARGE => {
@@ -128,10 +136,29 @@ impl Inbox {
     }
 
     /// Bytes that were read to their place and that `next_event` has not taken.
+    #[inline]
     pub fn arrived(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.arrived)
     }
 
+    /// The most common case by far, looked for first: a message of at most 125 bytes in one frame, which lies
+    /// whole in `input` and follows another. `None` is anything else, of which nothing was taken.
+    #[inline]
+    fn short_message<'a>(&self, input: &mut &'a mut [u8]) -> Option<Result<Event<'a>, ProtocolError>> {
+        let [first @ (0x81 | 0x82), second @ 0x80..=0xFD, a, b, c, d, rest @ ..] = &**input else { return None };
+        let opcode = if *first == 0x81 { Opcode::Text } else { Opcode::Binary };
+        let header = Header { fin: true, opcode, len: u64::from(second & 0x7F), mask: [*a, *b, *c, *d] };
+        let len = header.len as usize;
+        let is_next = matches!(self.state, State::Header { len: 0, .. }) && self.message.is_none();
+        if !is_next || len > rest.len() || len > self.max_message {
+            return None;
+        }
+        let (frame, behind) = std::mem::take(input).split_at_mut_checked(SHORT_HEADER + len)?;
+        *input = behind;
+        Some(whole_message(header, &mut frame[SHORT_HEADER..]))
+    }
+
+    #[inline(never)]
     fn advance<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
         while !input.is_empty() || self.arrived() > 0 {
             let event = match self.state {
@@ -149,8 +176,8 @@ impl Inbox {
         Ok(None)
     }
 
-    /// The common case, a message of one frame that lies whole in `input`. The others are left to
-    /// functions that are not inlined, so that its way is short.
+    /// A message of one frame that lies whole in `input` is at once an event. The others are left to functions
+    /// that are not inlined, so that its way is short.
     fn read_header<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
         if self.is_mid_frame() {
             return self.collect_header(input);

@@ -129,7 +129,7 @@ impl Server {
             return self.post(id, &mut letter);
         }
         // To the others an answer is a frame like any other, and needs no letter.
-        self.push(id, Opcode::Text, message.as_bytes());
+        self.push_inlined(id, Opcode::Text, message.as_bytes());
     }
 
     /// Sends bytes to one client as a binary frame. A client that is away does not get it later.
@@ -273,7 +273,7 @@ impl Server {
 
     /// Text on its way to clients; what is being handed out is shared, not copied.
     pub(crate) fn letter<'a>(&self, text: &'a str) -> Letter<'a> {
-        Letter::new(text).in_memory(self.current.memory_of(text.as_bytes())).at(self.current.position)
+        Letter::new(text).in_memory(self.current.memory_of(text.as_bytes()).cloned()).at(self.current.position)
     }
 
     /// Queues a message for an open client in the client's own form.
@@ -287,10 +287,15 @@ impl Server {
 
     /// Queues a frame for a client that has a connection.
     pub(crate) fn push(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
-        let memory = self.current.memory_of(payload);
+        self.push_inlined(id, opcode, payload);
+    }
+
+    /// The same for where it pays to be part of the caller.
+    #[inline(always)]
+    fn push_inlined(&mut self, id: SocketId, opcode: Opcode, payload: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return };
         log::trace!("#{id} > {}", Elided(opcode, payload));
-        if client.mail.frame(&mut self.pool, opcode, payload, memory.as_ref()) {
+        if client.mail.frame(&mut self.pool, opcode, payload, self.current.memory_of(payload)) {
             self.counters.frame_out(opcode);
             self.congested |= client.mail.cost() > self.limits.max_outbox / 2;
             if client.mail.becomes_dirty() {
@@ -366,8 +371,8 @@ impl Server {
 
 impl Current {
     /// The memory of the message that an application is being given, if `payload` is that very message.
-    fn memory_of(&self, payload: &[u8]) -> Option<Rc<Vec<u8>>> {
-        self.message.clone().filter(|message| std::ptr::eq(message.as_slice(), payload))
+    fn memory_of(&self, payload: &[u8]) -> Option<&Rc<Vec<u8>>> {
+        self.message.as_ref().filter(|message| std::ptr::eq(message.as_slice(), payload))
     }
 }
 

@@ -10,8 +10,6 @@ use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
 use crate::mail::Form;
-use crate::rfc6455::frame;
-use crate::rfc6455::handshake::PHP_READ;
 use crate::socket::Peer;
 
 impl WebSocketServer {
@@ -52,16 +50,9 @@ impl WebSocketServer {
         let Some(socket) = sockets.get_mut(id) else { return };
         let mail = &mut client.mail;
         while mail.fill(&mut server.pool, connected, &server.limits) && socket.peer < Peer::Gone {
-            let mut paced = false;
-            if let Form::OneARead(pace) = &mut mail.form {
-                if let Some(when) = pace.wait(server.now).filter(|_| !mail.outbox.is_mid_run()) {
-                    if !std::mem::replace(&mut pace.armed, true) {
-                        server.deadlines.set(when, Deadline::Release(id));
-                    }
-                    return server.drop_slow(id);
-                }
-                mail.outbox.make_front(|text, run| frame::encode_filled(text, PHP_READ, run));
-                paced = true;
+            let paced = matches!(mail.form, Form::OneARead(_));
+            if paced && !mail.make_front(server.now, |when| server.deadlines.set(when, Deadline::Release(id))) {
+                return server.drop_slow(id);
             }
             match socket.write(&mail.outbox, paced) {
                 Ok(count) => {

@@ -31,8 +31,8 @@ impl WebSocketServer {
                 self.head(id);
             }
             Stage::Plain => self.body(id, count),
-            Stage::Frames(_) => self.frames(id, count),
             Stage::Raw(_) => self.raw_messages(id, count),
+            Stage::Frames(_) => return self.frames(id, count),
             Stage::Preface | Stage::Ignored => {}
         }
         self.move_deadline(id);
@@ -45,17 +45,14 @@ impl WebSocketServer {
     }
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
+    #[inline(never)]
     fn move_deadline(&mut self, id: SocketId) {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = socket.is_mid_message() || client.is_buffering();
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
-        let (limits, is_timeless) = (&self.server.limits, socket.deadline.is_none());
-        // The common case: nothing is under way, nothing was, and silence has no limit.
-        if !awaits_rest && is_timeless && limits.idle_timeout.is_zero() || !client.is_open() {
-            return;
-        }
+        let limits = &self.server.limits;
         // The deadline of a message stands from its first byte on.
-        if !awaits_rest || !timed {
+        if client.is_open() && (!awaits_rest || !timed) {
             self.set_deadline(id, if awaits_rest { limits.message_timeout } else { limits.idle_timeout });
         }
     }
@@ -66,9 +63,10 @@ impl WebSocketServer {
     }
 
     /// PHP's `foreach` over `readDecode`.
-    pub(crate) fn frames(&mut self, id: SocketId, count: usize) {
+    fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
-        let Some(Socket { stage: Stage::Frames(inbox), peer, message_timed, .. }) = sockets.get_mut(id) else { return };
+        let Some(socket) = sockets.get_mut(id) else { return };
+        let Socket { stage: Stage::Frames(inbox), peer, message_timed, deadline, .. } = socket else { return };
         // What was read to its place in the inbox is not in the buffer.
         let mut bytes = &mut buffer.bytes[..count - inbox.arrived()];
         if server.limits.max_byte_rate > 0 {
@@ -78,7 +76,10 @@ impl WebSocketServer {
             let event = match inbox.next_event(&mut bytes) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
-                Err(error) => return self.protocol_error(id, error),
+                Err(error) => {
+                    self.protocol_error(id, error);
+                    return self.move_deadline(id);
+                }
             };
             log::trace!("#{id} < {}", elided(&event));
             if matches!(event, Event::Text(_) | Event::Binary(_) | Event::Collected(..)) {
@@ -98,13 +99,21 @@ impl WebSocketServer {
                 Event::Pong(payload) => pong(server, id, &payload),
             }
         }
+        let Some(client) = server.clients.get(id) else { return };
+        // The common case: nothing is under way, nothing was, and silence has no limit.
+        let is_between = !inbox.is_mid_message() && !client.is_buffering() && !*message_timed;
+        if *peer == Peer::Talking && is_between && deadline.is_none() && server.limits.idle_timeout.is_zero() {
+            return;
+        }
         // Parting was held up until the peer's close frame came.
-        if *peer > Peer::Talking && server.clients[id].state == State::Closed {
+        if *peer > Peer::Talking && client.state == State::Closed {
             self.peer_gone(id, Peer::Finished);
         }
+        self.move_deadline(id);
     }
 
     /// Closes with the error's code; what the peer still sends is discarded.
+    #[cold]
     pub(crate) fn protocol_error(&mut self, id: SocketId, error: ProtocolError) {
         if self.server.is_open(id) {
             self.failed(id, &format!("Protocol error: {error}"));
@@ -112,6 +121,7 @@ impl WebSocketServer {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
@@ -181,6 +191,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
 }
 
 /// The same for a message in memory of its own, which outboxes may then share.
+#[inline(never)]
 fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
     let data = Rc::new(data);
     let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
@@ -189,6 +200,7 @@ fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, 
     server.current.message = None;
 }
 
+#[inline(never)]
 fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
     let client = &mut server.clients[id];
     client.mail.acknowledge(payload);
@@ -200,6 +212,7 @@ fn pong(server: &mut Server, id: SocketId, payload: &[u8]) {
 }
 
 /// "When sending a Close frame in response, the endpoint typically echos the status code it received."
+#[inline(never)]
 fn closed_by_peer(server: &mut Server, id: SocketId, code: Option<CloseCode>) {
     if server.is_open(id) {
         log::info!("Connection Close frame received from socket #{id}");
