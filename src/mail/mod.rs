@@ -103,6 +103,11 @@ impl<'a> Letter<'a> {
         Letter { many: true, ..self }
     }
 
+    /// The text.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
     fn shared_frame(&mut self) -> &Rc<Vec<u8>> {
         let text = self.text.as_bytes();
         self.frame.get_or_insert_with(|| {
@@ -119,8 +124,15 @@ impl<'a> Letter<'a> {
 
 impl Mail {
     /// Queues a message of an application for this client, `id`, in its form. Gives how many older ones were too
-    /// many to keep, or `None` where it is held back.
-    pub(crate) fn post(&mut self, pool: &mut BufferPool, letter: &mut Letter<'_>, id: SocketId, limits: &Limits) -> Option<u64> {
+    /// many to keep, or `None` where it is held back. Keys count for browsers only.
+    pub(crate) fn post(
+        &mut self,
+        pool: &mut BufferPool,
+        letter: &mut Letter<'_>,
+        id: SocketId,
+        limits: &Limits,
+        is_browser: bool,
+    ) -> Option<u64> {
         let Mail { outbox, form, .. } = self;
         let replaced = match (form, &letter.keyed) {
             (Form::Numbered(kept), _) => {
@@ -129,7 +141,7 @@ impl Mail {
                 note_replaced(replaced.and_then(|item| item.frame), id);
                 return Some(kept.trim(limits.kept_bytes()));
             }
-            (Form::Frames, Some(keyed)) => outbox.push_keyed(pool, keyed),
+            (Form::Frames, Some(keyed)) if is_browser => outbox.push_keyed(pool, keyed),
             (Form::OneARead(_), keyed) if letter.unasked || keyed.is_some() => {
                 outbox.push_later(pool, letter.text);
                 None

@@ -279,7 +279,9 @@ impl Server {
     /// Queues a message for an open client in the client's own form.
     pub(crate) fn post(&mut self, id: SocketId, letter: &mut Letter<'_>) {
         let Some(client) = self.clients.open_mut(id) else { return };
-        let Some(lost) = client.mail.post(&mut self.pool, letter, id, &self.limits) else { return };
+        log::trace!("#{id} > {}", Elided(Opcode::Text, letter.bytes()));
+        let is_browser = client.client_type == ClientType::Websocket;
+        let Some(lost) = client.mail.post(&mut self.pool, letter, id, &self.limits, is_browser) else { return };
         self.counters.lost += lost;
         self.counters.frame_out(Opcode::Text);
         self.mark_dirty(id);
@@ -307,6 +309,7 @@ impl Server {
     /// Queues the first message of a client: alone in one read where the client takes one frame a read.
     pub(crate) fn push_first(&mut self, id: SocketId, message: &str) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return };
+        log::trace!("#{id} > {}", Elided(Opcode::Text, message.as_bytes()));
         client.mail.first(&mut self.pool, message);
         self.counters.frame_out(Opcode::Text);
         self.mark_dirty(id);

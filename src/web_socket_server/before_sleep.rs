@@ -122,7 +122,12 @@ impl WebSocketServer {
             return;
         };
         socket.deadline = Some(after(self.server.now, self.server.limits().close_timeout));
+        let paused = socket.paused;
         self.remind(id);
+        // One that still waited for its `ready`: its close frame and its end are to be seen.
+        if paused {
+            self.wake(id);
+        }
         self.flush(id);
     }
 

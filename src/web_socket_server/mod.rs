@@ -92,7 +92,7 @@ impl WebSocketServer {
 
     /// A server that nobody can connect to.
     pub(crate) fn without_listener(limits: Limits) -> Result<WebSocketServer, StartError> {
-        let failed = |error: io::Error| StartError::new("poll", error);
+        let failed = |error: io::Error| StartError::new("listening socket", error);
         let poll = Poll::new().map_err(failed)?;
         let wakers = Wakers::new(poll.registry(), WAKERS).map_err(failed)?;
         Ok(WebSocketServer {

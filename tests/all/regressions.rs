@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::util::tls::{self, Pair};
-use crate::util::{Client, NEXT, Phpws, json, masked, request};
+use crate::util::{Client, NEXT, Phpws, json, masked, request, wait_for};
 use phpws::{Address, Limits, Message, Resource, Server, SocketId, WebSocketServer};
 
 /// Starts a server with one application in a thread and connects a client to it.
@@ -220,4 +220,18 @@ fn a_tls_error_behind_good_bytes_ends_the_connection() {
     // The end, or a reset: both are an end.
     let _ = stream.sock.read_to_end(&mut rest);
     server.log_line("Connection closed to socket #1");
+}
+
+/// `trace` shows every frame, also those that are no answer.
+#[test]
+fn trace_shows_ready_feedback_and_broadcasts() {
+    let server = Phpws::start(&["--log-level", "trace"]);
+    let (_page, uuid) = server.browser();
+    let (mut other, _) = server.browser();
+    other.say(&format!(r#"{{"opcode":"feedback","uuid":"{uuid}"}}"#));
+    other.say(r#"{"opcode":"broadcast"}"#);
+    for opcode in ["ready", "feedback", "broadcast"] {
+        let shown = |line: &String| line.contains("#1 > Text") && line.contains(&format!(r#"{{"opcode":"{opcode}""#));
+        wait_for(opcode, || server.log().iter().any(shown).then_some(()));
+    }
 }

@@ -12,6 +12,7 @@ mod redis_fails;
 mod resuming;
 mod rooms;
 mod under_load;
+mod waiting_clients;
 
 use crate::util::redis::Redis;
 use crate::util::{Client, NEXT, Phpws};

@@ -34,7 +34,9 @@ impl WebSocketServer {
             self.take_over(id, known, seq);
             return Ok(Admitted::Known(known));
         }
-        let kept = Kept { request: Some(Box::new(request)), ..Kept::new(request.outcome()) };
+        // Only other processes have to be asked further.
+        let asked = (!self.server.elsewhere.is_alone()).then(|| Box::new(request));
+        let kept = Kept { request: asked, ..Kept::new(request.outcome()) };
         Ok(Admitted::New(Form::Numbered(Box::new(kept))))
     }
 

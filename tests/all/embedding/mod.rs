@@ -1,6 +1,7 @@
 //! The library as a migrator uses it: own applications, timers, state, plain resources.
 
 mod applications;
+mod harness;
 mod panics;
 mod paths;
 mod resuming;
