@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::rfc6455::Opcode;
+
 /// Text of a peer as it may stand in a log: control characters, which could forge lines or steer a
 /// terminal, become `\u{…}`, and a long text is cut.
 pub struct Printable<'a>(pub &'a str);
@@ -36,6 +38,18 @@ pub(crate) fn moment(ago: std::time::Duration) -> String {
     let now = jiff::Zoned::now().timestamp();
     let then = now.checked_sub(ago).unwrap_or(now);
     then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A frame as the trace shows it: what it is, how long, and how it begins.
+pub(crate) struct Elided<'a>(pub(crate) Opcode, pub(crate) &'a [u8]);
+
+impl fmt::Display for Elided<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 64;
+        let beginning = String::from_utf8_lossy(&self.1[..self.1.len().min(SHOWN)]);
+        let dots = if self.1.len() > SHOWN { "…" } else { "" };
+        write!(f, "{:?} {} bytes {}{dots}", self.0, self.1.len(), Printable(&beginning))
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::mail::Letter;
 use crate::mail::outbox::BufferPool;
 use crate::packet::Packet;
-use crate::printable::Printable;
+use crate::printable::Elided;
 use crate::rfc6455::{CloseCode, Opcode};
 use clients::Clients;
 use delivery::{Delivery, To};
@@ -384,17 +384,5 @@ pub(crate) fn close_message(error: Option<&str>) -> String {
     match error {
         None => r#"{"opcode":"close"}"#.into(),
         Some(error) => format!(r#"{{"opcode":"close","error":{}}}"#, serde_json::Value::from(error)),
-    }
-}
-
-/// A frame as the trace shows it: what it is, how long, and how it begins.
-pub(crate) struct Elided<'a>(pub(crate) Opcode, pub(crate) &'a [u8]);
-
-impl std::fmt::Display for Elided<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 64;
-        let beginning = String::from_utf8_lossy(&self.1[..self.1.len().min(SHOWN)]);
-        let dots = if self.1.len() > SHOWN { "…" } else { "" };
-        write!(f, "{:?} {} bytes {}{dots}", self.0, self.1.len(), Printable(&beginning))
     }
 }

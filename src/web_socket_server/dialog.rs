@@ -11,10 +11,11 @@ use crate::client::{Command, PONG_LOGGED, State};
 use crate::deadlines::after;
 use crate::ids::{AppId, SocketId};
 use crate::packet::Message;
+use crate::printable::Elided;
 use crate::raw;
 use crate::resource::AllApps;
 use crate::rfc6455::{CloseCode, Event, Opcode, ProtocolError};
-use crate::server::{Elided, Server};
+use crate::server::Server;
 use crate::socket::{Peer, Socket, Stage};
 
 impl WebSocketServer {
