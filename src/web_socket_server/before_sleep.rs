@@ -124,7 +124,7 @@ impl WebSocketServer {
         socket.deadline = Some(after(self.server.now, self.server.limits().close_timeout));
         let paused = socket.paused;
         self.remind(id);
-        // One that still waited for its `ready`: its close frame and its end are to be seen.
+        // It waited for its `ready` or for its HTTP answer: what still comes and its end are to be seen.
         if paused {
             self.wake(id);
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{WebSocketServer, moments};
-use crate::client::{Command, PONG_LOGGED, State};
+use crate::client::{Client, Command, PONG_LOGGED, State};
 use crate::deadlines::after;
 use crate::ids::{AppId, SocketId};
 use crate::packet::Message;
@@ -49,18 +49,13 @@ impl WebSocketServer {
     #[inline(never)]
     fn move_deadline(&mut self, id: SocketId) {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
-        let awaits_rest = socket.is_mid_message() || client.is_buffering();
+        let awaits_rest = awaits_rest(socket, client);
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
         let limits = &self.server.limits;
         // The deadline of a message stands from its first byte on.
         if client.is_open() && (!awaits_rest || !timed) {
             self.set_deadline(id, if awaits_rest { limits.message_timeout } else { limits.idle_timeout });
         }
-    }
-
-    /// Whether a message, or the chunks of one, have begun and not ended.
-    pub(crate) fn awaits_rest(&self, id: SocketId) -> bool {
-        self.sockets[id].is_mid_message() || self.server.clients[id].is_buffering()
     }
 
     /// PHP's `foreach` over `readDecode`.
@@ -142,6 +137,11 @@ impl WebSocketServer {
             }
         }
     }
+}
+
+/// Whether a message, or the chunks of one, have begun and not ended.
+pub(crate) fn awaits_rest(socket: &Socket, client: &Client) -> bool {
+    socket.is_mid_message() || client.is_buffering()
 }
 
 /// Acknowledges a message, lets the server take what is meant for it, and hands on the rest.

@@ -2,6 +2,7 @@
 //!
 //! A part of the loop. PHP counterpart: the checks at the head of `Start`'s loop, and `pingClients`.
 
+use super::dialog::awaits_rest;
 use super::{Stopping, WebSocketServer};
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
@@ -57,7 +58,7 @@ impl WebSocketServer {
                     self.handshake_timed_out(id);
                 }
             }
-            State::Waiting | State::Open | State::Away if self.awaits_rest(id) => {
+            State::Waiting | State::Open | State::Away if awaits_rest(&self.sockets[id], &self.server.clients[id]) => {
                 self.failed(id, "Message took too long");
                 self.server.dismiss(id, Some("Message took too long"), CloseCode::POLICY_VIOLATION);
             }

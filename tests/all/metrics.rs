@@ -214,8 +214,7 @@ fn a_server_that_is_being_stopped_says_so_to_those_who_are_connected() {
     // One who is connected and asks nothing holds up nobody.
     let _silent = server.connect();
     let (mut stays, _) = server.browser();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     monitor.send(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(monitor.head().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
     assert!(String::from_utf8(monitor.rest()).unwrap().contains(r#""status":"draining""#));

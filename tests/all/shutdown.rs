@@ -33,8 +33,7 @@ fn sigterm_finishes_what_is_queued_and_tells_everybody() {
 fn nobody_is_accepted_while_stopping() {
     let mut server = Phpws::start(&["--close-timeout", "1"]);
     let (_client, _) = server.browser();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     assert!(std::net::TcpStream::connect(server.addr).is_err());
     // The client never answers the close frame: the server ends all the same.
     let start = Instant::now();
@@ -46,8 +45,7 @@ fn nobody_is_accepted_while_stopping() {
 fn a_second_signal_ends_at_once() {
     let mut server = Phpws::start(&["--close-timeout", "60"]);
     let (_client, _) = server.browser();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
 }
@@ -102,8 +100,7 @@ fn a_few_clients_are_spread_over_a_long_time() {
     let server = Phpws::start(&["--drain-time", "60"]);
     let (mut first, _) = server.browser();
     let (mut second, _) = server.browser();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     assert!(first.is_silent(Duration::from_millis(1500)) && second.is_silent(Duration::from_millis(10)));
     second.say(r#"{"opcode":"broadcast","message":1}"#);
     assert_eq!(first.text(), r#"{"opcode":"broadcast","message":1}"#, "who is still there is served");
@@ -117,8 +114,7 @@ fn a_draining_server_ends_once_nobody_is_there() {
     away.text();
     drop(away);
     server.log_line("goes on as");
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     drop(client);
     assert_eq!(server.exit_code(), Some(0));
     server.log_line("Server stopped");
@@ -128,8 +124,7 @@ fn a_draining_server_ends_once_nobody_is_there() {
 fn a_second_signal_ends_a_drain_at_once() {
     let mut server = Phpws::start(&["--drain-time", "60"]);
     let (_client, _) = server.browser();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
 }
@@ -143,8 +138,7 @@ fn who_was_connecting_is_served_while_the_server_drains() {
     let mut early = server.connect();
     early.send(b"GET /web HTTP/1.1\r\n");
     let start = Instant::now();
-    server.signal("TERM");
-    server.log_line("Shutting down");
+    server.begin_stopping();
     assert!(std::net::TcpStream::connect(server.addr).is_err());
     kept.rest_of_body();
     kept.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -80,8 +80,7 @@ impl Lab {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        super::signal(&self.child, name);
     }
 
     pub fn exit_code(&mut self) -> Option<i32> {

@@ -28,6 +28,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Sends a signal to a process.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// A running phpws; it ends with the value.
 pub struct Phpws {
     pub child: Child,
@@ -78,8 +84,13 @@ impl Phpws {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(&self.child, name);
+    }
+
+    /// Asks it to stop, and waits until it has begun to.
+    pub fn begin_stopping(&self) {
+        self.signal("TERM");
+        self.log_line("Shutting down");
     }
 
     /// Lets it rest for as long as this takes: what is sent meanwhile, it finds at once.

@@ -47,8 +47,7 @@ impl Redis {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        super::signal(&self.child, name);
     }
 
     /// One command by redis-cli; what it printed.

@@ -159,7 +159,6 @@ impl WebSocketServer {
     fn end_quietly(&mut self, id: SocketId) {
         self.sockets[id].stage = Stage::Ignored;
         self.server.begin_close(id);
-        self.wake(id);
     }
 
     /// Answers those who asked what became of their messages, now that the loop has written; says

@@ -49,6 +49,16 @@ fn witnessed(resume_time: Duration) -> (Embedded, mpsc::Receiver<String>) {
     (server, told)
 }
 
+/// A client that went away, by its uuid, and another one that sees it: both have opened.
+fn one_away(server: &Embedded, told: &mpsc::Receiver<String>) -> (String, Client) {
+    let (client, uuid) = server.ready_on("/witness?resume=", "");
+    let (mut other, _) = server.ready_on("/witness", "");
+    assert_eq!([(); 2].map(|()| told.recv_timeout(PATIENCE).unwrap()), ["open", "open"]);
+    drop(client);
+    wait_until_away(&mut other, 1);
+    (uuid, other)
+}
+
 /// Says something until the server answers that so many clients are away.
 fn wait_until_away(client: &mut Client, count: usize) {
     wait_for("a client to be away", || {
@@ -61,11 +71,7 @@ fn wait_until_away(client: &mut Client, count: usize) {
 fn an_application_hears_of_a_client_that_resumes_as_of_one_that_stayed() {
     let (server, told) = witnessed(Duration::from_millis(1500));
     let next = || told.recv_timeout(PATIENCE).unwrap();
-    let (client, uuid) = server.ready_on("/witness?resume=", "");
-    let (mut other, _) = server.ready_on("/witness", "");
-    assert_eq!([next(), next()], ["open", "open"]);
-    drop(client);
-    wait_until_away(&mut other, 1);
+    let (uuid, mut other) = one_away(&server, &told);
     let (mut client, again) = server.ready_on(&format!("/witness?resume={uuid}"), "");
     assert_eq!(again, uuid);
     wait_until_away(&mut other, 0);
@@ -85,11 +91,7 @@ fn an_application_hears_of_a_client_that_resumes_as_of_one_that_stayed() {
 fn an_application_may_end_a_client_that_is_away() {
     let (server, told) = witnessed(Duration::from_secs(60));
     let next = || told.recv_timeout(PATIENCE).unwrap();
-    let (client, uuid) = server.ready_on("/witness?resume=", "");
-    let (mut other, _) = server.ready_on("/witness", "");
-    assert_eq!([next(), next()], ["open", "open"]);
-    drop(client);
-    wait_until_away(&mut other, 1);
+    let (uuid, mut other) = one_away(&server, &told);
     other.say(r#"{"opcode":"close others"}"#);
     assert_eq!(next(), "close");
     wait_until_away(&mut other, 0);
