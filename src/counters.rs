@@ -24,6 +24,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) messages_in: u64,
+    /// Pings and pongs.
+    pub(crate) controls_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) resources: Vec<Counted>,
     pub(crate) refusals: BTreeMap<Reason, u64>,
@@ -58,6 +60,7 @@ impl Counters {
             bytes_in: 0,
             bytes_out: 0,
             messages_in: 0,
+            controls_in: 0,
             messages_out: 0,
             resources: Vec::new(),
             refusals: REFUSALS.map(|reason| (reason, 0)).into(),

@@ -79,6 +79,7 @@ mod server;
 mod socket;
 pub mod testing;
 mod tls;
+mod turns;
 mod waker;
 mod web_socket_server;
 

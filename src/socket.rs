@@ -11,6 +11,7 @@ use crate::mail::outbox::Outbox;
 use crate::raw::RawInbox;
 use crate::rfc6455::Inbox;
 use crate::tls::Stream;
+use crate::turns::Share;
 
 /// One connection's stream, and how its bytes are to be read.
 pub(crate) struct Socket {
@@ -25,17 +26,80 @@ pub(crate) struct Socket {
     pub(crate) message_timed: bool,
     /// Whether the last write found it full.
     full: bool,
-    /// Whether it had more to read than one turn allows, and waits for its next turn.
+    /// Whether it has more to read than one turn allows, and waits for its turn.
     pub(crate) unread: bool,
-    /// Whether nothing is read until it is woken, and what was read before that and not taken.
+    /// Whether nothing is read until it is woken.
     pub(crate) paused: bool,
-    pub(crate) held: Vec<u8>,
+    /// What was read and not taken.
+    pub(crate) held: Held,
+    /// Whether its last read was more than its share.
+    pub(crate) greedy: bool,
+    /// Its place among those that wait: see [`Turns`](crate::turns::Turns).
+    pub(crate) share: Share,
+    /// Whether its last messages went to many others.
+    pub(crate) spreads: bool,
     /// Whether the system has told of the end, which a read may come short of.
     pub(crate) read_to_end: bool,
     /// Whether a request was answered and the connection goes on behind it.
     pub(crate) reused: bool,
     /// Whether the server has ended its side.
     pub(crate) said_goodbye: bool,
+}
+
+/// Bytes that were read and wait to be taken.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: Vec<u8>,
+    taken: usize,
+    /// Whether some are looked at now, and may be given back.
+    lent: bool,
+}
+
+impl Held {
+    pub(crate) fn new(bytes: Vec<u8>) -> Held {
+        Held { bytes, ..Held::default() }
+    }
+
+    /// The next bytes, `most` of them.
+    pub(crate) fn lend(&mut self, most: usize) -> &[u8] {
+        let begin = self.taken;
+        self.taken += most.min(self.bytes.len() - begin);
+        self.lent = true;
+        &self.bytes[begin..self.taken]
+    }
+
+    /// The last of the bytes that are lent were not used; `false` where none are.
+    pub(crate) fn give_back(&mut self, count: usize) -> bool {
+        self.taken -= if self.lent { count } else { 0 };
+        self.lent
+    }
+
+    /// What was lent is used, but for what was given back.
+    pub(crate) fn keep(&mut self) {
+        self.lent = false;
+        if self.is_empty() {
+            *self = Held::default();
+        }
+    }
+
+    /// So many bytes are of no use.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.taken += count;
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    /// What it costs in memory.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
+        self.bytes[self.taken..].starts_with(bytes)
+    }
 }
 
 /// What the bytes are.
@@ -77,7 +141,10 @@ impl Socket {
             full: false,
             unread: false,
             paused: false,
-            held: Vec::new(),
+            held: Held::default(),
+            greedy: false,
+            share: Share::default(),
+            spreads: false,
             read_to_end: false,
             reused: false,
             said_goodbye: false,
@@ -87,6 +154,12 @@ impl Socket {
     /// Whether the loop may read it now.
     pub(crate) fn may_read(&self) -> bool {
         self.peer < Peer::Gone && !self.unread && !self.paused
+    }
+
+    /// Whether it has not come past its handshake, or is a plain request.
+    #[inline]
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self.stage, Stage::Preface | Stage::Head(_) | Stage::Plain)
     }
 
     /// The server's address that the peer connected to; asked for now and then, it need not be kept.

@@ -23,10 +23,12 @@ use crate::printable::Elided;
 use crate::rfc6455::{CloseCode, Opcode};
 use clients::Clients;
 use delivery::{Delivery, To};
+use writes::Writes;
 
 mod clients;
 pub(crate) mod delivery;
 mod lifecycle;
+pub(crate) mod writes;
 
 /// The records of all connections, and what may be done with them.
 pub struct Server {
@@ -34,10 +36,8 @@ pub struct Server {
     #[doc(alias = "Clients")]
     pub(crate) clients: Clients,
     /// Clients that are to be written to, and those that are to be closed, before the loop sleeps.
-    pub(crate) dirty: Vec<SocketId>,
+    pub(crate) writes: Writes,
     pub(crate) closing: Vec<SocketId>,
-    /// Whether so much is queued that the loop should write before it reads on.
-    pub(crate) congested: bool,
     pub(crate) pool: BufferPool,
     pub(crate) current: Current,
     pub(crate) deadlines: Deadlines,
@@ -72,9 +72,8 @@ impl Server {
         Server {
             limits,
             clients: Clients::default(),
-            dirty: Vec::new(),
+            writes: Writes::default(),
             closing: Vec::new(),
-            congested: false,
             pool: BufferPool::default(),
             current: Current::default(),
             deadlines: Deadlines::default(),
@@ -299,9 +298,9 @@ impl Server {
         log::trace!("#{id} > {}", Elided(opcode, payload));
         if client.mail.frame(&mut self.pool, opcode, payload, self.current.memory_of(payload)) {
             self.counters.frame_out(opcode);
-            self.congested |= client.mail.cost() > self.limits.max_outbox / 2;
+            self.writes.congested |= client.mail.cost() > self.limits.max_outbox / 2;
             if client.mail.becomes_dirty() {
-                self.dirty.push(id);
+                self.writes.push(id);
             }
         }
     }
@@ -349,26 +348,10 @@ impl Server {
 
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        self.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
+        self.writes.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
         if client.mail.becomes_dirty() {
-            self.dirty.push(id);
+            self.writes.push(id);
         }
-    }
-
-    /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.
-    pub(crate) fn drop_slow(&mut self, id: SocketId) {
-        let client = &mut self.clients[id];
-        if !client.is_open() || client.mail.cost() <= self.limits.max_outbox {
-            return;
-        }
-        log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.queued_bytes());
-        client.mail.discard_unsent();
-        self.counters.slow += 1;
-        if client.client_type == ClientType::Tcp {
-            self.write(id, &close_message(Some("Too slow")));
-        }
-        self.push_close(id, &CloseCode::TRY_AGAIN_LATER.0.to_be_bytes());
-        self.begin_close(id);
     }
 }
 

@@ -15,13 +15,10 @@ use crate::socket::Peer;
 impl WebSocketServer {
     /// Writes what was queued in this turn, and ends the connections that it closed, until nothing is left to do.
     pub(crate) fn before_sleep(&mut self) {
-        self.server.congested = false;
         loop {
             let queued = self.before_write();
-            while let Some(id) = self.server.dirty.pop() {
-                self.flush(id);
-            }
-            if self.after_write() || queued {
+            let all = self.write_queued();
+            if self.after_write() || queued && all {
                 continue;
             }
             match self.server.closing.pop() {
@@ -31,13 +28,34 @@ impl WebSocketServer {
         }
     }
 
+    /// Writes to the clients in the queue, in their order, and says whether that were all: a turn has an end, and then
+    /// the rest is for the next one.
+    fn write_queued(&mut self) -> bool {
+        while let Some(id) = self.server.writes.next_urgent() {
+            self.flush(id);
+        }
+        while self.turns.may_write()
+            && let Some(id) = self.server.writes.next()
+        {
+            let before = self.server.counters.bytes_out;
+            self.flush(id);
+            self.turns.wrote(self.server.counters.bytes_out - before);
+        }
+        self.server.writes.compact();
+        self.turns.behind = !self.server.writes.is_empty();
+        self.server.writes.congested &= self.turns.behind;
+        !self.turns.behind
+    }
+
     /// If only the sender has something queued, it is written now. What is for others
     /// waits for the end of the turn, so that the messages of one turn leave together; and with other
-    /// processes everything, so that no client hears of a message before the others have it.
+    /// processes everything, so that no client hears of a message before the others have it. While others wait from an
+    /// earlier turn the sender goes first.
     pub(crate) fn answer_at_once(&mut self, id: SocketId) {
-        if self.server.dirty == [id] && self.server.elsewhere.is_alone() {
-            self.server.dirty.clear();
+        if self.server.elsewhere.is_alone() && self.server.writes.take_only(id) {
             self.flush(id);
+        } else if self.turns.behind {
+            self.server.writes.push_urgent(id);
         }
     }
 

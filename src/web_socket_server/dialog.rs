@@ -14,6 +14,7 @@ use crate::packet::Message;
 use crate::printable::Elided;
 use crate::raw;
 use crate::resource::AllApps;
+use crate::rfc6455::frame::{Header, unmask};
 use crate::rfc6455::{CloseCode, Event, Opcode, ProtocolError};
 use crate::server::Server;
 use crate::socket::{Peer, Socket, Stage};
@@ -47,7 +48,7 @@ impl WebSocketServer {
 
     /// After bytes came: a message that is under way must end in time, and so must silence.
     #[inline(never)]
-    fn move_deadline(&mut self, id: SocketId) {
+    pub(super) fn move_deadline(&mut self, id: SocketId) {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = awaits_rest(socket, client);
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
@@ -58,16 +59,18 @@ impl WebSocketServer {
         }
     }
 
-    /// PHP's `foreach` over `readDecode`.
+    /// PHP's `foreach` over `readDecode`. What is more than the connection's share is held for its next turn.
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(socket) = sockets.get_mut(id) else { return };
         let Socket { stage: Stage::Frames(inbox), peer, message_timed, deadline, .. } = socket else { return };
         // What was read to its place in the inbox is not in the buffer.
-        let mut bytes = &mut buffer.bytes[..count - inbox.arrived()];
+        let count = count - inbox.arrived();
+        let mut bytes = &mut buffer.bytes[..count];
         if server.limits.max_byte_rate > 0 {
             server.spend(id, 0, count);
         }
+        let mut end = 0;
         loop {
             let event = match inbox.next_event(&mut bytes) {
                 Ok(Some(event)) => event,
@@ -87,13 +90,20 @@ impl WebSocketServer {
                     *peer = (*peer).max(Peer::Finished);
                     closed_by_peer(server, id, code);
                 }
-                Event::Ping(_) | Event::Pong(_) if !server.spend(id, 1, 0) => {}
                 Event::Text(text) => extract_message(server, all_apps, id, Message::Text(text)),
                 Event::Binary(data) => extract_message(server, all_apps, id, Message::Binary(data)),
                 Event::Collected(opcode, data) => extract_collected(server, all_apps, id, opcode, data),
-                Event::Ping(payload) => server.push(id, Opcode::Pong, &payload),
-                Event::Pong(payload) => pong(server, id, &payload),
+                Event::Ping(payload) => control(server, id, Opcode::Ping, &payload),
+                Event::Pong(payload) => control(server, id, Opcode::Pong, &payload),
             }
+            if !bytes.is_empty() && server.has_done_enough(id, &mut end) {
+                break;
+            }
+        }
+        let left = bytes.len();
+        if left > 0 {
+            self.hold(id, count - left..count);
+            return self.move_deadline(id);
         }
         let Some(client) = server.clients.get(id) else { return };
         // The common case: nothing is under way, nothing was, and silence has no limit.
@@ -108,6 +118,16 @@ impl WebSocketServer {
         self.move_deadline(id);
     }
 
+    /// Acts on a control frame of bytes that are held; `false` where it is none, or a close frame, which stays where it is.
+    pub(super) fn control(&mut self, id: SocketId, header: Header, payload: &mut [u8]) -> bool {
+        let is_control = matches!(header.opcode, Opcode::Ping | Opcode::Pong);
+        if is_control {
+            unmask(payload, header.mask);
+            control(&mut self.server, id, header.opcode, payload);
+        }
+        is_control
+    }
+
     /// Closes with the error's code; what the peer still sends is discarded.
     #[cold]
     pub(crate) fn protocol_error(&mut self, id: SocketId, error: ProtocolError) {
@@ -118,11 +138,15 @@ impl WebSocketServer {
     }
 
     #[inline(never)]
-    pub(crate) fn raw_messages(&mut self, id: SocketId, count: usize) {
+    fn raw_messages(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
-        let mut bytes = &buffer.bytes[..count];
+        let (mut bytes, mut end) = (&buffer.bytes[..count], 0);
         while server.is_open(id) {
+            if !bytes.is_empty() && server.has_done_enough(id, &mut end) {
+                let left = bytes.len();
+                return self.hold(id, count - left..count);
+            }
             match inbox.next_message(&mut bytes, server.clients[id].is_buffering()) {
                 Ok(Some(message)) => {
                     *message_timed = false;
@@ -199,6 +223,18 @@ fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, 
     server.current.message = Some(data.clone());
     extract_message(server, all_apps, id, message);
     server.current.message = None;
+}
+
+/// A ping is answered; a pong may say what has come.
+#[inline(never)]
+fn control(server: &mut Server, id: SocketId, opcode: Opcode, payload: &[u8]) {
+    server.counters.controls_in += 1;
+    if server.spend(id, 1, 0) {
+        match opcode {
+            Opcode::Ping => server.push(id, Opcode::Pong, payload),
+            _ => pong(server, id, payload),
+        }
+    }
 }
 
 #[inline(never)]

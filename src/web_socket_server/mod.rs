@@ -9,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use mio::{Events, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 use slotmap::SecondaryMap;
 
@@ -23,6 +22,7 @@ use crate::resource::{AllApps, Resource};
 use crate::server::Server;
 use crate::socket::Socket;
 use crate::tls::Tls;
+use crate::turns::Turns;
 use crate::waker::{Stopper, Waker, Wakers};
 use listener::Listener;
 use stop::Stopping;
@@ -31,8 +31,10 @@ use turn::ReadBuffer;
 mod before_sleep;
 mod dialog;
 mod handshake;
+mod hold;
 mod listener;
 mod moments;
+mod signals;
 mod stop;
 mod sweep;
 mod turn;
@@ -63,7 +65,7 @@ pub struct WebSocketServer {
     wakers: Wakers,
     stopping: Stopping,
     /// Connections that have more to read than a turn allows.
-    again: Vec<SocketId>,
+    pub(crate) turns: Turns,
     pub(crate) parts: Parts,
 }
 
@@ -107,7 +109,7 @@ impl WebSocketServer {
             on_hangup: None,
             wakers,
             stopping: Stopping::No,
-            again: Vec::new(),
+            turns: Turns::default(),
             parts: Parts::default(),
         })
     }
@@ -151,17 +153,6 @@ impl WebSocketServer {
         }
     }
 
-    /// Lets SIGTERM and SIGINT stop the server, a second one at once, and SIGHUP reload the
-    /// certificate and the tokens and call `on_hangup`.
-    pub fn handle_signals(&mut self, on_hangup: impl FnMut() + 'static) -> Result<(), StartError> {
-        let failed = |error| StartError::new("signals", error);
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
-        self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE).map_err(failed)?;
-        self.signals = Some(signals);
-        self.on_hangup = Some(Box::new(on_hangup));
-        Ok(())
-    }
-
     /// Serves until it is stopped. It takes `self`, so that nothing can be registered afterwards.
     #[doc(alias = "Start")]
     pub fn start(mut self) -> io::Result<()> {
@@ -202,39 +193,6 @@ impl WebSocketServer {
         if let Some(app) = client.app.filter(|_| !client.is_waiting()) {
             self.all_apps.call(app, &mut self.server, Some(id), |app, server| app.on_error(server, id, message));
         }
-    }
-
-    /// Another thread woke the loop: it has values for applications, or wants the server to stop.
-    fn woken(&mut self) {
-        while let Some((app, value)) = self.wakers.next() {
-            self.all_apps.call(app, &mut self.server, None, |app, server| app.on_wake(server, value));
-        }
-        if self.wakers.asks_to_stop() {
-            self.stop();
-        }
-    }
-
-    fn signalled(&mut self) {
-        let pending: Vec<i32> = self.signals.iter_mut().flat_map(Signals::pending).collect();
-        for signal in pending {
-            match signal {
-                SIGHUP => self.reload(),
-                _ => self.stop(),
-            }
-        }
-    }
-
-    fn reload(&mut self) {
-        self.reloading();
-        if let Some(on_hangup) = &mut self.on_hangup {
-            on_hangup();
-        }
-        match self.tls.as_mut().map(Tls::reload) {
-            Some(Ok(())) => log::info!("Certificate reloaded"),
-            Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
-            None => {}
-        }
-        self.reloaded();
     }
 }
 

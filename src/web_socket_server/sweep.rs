@@ -43,7 +43,10 @@ impl WebSocketServer {
         socket.reminder = None;
         match socket.deadline {
             Some(deadline) if deadline <= self.server.now => {
-                socket.deadline = None;
+                if self.clock_stands(id) {
+                    return;
+                }
+                self.sockets[id].deadline = None;
                 self.timed_out(id);
             }
             _ => self.remind(id),
@@ -82,9 +85,10 @@ impl WebSocketServer {
     pub(crate) fn ping(&mut self) {
         log::info!("Ping Clients");
         // A peer in the middle of a frame can't send a pong before that frame's end.
+        // Nor is one late that is not read.
         for (id, socket) in &self.sockets {
             if let Stage::Frames(inbox) = &socket.stage
-                && inbox.is_mid_frame()
+                && (inbox.is_mid_frame() || socket.unread)
             {
                 self.server.clients[id].expect_pong = false;
             }

@@ -11,13 +11,16 @@ use mio::event::Event;
 use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer};
 use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
-use crate::socket::{Peer, Stage};
+use crate::socket::{Peer, Socket, Stage};
 
 /// The one buffer that all connections are read into. With room for a header, so that a message of
 /// 256 KiB fits into one read. What is more stays in the system's buffer for the next turn.
 const READ_BUFFER: usize = 256 * 1024 + MAX_HEADER;
 /// A read this large means that large messages are in use. A server of small ones need not keep freed memory.
 const LARGE_READ: usize = 64 * 1024;
+
+/// What is read of a connection that has more to say than its share.
+const GREEDY_READ: usize = 16 * 1024;
 
 /// The memory that all connections are read into.
 pub(crate) struct ReadBuffer {
@@ -49,7 +52,7 @@ impl WebSocketServer {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.server.now = Instant::now(),
         }
-        self.read_left_over();
+        self.turns.begin(self.server.work());
         for event in events.iter() {
             match event.token() {
                 LISTENER => self.listener.again = true,
@@ -62,6 +65,7 @@ impl WebSocketServer {
         if std::mem::take(&mut self.listener.again) {
             self.accept();
         }
+        self.serve_waiting();
         self.sweep();
         self.before_sleep();
         Ok(())
@@ -70,29 +74,26 @@ impl WebSocketServer {
     /// The turns in which nothing happens but that this client has something to be read, until the loop would
     /// sleep.
     pub(crate) fn turn_for(&mut self, id: SocketId) {
+        self.turns.begin(self.server.work());
         self.woken();
         self.readable(id);
         self.sweep();
         self.before_sleep();
-        while !self.again.is_empty() {
-            self.read_left_over();
+        while self.has_work() {
+            self.turns.begin(self.server.work());
+            self.serve_waiting();
             self.before_sleep();
         }
     }
 
-    /// Connections that had more to read than the last turn allowed get their next share.
-    fn read_left_over(&mut self) {
-        for id in std::mem::take(&mut self.again) {
-            if let Some(socket) = self.sockets.get_mut(id) {
-                socket.unread = false;
-                self.readable(id);
-            }
-        }
+    /// Whether a turn has left something over.
+    fn has_work(&self) -> bool {
+        !self.turns.nobody_waits() || self.turns.behind
     }
 
     /// How long the loop may sleep: until the next deadline, and not at all if work was left over.
     fn sleep(&self, now: Instant) -> Option<Duration> {
-        if self.listener.again || !self.again.is_empty() {
+        if self.listener.again || self.has_work() {
             return Some(Duration::ZERO);
         }
         let deadline = self.next_moment().map(|deadline| deadline.saturating_duration_since(now));
@@ -102,6 +103,9 @@ impl WebSocketServer {
     fn socket_event(&mut self, id: SocketId, event: &Event) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let ended = event.is_read_closed() || event.is_error();
+        if event.is_error() && !socket.held.is_empty() {
+            return self.peer_gone(id, Peer::Gone);
+        }
         // The end may have come with the last bytes, and then it has no event of its own.
         socket.read_to_end |= ended;
         // Each event says so, whatever it is for.
@@ -113,10 +117,19 @@ impl WebSocketServer {
         }
     }
 
-    /// Reads a connection once. What is more than a bufferful waits for the next turn, so that a fast
-    /// sender does not starve the others.
+    /// A connection has something to be read: now, if nobody waits.
     fn readable(&mut self, id: SocketId) {
-        if self.server.congested {
+        match self.turns.must_wait(self.server.work()) {
+            true => self.read_again(id),
+            false if self.sockets.get(id).is_some_and(Socket::is_new) => self.serve_at_cost(id),
+            false => self.serve(id),
+        }
+    }
+
+    /// Reads a connection once, or takes more of what was read. What is too much for its share waits for its next
+    /// turn, so that a fast sender does not starve the others.
+    pub(super) fn serve(&mut self, id: SocketId) {
+        if self.server.writes.congested {
             self.before_sleep();
         }
         let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) else { return };
@@ -126,7 +139,9 @@ impl WebSocketServer {
         if !socket.held.is_empty() {
             return self.take_held(id);
         }
-        match socket.read(&mut self.buffer.bytes) {
+        // Whoever sent more than could be taken is read in small pieces.
+        let most = if std::mem::take(&mut socket.greedy) { GREEDY_READ } else { self.buffer.bytes.len() };
+        match socket.read(&mut self.buffer.bytes[..most]) {
             Ok(0) => self.peer_gone(id, Peer::Finished),
             Ok(count) => {
                 let drained = socket.stream.drained && !socket.read_to_end;
@@ -145,38 +160,5 @@ impl WebSocketServer {
                 self.peer_gone(id, Peer::Gone);
             }
         }
-    }
-
-    /// Makes the next turn read this connection, whether or not the poll tells of it.
-    pub(crate) fn read_again(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get_mut(id)
-            && !std::mem::replace(&mut socket.unread, true)
-        {
-            self.again.push(id);
-        }
-    }
-
-    /// Reads no more of a connection until it is woken. `rest` was read already.
-    pub(crate) fn pause(&mut self, id: SocketId, rest: Vec<u8>) {
-        let socket = &mut self.sockets[id];
-        socket.paused = true;
-        socket.held = rest;
-    }
-
-    /// Goes on with a connection that was paused: first with what was read already, in the next turn.
-    pub(crate) fn wake(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get_mut(id) {
-            socket.paused = false;
-            self.read_again(id);
-        }
-    }
-
-    /// Takes what was read while the connection was paused. It fits into the buffer, from which it came.
-    fn take_held(&mut self, id: SocketId) {
-        let held = std::mem::take(&mut self.sockets[id].held);
-        self.buffer.bytes[..held.len()].copy_from_slice(&held);
-        self.received(id, held.len());
-        self.answer_at_once(id);
-        self.read_again(id);
     }
 }

@@ -50,7 +50,7 @@ impl WebSocketServer {
                 if !matches!(framing, Framing::None | Framing::Length(0)) {
                     exchange.persistence = Persistence::Close;
                 }
-                self.pause(id, rest.to_vec());
+                self.pause(id, rest);
                 self.answer(id, exchange, &answer);
             }
         }
@@ -124,7 +124,7 @@ impl WebSocketServer {
         };
         let Phase::Body(begun) = std::mem::replace(&mut exchange.phase, Phase::Asking) else { return };
         let (endpoint, body) = *begun;
-        self.pause(id, self.buffer.bytes[used..count].to_vec());
+        self.pause(id, &self.buffer.bytes[used..count].to_vec());
         let answer = endpoint.act(&mut self.server, &self.all_apps, id, &body.into_bytes());
         if let Some(answer) = answer {
             self.answer_asked(id, &answer);
@@ -165,8 +165,10 @@ impl WebSocketServer {
     /// whether there was anything to do.
     pub(crate) fn answer_receipts(&mut self) -> bool {
         let receipts = std::mem::take(&mut self.server.extras.receipts.open);
-        let asks = &self.server.extras.receipts.asks;
-        let is_due = |receipt: &Receipt| receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| asks.is_done(ask));
+        let (asks, writes) = (&self.server.extras.receipts.asks, &self.server.writes);
+        let is_due = |receipt: &Receipt| {
+            writes.have_passed(receipt.after) && receipt.sent.iter().filter_map(|sent| sent.ask).all(|ask| asks.is_done(ask))
+        };
         // Those that other processes have to say about wait for them.
         let (due, waiting): (Vec<Receipt>, _) = receipts.into_iter().partition(is_due);
         self.server.extras.receipts.open = waiting;
@@ -174,7 +176,7 @@ impl WebSocketServer {
             return false;
         }
         self.server.extras.receipts.remembered = 0;
-        for Receipt { asker, sent } in due {
+        for Receipt { asker, sent, .. } in due {
             let reports: Vec<Report> = sent.into_iter().map(|sent| self.report(sent)).collect();
             match asker {
                 Asker::Http { id, list } => self.answer_asked(id, &publish::answer(&reports, list)),
@@ -225,7 +227,7 @@ impl WebSocketServer {
         let socket = &mut self.sockets[id];
         // RFC 9112, section 2.2: old clients end a body with a line that is not part of it.
         if socket.held.starts_with(b"\r\n") {
-            socket.held.drain(..2);
+            socket.held.skip(2);
         }
         socket.reused = true;
         socket.stage = Stage::Head(Vec::new());

@@ -94,7 +94,7 @@ impl Server {
         });
         let (text, key) = (text.to_owned(), key.map(str::to_owned));
         self.elsewhere.post(Envelope::Message(Message { to, text, sender, key, ask, author }));
-        self.congested |= self.elsewhere.is_full();
+        self.writes.congested |= self.elsewhere.is_full();
         Sent::elsewhere(ask)
     }
 
@@ -133,8 +133,9 @@ impl Server {
 
     /// Has the question answered before the loop sleeps.
     pub(crate) fn ask(&mut self, asker: Asker, sent: Vec<Sent>) {
-        self.extras.receipts.open.push(Receipt { asker, sent });
-        self.congested |= self.extras.receipts.open.len() >= RECEIPTS_PER_TURN || self.extras.receipts.remembered > MAX_RECEIVERS;
+        self.extras.receipts.open.push(Receipt { asker, sent, after: self.writes.end() });
+        self.writes.congested |=
+            self.extras.receipts.open.len() >= RECEIPTS_PER_TURN || self.extras.receipts.remembered > MAX_RECEIVERS;
     }
 
     /// A packet of feedback or broadcast that has a key or asks for a receipt.

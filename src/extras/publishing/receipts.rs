@@ -22,6 +22,8 @@ pub(crate) enum Asker {
 pub(crate) struct Receipt {
     pub(crate) asker: Asker,
     pub(crate) sent: Vec<Sent>,
+    /// The place in the queue of writes behind all receivers.
+    pub(crate) after: u64,
 }
 
 /// The questions that are open.

@@ -1,0 +1,336 @@
+//! Who is served next, while there is more to do than one turn of the loop allows.
+//!
+//! Whoever has used least of the server goes first, so a client that asks for little never waits behind one that asks
+//! for much. Use is counted in units of work, of some 200 nanoseconds each, and not by a clock: a turn of the same
+//! messages does the same. A connection that is no client yet shares the use of its address. It knows no socket; time
+//! is an argument. PHP has no counterpart: there one client's messages hold up all others.
+//!
+//! This is fair queueing: each connection has a mark on a clock that only moves with work, and what it uses moves its mark
+//! on. Next is the connection that would be done first, if it wants as much as the last time; the clock goes to where it
+//! begins.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use slotmap::SecondaryMap;
+
+use crate::ids::SocketId;
+use crate::limits::counted_address;
+
+/// What a turn may read and act on, and what it may write, in units of work: some three milliseconds each.
+const TURN: u64 = 15_000;
+/// The share of one connection, after which others go first.
+pub(crate) const SLICE: u64 = 600;
+/// The most that a mark may be ahead, so that whoever has used much is not forgotten.
+const MAX_LEAD: u64 = 50_000;
+/// How long the lowest marks may pass before the one that has waited longest.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Addresses of newcomers that are remembered while somebody waits, before those that owe nothing are forgotten.
+const MAX_ADDRESSES: usize = 16 * 1024;
+
+/// What a message costs beside what it brings about, a client that is to be written to, and a handshake.
+pub(crate) const MESSAGE: u64 = 8;
+const WRITE: u64 = 16;
+pub(crate) const HANDSHAKE: u64 = 150;
+/// Bytes that cost a unit to be read and looked at, as a power of two, and to be written.
+const READ_BYTES: u32 = 256_u32.ilog2();
+const WRITE_BYTES: u64 = 512;
+/// Nanoseconds of a unit, for what can only be timed.
+const UNIT: u128 = 200;
+
+/// The connections that wait for their turn, and what this turn has done.
+#[derive(Default)]
+pub(crate) struct Turns {
+    waiting: SecondaryMap<SocketId, Ticket>,
+    /// By the expected end: the number of the ticket, the begin, and the connection.
+    by_end: BinaryHeap<Reverse<(u64, u64, u64, SocketId)>>,
+    by_time: VecDeque<(u64, SocketId)>,
+    /// The marks of addresses with connections that are no clients yet.
+    addresses: HashMap<IpAddr, u64>,
+    clock: u64,
+    /// The greatest mark.
+    latest: u64,
+    serial: u64,
+    /// All work at which this turn is over.
+    end: u64,
+    /// What this turn has written.
+    written: u64,
+    /// Whether clients are still to be written to that the last turn had no time for.
+    pub(crate) behind: bool,
+    /// How often a connection had to wait, and the longest time that one did.
+    pub(crate) waits: u64,
+    pub(crate) longest: Duration,
+}
+
+/// What a connection has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Share {
+    mark: u64,
+    /// What it used the last time.
+    last: u64,
+}
+
+/// A connection that waits.
+#[derive(Clone, Copy)]
+struct Ticket {
+    serial: u64,
+    since: Instant,
+}
+
+impl Turns {
+    /// A turn begins, after so much work since the start. While nobody waits nothing is owed.
+    #[inline]
+    pub(crate) fn begin(&mut self, work: u64) {
+        (self.end, self.written) = (work + TURN, 0);
+        if self.waiting.is_empty() && self.clock < self.latest {
+            self.clock = self.latest;
+            self.addresses.clear();
+            self.by_time.clear();
+            self.by_end.clear();
+        }
+    }
+
+    /// Whether a connection that has something to say has to wait: others do, or the turn is over.
+    #[inline]
+    pub(crate) fn must_wait(&self, work: u64) -> bool {
+        work >= self.end || !self.waiting.is_empty()
+    }
+
+    /// Something took so long that could only be measured.
+    pub(crate) fn took(&mut self, time: Duration) -> u64 {
+        let work = u64::try_from(time.as_nanos() / UNIT).unwrap_or(u64::MAX);
+        self.end = self.end.saturating_sub(work);
+        work
+    }
+
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// So many connections wait.
+    pub(crate) fn count_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Has a connection wait for its turn. `newcomer` is the address of one that is no client yet.
+    pub(crate) fn wait(&mut self, id: SocketId, share: Share, newcomer: Option<IpAddr>, now: Instant) {
+        if !self.waiting.contains_key(id) {
+            self.waits += 1;
+            self.enter(id, share, newcomer, now);
+        }
+    }
+
+    /// The same for one that was next, and has to wait on.
+    pub(crate) fn wait_on(&mut self, id: SocketId, share: Share, waited: Duration, now: Instant) {
+        self.enter(id, share, None, now.checked_sub(waited).unwrap_or(now));
+    }
+
+    fn enter(&mut self, id: SocketId, share: Share, newcomer: Option<IpAddr>, since: Instant) {
+        self.serial += 1;
+        let (begin, expected) = match newcomer {
+            Some(ip) => (self.queue_of(ip), HANDSHAKE),
+            None => (share.mark.max(self.clock), share.last),
+        };
+        self.by_end.push(Reverse((begin + expected, self.serial, begin, id)));
+        self.by_time.push_back((self.serial, id));
+        self.waiting.insert(id, Ticket { serial: self.serial, since });
+    }
+
+    /// The place behind all that wait of an address; each moves the next one on by what a handshake costs at least.
+    fn queue_of(&mut self, ip: IpAddr) -> u64 {
+        if self.addresses.len() >= MAX_ADDRESSES {
+            self.addresses.retain(|_, mark| *mark > self.clock);
+        }
+        let next = self.addresses.entry(counted_address(ip)).or_default();
+        let mark = self.clock.max(*next);
+        *next = mark + HANDSHAKE;
+        self.latest = self.latest.max(*next);
+        mark
+    }
+
+    /// The next connection, and how long it has waited; `None` where nobody waits, or the turn is over.
+    pub(crate) fn next(&mut self, now: Instant, work: u64) -> Option<(SocketId, Duration)> {
+        if work >= self.end {
+            return None;
+        }
+        self.oldest(now).or_else(|| self.lowest()).map(|(id, ticket)| {
+            let waited = now.saturating_duration_since(ticket.since);
+            self.longest = self.longest.max(waited);
+            (id, waited)
+        })
+    }
+
+    /// Whoever has waited for too long.
+    fn oldest(&mut self, now: Instant) -> Option<(SocketId, Ticket)> {
+        loop {
+            let (serial, id) = *self.by_time.front()?;
+            match self.waiting.get(id).filter(|ticket| ticket.serial == serial) {
+                None => drop(self.by_time.pop_front()),
+                Some(ticket) if now.saturating_duration_since(ticket.since) < PATIENCE => return None,
+                Some(_) => return self.waiting.remove(id).map(|ticket| (id, ticket)),
+            }
+        }
+    }
+
+    fn lowest(&mut self) -> Option<(SocketId, Ticket)> {
+        loop {
+            let Reverse((_, serial, begin, id)) = self.by_end.pop()?;
+            if self.waiting.get(id).is_some_and(|ticket| ticket.serial == serial) {
+                self.clock = self.clock.max(begin);
+                return self.waiting.remove(id).map(|ticket| (id, ticket));
+            }
+        }
+    }
+
+    /// Charges work to a connection.
+    pub(crate) fn charge(&mut self, share: &mut Share, work: u64) {
+        let mark = (share.mark.max(self.clock) + work).min(self.clock + MAX_LEAD);
+        *share = Share { mark, last: work };
+        self.latest = self.latest.max(mark);
+    }
+
+    /// The same to the address of one that is no client yet.
+    pub(crate) fn charge_address(&mut self, ip: IpAddr, work: u64) {
+        let mark = self.addresses.entry(counted_address(ip)).or_default();
+        // Newcomers of one address may owe all that they have used: nobody waits for them but they themselves.
+        *mark = (*mark).max(self.clock) + work;
+        self.latest = self.latest.max(*mark);
+    }
+
+    /// Counts a client that was written to, and so many bytes.
+    pub(crate) fn wrote(&mut self, bytes: u64) {
+        self.written += WRITE + bytes / WRITE_BYTES;
+    }
+
+    /// Whether this turn may still write.
+    pub(crate) fn may_write(&self) -> bool {
+        self.written < TURN
+    }
+}
+
+/// The work in so many messages of so many bytes, so many clients to be written to, and so many frames for them.
+#[inline]
+pub(crate) fn work(messages: u64, bytes: u64, writes: u64, frames: u64) -> u64 {
+    MESSAGE * messages + (bytes >> READ_BYTES) + WRITE * writes + frames
+}
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::*;
+
+    /// Connections that always have something to say, each message costing so much: how much each has used after so many
+    /// turns, and the longest time that one waited, in turns.
+    fn run(costs: &[u64], turns: usize) -> (Vec<u64>, Vec<usize>) {
+        let mut ids = SlotMap::<SocketId, usize>::with_key();
+        let names: Vec<SocketId> = (0..costs.len()).map(|at| ids.insert(at)).collect();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (mut marks, mut used) = (vec![Share::default(); costs.len()], vec![0; costs.len()]);
+        let (mut last, mut longest) = (vec![0; costs.len()], vec![0; costs.len()]);
+        names.iter().for_each(|id| queue.wait(*id, Share::default(), None, now));
+        let mut work = 0;
+        for turn in 0..turns {
+            queue.begin(work);
+            while let Some((id, _)) = queue.next(now, work) {
+                let at = ids[id];
+                work += costs[at];
+                queue.charge(&mut marks[at], costs[at]);
+                used[at] += costs[at];
+                longest[at] = longest[at].max(turn - last[at]);
+                last[at] = turn;
+                queue.wait(id, marks[at], None, now);
+            }
+        }
+        (used, longest)
+    }
+
+    #[test]
+    fn nobody_gets_more_than_twice_the_share_of_another_whatever_a_message_costs() {
+        let (used, longest) = run(&[10, 100, 1000, 10_000, 100_000], 1000);
+        let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
+        assert!(*most <= 2 * least + 200_000 && *least > 1_000_000, "{used:?}");
+        assert!(longest.iter().all(|turns| *turns <= 30), "{longest:?}");
+    }
+
+    #[test]
+    fn a_client_that_asks_for_little_is_in_the_next_turn() {
+        let mut ids = SlotMap::<SocketId, ()>::with_key();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        let loud: Vec<SocketId> = (0..16).map(|_| ids.insert(())).collect();
+        let (quiet, mut marks) = (ids.insert(()), HashMap::new());
+        loud.iter().for_each(|id| queue.wait(*id, Share::default(), None, now));
+        let mut done = 0;
+        for turn in 0..1000 {
+            queue.begin(done);
+            queue.wait(quiet, marks.get(&quiet).copied().unwrap_or_default(), None, now);
+            let mut served = Vec::new();
+            while let Some((id, _)) = queue.next(now, done) {
+                let mark = marks.entry(id).or_default();
+                let work = if id == quiet { 30 } else { 2 * TURN };
+                done += work;
+                queue.charge(mark, work);
+                served.push((id, *mark));
+            }
+            // Before the first message of each all are alike.
+            assert!(turn <= loud.len() + 1 || served.iter().any(|(id, _)| *id == quiet), "{turn}");
+            served.iter().filter(|(id, _)| *id != quiet).for_each(|(id, mark)| queue.wait(*id, *mark, None, now));
+        }
+    }
+
+    #[test]
+    fn a_newcomer_does_not_wait_behind_the_crowd_of_another_address() {
+        let mut ids = SlotMap::<SocketId, ()>::with_key();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (crowd, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let mark = Share::default();
+        for _ in 0..200 {
+            queue.wait(ids.insert(()), mark, Some(crowd), now);
+        }
+        queue.begin(0);
+        assert!(queue.next(now, 0).is_some());
+        queue.charge_address(crowd, 2 * TURN);
+        assert!(queue.next(now, 2 * TURN).is_none(), "the turn is over");
+        let newcomer = ids.insert(());
+        queue.wait(newcomer, mark, Some(other), now);
+        let mut order = Vec::new();
+        for _ in 0..300 {
+            queue.begin(0);
+            while let Some((id, _)) = queue.next(now, 0) {
+                queue.took(Duration::from_millis(6));
+                queue.charge_address(if id == newcomer { other } else { crowd }, 2 * TURN);
+                order.push(id);
+            }
+        }
+        assert_eq!((order.len(), order.iter().position(|id| *id == newcomer)), (200, Some(0)));
+    }
+
+    #[test]
+    fn nobody_is_passed_for_ever() {
+        let mut ids = SlotMap::<SocketId, ()>::with_key();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (poor, rich) = (ids.insert(()), ids.insert(()));
+        queue.begin(0);
+        queue.wait(rich, Share { mark: 40_000, last: 1 }, None, now);
+        queue.wait(poor, Share::default(), None, now);
+        let later = now + PATIENCE;
+        assert_eq!(queue.next(later, 0), Some((rich, PATIENCE)));
+        assert_eq!(queue.next(later, 0), Some((poor, PATIENCE)));
+        assert_eq!(queue.next(later, 0), None);
+    }
+
+    #[test]
+    fn what_was_used_is_forgiven_once_nobody_waits() {
+        let mut ids = SlotMap::<SocketId, ()>::with_key();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (mut used, fresh) = (Share::default(), Share::default());
+        queue.charge(&mut used, 40_000);
+        queue.begin(0);
+        let (one, two) = (ids.insert(()), ids.insert(()));
+        queue.wait(one, Share { last: 0, ..used }, None, now);
+        queue.wait(two, fresh, None, now);
+        assert_eq!(queue.next(now, 0).map(|(id, _)| id), Some(one), "both are at the clock: the first that came");
+    }
+}

@@ -1,0 +1,161 @@
+//! How much one connection may have done before others go first, and what of it waits.
+//!
+//! A part of the loop: the books of [`Turns`](crate::turns::Turns). What was read and goes beyond a connection's share is
+//! held; while it is, nothing more is read, so the rest waits with its sender. Only messages are held back: pings and pongs that were read
+//! are acted on, and the connection's clocks stand still. PHP has no counterpart.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::WebSocketServer;
+use crate::client::{Client, State};
+use crate::deadlines::{Deadline, after};
+use crate::ids::SocketId;
+use crate::rfc6455::Opcode;
+use crate::rfc6455::frame::Header;
+use crate::socket::{Held, Stage};
+use crate::turns::MESSAGE;
+
+/// How long a sender to many is held back at most while much is to be written.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
+/// What is taken at a time of what is held.
+const PIECE: usize = 16 * 1024;
+/// When a deadline that fell due while the connection waited is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+impl WebSocketServer {
+    /// Serves those that wait, in their order, until the turn is over.
+    pub(super) fn serve_waiting(&mut self) {
+        let mut held_back = Vec::new();
+        while let Some((id, waited)) = self.turns.next(self.server.now, self.server.work()) {
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
+            if self.turns.behind && self.server.writes.congested && socket.spreads && waited < LONGEST_HOLD {
+                held_back.push((id, waited));
+                continue;
+            }
+            socket.unread = false;
+            // Its time has not run meanwhile.
+            socket.deadline = socket.deadline.map(|deadline| after(deadline, waited));
+            self.serve_at_cost(id);
+        }
+        for (id, waited) in held_back {
+            self.turns.wait_on(id, self.sockets.get(id).map(|socket| socket.share).unwrap_or_default(), waited, self.server.now);
+        }
+    }
+
+    /// Serves a connection and charges what that costs to it, or to the address of one that is no client yet. What an
+    /// answer to a TLS handshake takes can only be measured.
+    #[inline(never)]
+    pub(super) fn serve_at_cost(&mut self, id: SocketId) {
+        let Some(client) = self.server.clients.get(id) else { return };
+        let (newcomer, work, messages) = (client.newcomer(), self.server.work(), self.server.counters.messages_in);
+        let begun = newcomer.map(|_| Instant::now());
+        self.serve(id);
+        let (work, messages) = (self.server.work() - work, self.server.counters.messages_in - messages);
+        if let (Some(ip), Some(begun)) = (newcomer, begun) {
+            let work = work.max(self.turns.took(begun.elapsed()));
+            self.turns.charge_address(ip, work);
+        } else if let Some(socket) = self.sockets.get_mut(id) {
+            // An answer costs a few units beside `next`, and so does feedback.
+            if messages > 0 {
+                socket.spreads = work / messages > 8 * MESSAGE;
+            }
+            self.turns.charge(&mut socket.share, work);
+        }
+    }
+
+    /// Makes the next turn read this connection, whether or not the poll tells of it.
+    pub(crate) fn read_again(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) {
+            socket.unread = true;
+            let newcomer = self.server.clients[id].newcomer();
+            self.turns.wait(id, socket.share, newcomer, self.server.now);
+        }
+    }
+
+    /// Reads no more of a connection until it is woken. `rest` was read already.
+    pub(crate) fn pause(&mut self, id: SocketId, rest: &[u8]) {
+        let socket = &mut self.sockets[id];
+        socket.paused = true;
+        socket.held = Held::new(rest.to_vec());
+    }
+
+    /// Goes on with a connection that was paused: first with what was read already, in the next turn.
+    pub(crate) fn wake(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.paused = false;
+            self.read_again(id);
+        }
+    }
+
+    /// Keeps what is left in the buffer for the connection's next turn. The pings and pongs in it are acted on now.
+    #[cold]
+    pub(super) fn hold(&mut self, id: SocketId, rest: Range<usize>) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if !socket.held.give_back(rest.len()) {
+            let mut rest = self.buffer.bytes[rest].to_vec();
+            if matches!(socket.stage, Stage::Frames(_)) {
+                rest = self.take_control(id, &mut rest);
+            }
+            let Some(socket) = self.sockets.get_mut(id) else { return };
+            socket.held = Held::new(rest);
+            socket.greedy = true;
+        }
+        self.read_again(id);
+    }
+
+    /// Acts on pings and pongs between whole frames, up to a close frame or an error, and gives the rest.
+    fn take_control(&mut self, id: SocketId, mut rest: &mut [u8]) -> Vec<u8> {
+        let mut messages = Vec::with_capacity(rest.len());
+        while let Ok(Some((header, begin))) = Header::parse(rest) {
+            let Some(end) = usize::try_from(header.len).ok().and_then(|len| begin.checked_add(len)) else { break };
+            if end > rest.len() {
+                break;
+            }
+            let (frame, behind) = std::mem::take(&mut rest).split_at_mut(end);
+            rest = behind;
+            if !self.control(id, header, &mut frame[begin..]) {
+                messages.extend_from_slice(frame);
+                if header.opcode == Opcode::Close {
+                    break;
+                }
+            }
+        }
+        messages.extend_from_slice(rest);
+        messages
+    }
+
+    /// Takes what was held, or as much of it as a share will hardly go beyond. It fits into the buffer, from which it
+    /// came.
+    pub(super) fn take_held(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id];
+        let most = if matches!(socket.stage, Stage::Frames(_)) { PIECE } else { usize::MAX };
+        let piece = socket.held.lend(most);
+        let count = piece.len();
+        self.buffer.bytes[..count].copy_from_slice(piece);
+        self.received(id, count);
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.held.keep();
+        }
+        self.answer_at_once(id);
+        self.read_again(id);
+    }
+
+    /// Whether a deadline has to wait since the connection does; it is looked at again.
+    pub(super) fn clock_stands(&mut self, id: SocketId) -> bool {
+        let stands = self.sockets[id].unread;
+        if stands {
+            let again = after(self.server.now, LOOK_AGAIN);
+            self.sockets[id].reminder = Some(again);
+            self.server.deadlines.set(again, Deadline::Socket(id));
+        }
+        stands
+    }
+}
+
+impl Client {
+    /// The address of a connection that is no client yet.
+    pub(crate) fn newcomer(&self) -> Option<std::net::IpAddr> {
+        (self.state == State::Handshake).then_some(self.ip)
+    }
+}
