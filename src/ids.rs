@@ -38,12 +38,12 @@ impl fmt::Display for SocketId {
 }
 
 /// Names a registered application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppId(u32);
 
 impl AppId {
     /// That of a place in the order of registration.
-    pub(crate) fn of(index: usize) -> AppId {
+    pub(crate) const fn of(index: usize) -> AppId {
         AppId(index as u32)
     }
 

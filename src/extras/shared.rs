@@ -4,14 +4,19 @@
 
 use super::notices::queue::Notices;
 use super::publishing::receipts::Receipts;
+use super::resume::Kept;
+use super::resume::missed::{Audience, Missed};
 use super::rooms::store::Rooms;
+use crate::client::Client;
 use crate::elsewhere::{Elsewhere, Envelope};
-use crate::ids::SocketId;
+use crate::ids::{ClientType, SocketId};
+use crate::mail::numbered::Item;
 
 /// What they are.
 #[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) rooms: Rooms,
+    pub(crate) missed: Missed,
     pub(crate) resumes: Resumes,
     pub(crate) receipts: Receipts,
     pub(crate) notices: Option<Box<Notices>>,
@@ -35,5 +40,33 @@ impl Extras {
             }
         }
         self.rooms.forget(id);
+        self.missed.end(id);
+    }
+
+    /// A client loses its connection and may come back.
+    pub(crate) fn went_away(&mut self, id: SocketId, client: &Client) {
+        self.rooms.set_away(id, true);
+        let is_browser = client.dialog && client.client_type == ClientType::Websocket;
+        let browsers = [Some(Audience::All), client.app.map(Audience::Resource)];
+        let browsers = browsers.into_iter().flatten().filter(|_| is_browser);
+        self.missed.begin(id, browsers.chain(self.rooms.ids_of(id).map(Audience::Room)));
+    }
+
+    /// It has one again.
+    pub(crate) fn came_back(&mut self, id: SocketId) {
+        self.rooms.set_away(id, false);
+        self.missed.end(id);
+    }
+
+    /// Keeps a message for one client that is away. Says how many older ones were too many.
+    pub(crate) fn keep(&mut self, id: SocketId, kept: &mut Kept, item: Item, max: usize) -> u64 {
+        match self.missed.put_own(id, item, max) {
+            Ok(false) => 0,
+            Ok(true) => self.missed.settle(id, kept, max),
+            Err(item) => {
+                kept.post(item, max);
+                kept.trim(max)
+            }
+        }
     }
 }

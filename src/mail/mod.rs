@@ -117,6 +117,11 @@ impl<'a> Letter<'a> {
         })
     }
 
+    /// The message as it is kept for clients that come back.
+    pub(crate) fn item(&mut self) -> Item {
+        Item { text: self.kept_text(), position: self.position, frame: self.keyed.clone() }
+    }
+
     fn kept_text(&mut self) -> Rc<str> {
         self.kept.get_or_insert_with(|| self.text.into()).clone()
     }
@@ -136,8 +141,7 @@ impl Mail {
         let Mail { outbox, form, .. } = self;
         let replaced = match (form, &letter.keyed) {
             (Form::Numbered(kept), _) => {
-                let item = Item { text: letter.kept_text(), position: letter.position, frame: letter.keyed.clone() };
-                let replaced = kept.post(item, limits.kept_bytes())?;
+                let replaced = kept.post(letter.item(), limits.kept_bytes())?;
                 note_replaced(replaced.and_then(|item| item.frame), id);
                 return Some(kept.trim(limits.kept_bytes()));
             }

@@ -15,7 +15,7 @@ use crate::rfc6455::{Opcode, frame};
 use ResumeOutcome::{Gap, Lost, New, Resumed};
 
 /// What an item costs beside its text, and a frame with a key beside its bytes.
-const ITEM: usize = 64;
+pub(crate) const ITEM: usize = 64;
 
 /// What a client may not have got yet, and where it stands.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) enum ResumeRequest {
     Resume { uuid: Option<Uuid>, seq: u64, at: u64 },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) text: Rc<str>,
     /// Its position in what several processes share; 0 where there is none.
@@ -196,6 +196,16 @@ impl Kept {
             self.drop_first();
         }
         lost
+    }
+
+    /// All messages are lost, and so many more that were never put here. Says how many were never sent.
+    pub(crate) fn lose_all(&mut self, more: u64) -> u64 {
+        let unsent = (self.items.len() - self.sent) as u64;
+        while !self.items.is_empty() {
+            self.drop_first();
+        }
+        self.first += more;
+        unsent + more
     }
 
     pub(crate) fn drop_first(&mut self) {

@@ -8,12 +8,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 
-use slotmap::SlotMap;
+use slotmap::{SecondaryMap, SlotMap};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::client::{Client, State};
-use crate::ids::SocketId;
+use crate::ids::{ClientType, SocketId};
 use crate::limits::counted_address;
 
 /// All records, by id; what is only looked at or changed goes through the table itself.
@@ -26,6 +26,9 @@ pub(crate) struct Clients {
     client_ips: HashMap<IpAddr, usize>,
     open: usize,
     away: usize,
+    /// The browsers of the dialog that have a connection, in no order, and the place of each.
+    browsers: Vec<SocketId>,
+    places: SecondaryMap<SocketId, usize>,
 }
 
 /// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
@@ -70,6 +73,21 @@ impl Clients {
         client.state = state;
         self.open = self.open + usize::from(client.is_open()) - usize::from(was_open);
         self.away = self.away + usize::from(client.is_away()) - usize::from(was_away);
+        let hears = state == State::Open && client.dialog && client.client_type == ClientType::Websocket;
+        if hears && !self.places.contains_key(id) {
+            self.places.insert(id, self.browsers.len());
+            self.browsers.push(id);
+        } else if let Some(place) = (!hears).then(|| self.places.remove(id)).flatten() {
+            self.browsers.swap_remove(place);
+            if let Some(moved) = self.browsers.get(place) {
+                self.places[*moved] = place;
+            }
+        }
+    }
+
+    /// The browsers of the dialog that have a connection, in no order.
+    pub(crate) fn browsers(&self) -> &[SocketId] {
+        &self.browsers
     }
 
     /// Clients that are past their handshake and not closing.

@@ -155,6 +155,7 @@ impl Server {
             kept.away_since = Some(self.now);
             self.counters.lost += kept.trim(self.limits.kept_bytes());
         }
+        self.extras.went_away(id, &self.clients[id]);
         self.closing.push(id);
     }
 }

@@ -155,12 +155,11 @@ impl Server {
         browser.or_else(|| self.find_ident(ident))
     }
 
-    /// The clients that a broadcast reaches: all browsers of the dialog, of one application or of all, but the
-    /// sender.
+    /// The clients that a broadcast reaches now: all browsers of the dialog with a connection, of one application or of
+    /// all, but the sender.
     pub(crate) fn browsers(&self, sender: Option<SocketId>, app: Option<AppId>) -> Vec<SocketId> {
-        let is_meant = |client: &Client| client.dialog && client.client_type == ClientType::Websocket;
-        let browsers = self.clients().filter(|(id, client)| is_meant(client) && Some(*id) != sender);
-        browsers.filter(|(_, client)| app.is_none() || client.app == app).map(|(id, _)| id).collect()
+        let browsers = self.clients.browsers().iter().copied().filter(|id| Some(*id) != sender);
+        browsers.filter(|id| app.is_none() || self.clients[*id].app == app).collect()
     }
 
     /// Sends text to all browser clients that take part in the dialog, on any resource, but `sender`;
@@ -279,6 +278,10 @@ impl Server {
     pub(crate) fn post(&mut self, id: SocketId, letter: &mut Letter<'_>) {
         let Some(client) = self.clients.open_mut(id) else { return };
         log::trace!("#{id} > {}", Elided(Opcode::Text, letter.bytes()));
+        if let (true, Some(kept)) = (client.state == State::Away, client.mail.kept_mut()) {
+            self.counters.lost += self.extras.keep(id, kept, letter.item(), self.limits.kept_bytes());
+            return self.counters.frame_out(Opcode::Text);
+        }
         let is_browser = client.client_type == ClientType::Websocket;
         let Some(lost) = client.mail.post(&mut self.pool, letter, id, &self.limits, is_browser) else { return };
         self.counters.lost += lost;

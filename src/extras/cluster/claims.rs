@@ -117,6 +117,8 @@ impl Cluster {
         let known: Vec<(SocketId, Uuid)> = known.map(|(id, client)| (id, client.uuid)).collect();
         for (id, uuid) in known {
             self.subscribe_client(server, id);
+            // What it has missed since it is away counts as had.
+            resume::settle(server, id);
             let fetched = server.clients[id].mail.kept_mut().map(|kept| {
                 let fetching = std::mem::replace(&mut kept.held_back.get_or_insert_default().fetching, true);
                 (kept.position, fetching)
@@ -254,6 +256,7 @@ impl Cluster {
 
     /// A client gets what it missed, what it got without Redis left out, and what was held back.
     fn resynced(&mut self, server: &mut Server, mut fetch: Fetch) {
+        resume::settle(server, fetch.id);
         let Some(kept) = server.clients.get_mut(fetch.id).and_then(|client| client.mail.kept_mut()) else { return };
         let held_back = kept.held_back.take().unwrap_or_default();
         if fetch.gap {

@@ -36,7 +36,7 @@ impl Cluster {
     }
 
     /// Another process asks; an empty answer says that the client is not here.
-    pub(super) fn describe(&mut self, server: &Server, from: &str, ask: u64, uuid: &str) {
+    pub(super) fn describe(&mut self, server: &mut Server, from: &str, ask: u64, uuid: &str) {
         let text = server.find_uuid(uuid).and_then(|id| endpoints::describe(server, id)).unwrap_or_default();
         self.publish("an answer", &format!("to:{from}"), &wire::line("description", json!({"ask": ask}), &text));
     }

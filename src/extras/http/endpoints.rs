@@ -9,6 +9,7 @@ use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
 use crate::elsewhere::{Envelope, Others};
 use crate::extras::publishing::{About, Asker, Report, Sent};
+use crate::extras::resume;
 use crate::ids::SocketId;
 use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
@@ -268,7 +269,8 @@ pub(crate) fn description(reports: &[Report]) -> Answer {
 }
 
 /// What is known of a client, as a JSON object.
-pub(crate) fn describe(server: &Server, id: SocketId) -> Option<String> {
+pub(crate) fn describe(server: &mut Server, id: SocketId) -> Option<String> {
+    resume::settle(server, id);
     let client = server.client(id)?;
     let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
     let (since, seconds) = (moment(elapsed), elapsed.as_secs());

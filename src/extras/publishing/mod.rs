@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use crate::elsewhere::{Author, Envelope, Message, Others, Target};
+use crate::extras::resume::missed::Audience;
 use crate::ids::SocketId;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
 use crate::packet::Packet;
@@ -111,7 +112,7 @@ impl Server {
     pub(crate) fn publish_here(&mut self, delivery: Delivery<'_>) -> Sent {
         let Delivery { sender, to, text, key, asked } = delivery;
         let single = delivery.is_for_one();
-        let receivers = match self.receivers(sender, to) {
+        let (receivers, audience) = match self.receivers(sender, to) {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
         };
@@ -127,6 +128,12 @@ impl Server {
             if self.extras.receipts.remembered > MAX_RECEIVERS {
                 sent.uncounted = std::mem::take(&mut sent.receivers).len();
             }
+        }
+        if let Some(audience) = audience {
+            let missed = &mut self.extras.missed;
+            // For the sender, if that is away by now, it is not.
+            sent.uncounted += missed.count(audience) - usize::from(sender.is_some_and(|id| missed.reads(id, audience)));
+            missed.put(audience, sender, self.limits.kept_bytes(), || letter.item());
         }
         sent
     }
@@ -161,16 +168,22 @@ impl Server {
         }
     }
 
-    fn receivers(&mut self, sender: Option<SocketId>, to: To<'_>) -> Result<Vec<SocketId>, &'static str> {
+    /// The clients that get a message now, and where those look that are away.
+    fn receivers(&mut self, sender: Option<SocketId>, to: To<'_>) -> Result<(Vec<SocketId>, Option<Audience>), &'static str> {
         Ok(match to {
             To::Name { uuid, ident } => match self.receiver(uuid, ident) {
-                Some(id) => vec![id],
+                Some(id) => (vec![id], None),
                 None => return Err(self.log_unreachable(uuid, ident)),
             },
-            To::Client(id) => vec![id],
-            To::Members(room) => self.who(room).map(|(id, _)| id).filter(|id| Some(*id) != sender).collect(),
-            To::All => self.browsers(sender, None),
-            To::Resource(app) => self.browsers(sender, Some(app)),
+            To::Client(id) => (vec![id], None),
+            To::Members(room) => match self.extras.rooms.receivers(room) {
+                Some((members, room)) => {
+                    (members.into_iter().filter(|id| Some(*id) != sender).collect(), Some(Audience::Room(room)))
+                }
+                None => (Vec::new(), None),
+            },
+            To::All => (self.browsers(sender, None), Some(Audience::All)),
+            To::Resource(app) => (self.browsers(sender, Some(app)), Some(Audience::Resource(app))),
         })
     }
 

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::elsewhere::Ending;
+use crate::extras::rooms::store::Rooms;
 use crate::ids::{AppId, ClientType, SocketId};
 pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::packet::{Message, Packet};
 use crate::rfc6455::{CloseCode, Request};
 use crate::server::Server;
 
+pub(crate) mod missed;
 mod takeover;
 
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
@@ -75,12 +77,34 @@ pub(crate) fn find_resumable(
 /// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
 pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
     if server.clients[id].is_away() {
+        settle(server, id);
+        server.extras.came_back(id);
         server.clients.enter(id, State::Open);
     }
     let Some(kept) = server.clients[id].mail.kept_mut() else { return };
     kept.rewind(seq);
     log::info!("Client resumes on #{id}: {:?}, {} messages wait", kept.outcome, kept.items.len());
     server.extras.resumes.resumed += 1;
+}
+
+/// Puts what a client that is away has missed into its own queue.
+pub(crate) fn settle(server: &mut Server, id: SocketId) {
+    let max = server.limits().kept_bytes();
+    if let Some(kept) = server.clients.get_mut(id).and_then(|client| client.mail.kept_mut()) {
+        server.counters.lost += server.extras.missed.settle(id, kept, max);
+    }
+}
+
+/// Changes the rooms of a client. One that is away has missed what came before as a member of its old ones.
+pub(crate) fn change_rooms<T>(server: &mut Server, id: SocketId, change: impl FnOnce(&mut Rooms) -> T) -> T {
+    if !server.clients[id].is_away() {
+        return change(&mut server.extras.rooms);
+    }
+    settle(server, id);
+    server.extras.came_back(id);
+    let changed = change(&mut server.extras.rooms);
+    server.extras.went_away(id, &server.clients[id]);
+    changed
 }
 
 fn kept_mut(server: &mut Server, id: SocketId) -> Option<&mut Kept> {

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::store::{Announcement, Found, Question};
+use super::announcement::Announcement;
+use super::store::{Found, Question};
 use crate::elsewhere::{Envelope, Members, Others};
 use crate::ids::SocketId;
 use crate::server::Server;
@@ -97,7 +98,7 @@ fn members(server: &Server, announcement: &Announcement) -> Members {
     let names = server.who(room).map(|(_, name)| name).filter(|name| !name.is_empty());
     let listed = if server.limits().room_names { NAMES } else { 0 };
     let names = names.take(listed).map(str::to_owned).collect();
-    Members { room: room.into(), count: announcement.ids.len(), names, moved: announcement.moved() }
+    Members { room: room.into(), count: announcement.count, names, moved: announcement.moved() }
 }
 
 /// Gives an announcement back, unless the members elsewhere are to be known first. The first that is held back asks for
@@ -105,7 +106,7 @@ fn members(server: &Server, announcement: &Announcement) -> Members {
 pub(super) fn hold_back(server: &mut Server, announcement: Announcement) -> Option<Announcement> {
     let room = announcement.room.clone();
     let reached = server.elsewhere.others == Others::Joined;
-    if !reached || announcement.ids.is_empty() || server.extras.rooms.knows_elsewhere(&room) {
+    if !reached || announcement.count == 0 || server.extras.rooms.knows_elsewhere(&room) {
         return Some(announcement);
     }
     if server.extras.rooms.hold_back(announcement) {
@@ -135,11 +136,11 @@ pub(crate) fn process_gone(server: &mut Server, node: &str) -> Vec<Rc<str>> {
 
 /// Tells the members here of those that came and went in another process, if it is announced.
 fn announce_from(server: &mut Server, room: &str, moved: &Map<String, Value>) {
-    let Some((announced, ids)) = server.extras.rooms.audience(room) else { return };
-    if announced && !moved.is_empty() {
+    let Some(audience) = server.extras.rooms.audience(room).filter(|audience| audience.announce) else { return };
+    if !moved.is_empty() {
         let members: String = moved.iter().map(|(key, value)| format!(r#","{key}":{value}"#)).collect();
-        let count = ids.len() + server.extras.rooms.count_elsewhere(room);
+        let count = audience.count + server.extras.rooms.count_elsewhere(room);
         let text = format!(r#"{{"opcode":"presence","room":{},"count":{count}{members}}}"#, Value::from(room));
-        server.tell(&ids, &text);
+        server.tell(&audience, &text);
     }
 }

@@ -13,11 +13,13 @@ use crate::printable::Printable;
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
 
+mod announcement;
 pub(crate) mod everywhere;
 pub(crate) mod opcodes;
 pub(crate) mod store;
 
-use store::Announcement;
+use super::resume::{self, missed::Audience};
+use announcement::Announcement;
 pub(crate) use store::Found;
 
 /// Bytes of a room's name; a longer one is refused with the reason.
@@ -74,7 +76,7 @@ impl Server {
         let (max_rooms, max_own) = (self.limits().max_rooms, self.limits().max_rooms_per_client);
         self.extras.rooms.admit(id, room, max_rooms, max_own)?;
         let is_new = !self.extras.rooms.has(id, room);
-        let count = self.extras.rooms.join(id, room, name, announce);
+        let count = resume::change_rooms(self, id, |rooms| rooms.join(id, room, name, announce));
         if is_new && !self.elsewhere.is_alone() {
             self.elsewhere.post(Envelope::Joined { id, room: room.into(), announce });
         }
@@ -86,7 +88,7 @@ impl Server {
     pub fn leave(&mut self, id: SocketId, room: &str) -> Result<usize, RoomError> {
         // With the last member here the room goes, and what is known of it elsewhere.
         let elsewhere = self.extras.rooms.count_elsewhere(room);
-        let remaining = self.extras.rooms.leave(id, room).ok_or(RoomError::NotMember)?;
+        let remaining = resume::change_rooms(self, id, |rooms| rooms.leave(id, room)).ok_or(RoomError::NotMember)?;
         if !self.elsewhere.is_alone() {
             self.elsewhere.post(Envelope::Left { id, room: room.into() });
         }
@@ -125,16 +127,17 @@ impl Server {
     fn announce(&mut self, announcement: &Announcement) {
         if announcement.announce {
             let text = announcement.text(self.extras.rooms.count_elsewhere(&announcement.room));
-            self.tell(&announcement.ids, &text);
+            self.tell(announcement, &text);
         }
     }
 
-    /// Sends text that no receiver waits for: a PHP client gets it filled up to its reads.
-    fn tell(&mut self, ids: &[SocketId], message: &str) {
+    /// Sends text that no member waits for: a PHP client gets it filled up to its reads.
+    fn tell(&mut self, to: &Announcement, message: &str) {
         let mut letter = self.letter(message).unasked().many();
-        for id in ids {
+        for id in &to.ids {
             self.post(*id, &mut letter);
         }
+        self.extras.missed.put(Audience::Room(to.key), None, self.limits.kept_bytes(), || letter.item());
     }
 }
 

@@ -7,17 +7,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde_json::Value;
 use slotmap::SlotMap;
 
 use super::RoomError;
+use super::announcement::{Announcement, Changes, Movement};
 use crate::ids::SocketId;
 
-/// Names of each kind in one announcement; the counts are whole.
-const ANNOUNCED_NAMES: usize = 20;
-
 slotmap::new_key_type! {
-    struct RoomId;
+    /// Names a room; never used twice.
+    pub(crate) struct RoomId;
 }
 
 /// All rooms, by name and by member. All members are open clients.
@@ -27,6 +25,8 @@ pub(crate) struct Rooms {
     by_name: HashMap<Rc<str>, RoomId>,
     /// Clients that are in rooms; the others cost nothing.
     of_client: HashMap<SocketId, Vec<RoomId>>,
+    /// Rooms with a member that is not away.
+    alive: usize,
     /// Rooms with changes to announce, each once.
     changed: Vec<RoomId>,
     /// Whether other processes have members too.
@@ -36,15 +36,6 @@ pub(crate) struct Rooms {
     /// Questions about the members in other processes, by number.
     questions: HashMap<u64, Question>,
     last_question: u64,
-}
-
-/// The members that came to a room and those that went, and all that are in it.
-pub(crate) struct Announcement {
-    pub(crate) room: Rc<str>,
-    /// Whether the members are told.
-    pub(crate) announce: bool,
-    pub(crate) ids: Vec<SocketId>,
-    changes: Changes,
 }
 
 /// A client that waits for the members of a room in all processes, and how it is answered.
@@ -66,6 +57,7 @@ pub(crate) struct Found {
 }
 
 struct Room {
+    key: RoomId,
     name: Rc<str>,
     announce: bool,
     members: Members,
@@ -76,24 +68,14 @@ struct Room {
     held_back: Vec<Announcement>,
 }
 
-/// Members and their names: adding and removing take constant time, a walk the time of its members.
+/// Members and their names: adding and removing take constant time, a walk the time of its members. Those that are away
+/// stand behind the others.
 #[derive(Default)]
 struct Members {
     list: Vec<(SocketId, Box<str>)>,
+    /// How many at the front are not away.
+    here: usize,
     places: HashMap<SocketId, usize>,
-}
-
-/// Members that came and went since the last announcement.
-#[derive(Clone, Default)]
-struct Changes {
-    joined: Movement,
-    left: Movement,
-}
-
-#[derive(Clone, Default)]
-struct Movement {
-    count: usize,
-    names: Vec<Box<str>>,
 }
 
 impl Rooms {
@@ -107,7 +89,28 @@ impl Rooms {
         self.find(name).is_some_and(|room| room.members.places.contains_key(&id))
     }
 
-    /// Whether a client may be in a room, which it may already be.
+    /// The members of a room that are not away, and where others are, by what name they miss a message; `None` where
+    /// there is no such room.
+    pub(crate) fn receivers(&self, name: &str) -> Option<(Vec<SocketId>, RoomId)> {
+        self.by_name.get(name).map(|key| (self.rooms[*key].members.ids(), *key))
+    }
+
+    /// The rooms of a client.
+    pub(crate) fn ids_of(&self, id: SocketId) -> impl Iterator<Item = RoomId> {
+        self.of_client.get(&id).into_iter().flatten().copied()
+    }
+
+    /// A client loses its connection, or has one again.
+    pub(crate) fn set_away(&mut self, id: SocketId, away: bool) {
+        for key in self.of_client.get(&id).into_iter().flatten() {
+            let members = &mut self.rooms[*key].members;
+            let was_alive = members.here > 0;
+            members.set_away(id, away);
+            self.alive = self.alive + usize::from(members.here > 0) - usize::from(was_alive);
+        }
+    }
+
+    /// Whether a client may be in a room, which it may already be. A room whose members are all away takes nobody's place.
     pub(super) fn admit(&self, id: SocketId, room: &str, max_rooms: usize, max_own: usize) -> Result<(), RoomError> {
         if self.has(id, room) {
             return Ok(());
@@ -115,7 +118,7 @@ impl Rooms {
         if max_own > 0 && self.of_client.get(&id).is_some_and(|own| own.len() >= max_own) {
             return Err(RoomError::TooManyOfClient);
         }
-        if max_rooms > 0 && self.find(room).is_none() && self.rooms.len() >= max_rooms {
+        if max_rooms > 0 && self.find(room).is_none_or(|room| room.members.here == 0) && self.alive >= max_rooms {
             return Err(RoomError::TooManyRooms);
         }
         Ok(())
@@ -123,8 +126,10 @@ impl Rooms {
 
     pub(super) fn join(&mut self, id: SocketId, name: &str, own_name: &str, announce: bool) -> usize {
         let key = self.by_name.get(name).copied().unwrap_or_else(|| self.create(name, announce));
-        let room = &mut self.rooms[key];
-        if room.members.insert(id, own_name) {
+        let members = &mut self.rooms[key].members;
+        let was_alive = members.here > 0;
+        if members.insert(id, own_name) {
+            self.alive += usize::from(!was_alive);
             self.of_client.entry(id).or_default().push(key);
             self.note(key, |changes| &mut changes.joined, own_name);
         }
@@ -133,7 +138,7 @@ impl Rooms {
 
     fn create(&mut self, name: &str, announce: bool) -> RoomId {
         let name: Rc<str> = name.into();
-        let key = self.rooms.insert(Room::new(name.clone(), announce));
+        let key = self.rooms.insert_with_key(|key| Room::new(key, name.clone(), announce));
         self.by_name.insert(name, key);
         key
     }
@@ -160,7 +165,9 @@ impl Rooms {
     /// Takes a member out; with the last one the room goes.
     fn remove(&mut self, id: SocketId, key: RoomId) -> Option<usize> {
         let room = self.rooms.get_mut(key)?;
+        let was_alive = room.members.here > 0;
         let own_name = room.members.remove(id)?;
+        self.alive -= usize::from(was_alive && room.members.here == 0);
         let remaining = room.members.list.len();
         if remaining == 0 {
             self.by_name.remove(&room.name);
@@ -212,9 +219,9 @@ impl Rooms {
         rooms.map(move |room| (&*room.name, room.members.name(id), room.announce))
     }
 
-    /// Whether joins and leaves are announced in a room, and its members; `None` where there is no such room.
-    pub(crate) fn audience(&self, name: &str) -> Option<(bool, Vec<SocketId>)> {
-        self.find(name).map(|room| (room.announce, room.members.ids()))
+    /// An announcement of nothing yet; `None` where there is no such room.
+    pub(crate) fn audience(&self, name: &str) -> Option<Announcement> {
+        self.find(name).map(|room| room.announcement(Changes::default()))
     }
 
     /// Every change is of interest from here on, since other processes have members too.
@@ -266,9 +273,8 @@ impl Rooms {
     /// Takes what was held back, for those that are members now.
     pub(super) fn take_held_back(&mut self, name: &str) -> Vec<Announcement> {
         let Some(room) = self.find_mut(name) else { return Vec::new() };
-        let (announce, ids) = (room.announce, room.members.ids());
-        let held_back = std::mem::take(&mut room.held_back).into_iter();
-        held_back.map(|held| Announcement { announce, ids: ids.clone(), ..held }).collect()
+        let held_back = std::mem::take(&mut room.held_back);
+        held_back.into_iter().map(|held| room.announcement(held.changes)).collect()
     }
 
     /// Notes a question, and gives its number.
@@ -293,57 +299,39 @@ impl Rooms {
 }
 
 impl Room {
-    fn new(name: Rc<str>, announce: bool) -> Room {
-        Room { name, announce, members: Members::default(), changes: None, elsewhere: None, held_back: Vec::new() }
+    fn new(key: RoomId, name: Rc<str>, announce: bool) -> Room {
+        Room { key, name, announce, members: Members::default(), changes: None, elsewhere: None, held_back: Vec::new() }
     }
 
     fn announcement(&self, changes: Changes) -> Announcement {
-        Announcement { room: self.name.clone(), announce: self.announce, ids: self.members.ids(), changes }
-    }
-}
-
-impl Announcement {
-    /// What the members are told; `elsewhere` are further ones in other processes.
-    pub(super) fn text(&self, elsewhere: usize) -> String {
-        let (room, count) = (Value::from(&*self.room), self.ids.len() + elsewhere);
-        format!(r#"{{"opcode":"presence","room":{room},"count":{count}{}}}"#, self.members())
-    }
-
-    /// Those that came and went, as a JSON object.
-    pub(crate) fn moved(&self) -> String {
-        format!("{{{}}}", self.members().trim_start_matches(','))
-    }
-
-    fn members(&self) -> String {
-        self.changes.joined.json("joined") + &self.changes.left.json("left")
-    }
-}
-
-impl Movement {
-    fn add(&mut self, name: &str) {
-        self.count += 1;
-        if !name.is_empty() && self.names.len() < ANNOUNCED_NAMES {
-            self.names.push(name.into());
-        }
-    }
-
-    /// The keys that tell of it; nothing where nobody moved.
-    fn json(&self, word: &str) -> String {
-        let mut json = String::new();
-        if self.count > 0 {
-            json = format!(r#","{word}":{}"#, self.count);
-        }
-        if !self.names.is_empty() {
-            let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-            json += &format!(r#","{word}Names":{}"#, Value::from(names));
-        }
-        json
+        let (ids, count) = (self.members.ids(), self.members.list.len());
+        Announcement { room: self.name.clone(), announce: self.announce, ids, key: self.key, count, changes }
     }
 }
 
 impl Members {
+    /// Those that are not away.
     fn ids(&self) -> Vec<SocketId> {
-        self.list.iter().map(|(id, _)| *id).collect()
+        self.list[..self.here].iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Moves a member behind those that are here, or among them.
+    fn set_away(&mut self, id: SocketId, away: bool) {
+        let Some(place) = self.places.get(&id).copied().filter(|place| (*place >= self.here) != away) else { return };
+        if away {
+            self.here -= 1;
+            self.swap(place, self.here);
+        } else {
+            self.swap(place, self.here);
+            self.here += 1;
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.list.swap(one, other);
+        for place in [one, other] {
+            self.places.insert(self.list[place].0, place);
+        }
     }
 
     fn name(&self, id: SocketId) -> &str {
@@ -356,13 +344,17 @@ impl Members {
             self.list[*place].1 = name.into();
             return false;
         }
-        self.places.insert(id, self.list.len());
+        let last = self.list.len();
+        self.places.insert(id, last);
         self.list.push((id, name.into()));
+        self.swap(self.here, last);
+        self.here += 1;
         true
     }
 
     /// Removes a member and gives its name; the last one takes its place.
     fn remove(&mut self, id: SocketId) -> Option<Box<str>> {
+        self.set_away(id, true);
         let place = self.places.remove(&id)?;
         let (_, name) = self.list.swap_remove(place);
         if let Some((moved, _)) = self.list.get(place) {
@@ -374,6 +366,7 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
+    use super::super::announcement::ANNOUNCED_NAMES;
     use super::*;
 
     /// Ids as the server makes them.
