@@ -105,7 +105,7 @@ fn run(steps: &[Step], max: usize) {
                 match missed.put_own(ids[at], made, max) {
                     Ok(true) => twin.lost.0 += missed.settle(ids[at], &mut twin.kept, max),
                     Ok(false) => {}
-                    Err(made) => twin.lost.0 += Twin::direct(&mut twin.kept, made, max, false),
+                    Err(made) => twin.lost.0 += Twin::direct(&mut twin.kept, made, max, twin.away),
                 }
             }
             Step::Leave(at) if !twins[at].away => {
