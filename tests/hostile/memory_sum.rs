@@ -174,7 +174,7 @@ fn large_broadcast(name: &str, key: &str) {
     const READERS: usize = 400;
     const SIZE: usize = 4_900_000;
     let lab = limited(&["--resume-time", "2"]);
-    let readers = Swarm::readers(enter(|| narrow(lab.addr), READERS, "/web?resume=", "", b""), 0);
+    let readers = Swarm::readers(enter(|| lab.connect(), READERS, "/web?resume=", "", b""), 0);
     let mut sender = lab.browser();
     let before = lab.rss();
     sender.say(&format!(r#"{{"opcode":"broadcast",{key}"m":"{}"}}"#, "x".repeat(SIZE)));

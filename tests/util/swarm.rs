@@ -265,7 +265,8 @@ impl Prober {
         self.ask(message, NEXT)
     }
 
-    /// Measures again and again, a pause after each time, until `done` or until an answer did not come.
+    /// Measures again and again, a pause after each time, until `done` or until an answer did not come. A long wait
+    /// counts as all those that would have begun meanwhile: else many short ones after it would hide it.
     pub fn until(
         &mut self,
         pause: Duration,
@@ -274,14 +275,14 @@ impl Prober {
     ) -> Times {
         let mut times = Times::default();
         loop {
-            match measure(self) {
-                Ok(time) => times.add(time),
-                Err(time) => {
-                    times.add(time);
-                    return times;
-                }
+            let result = measure(self);
+            let (Ok(mut time) | Err(mut time)) = result;
+            times.add(time);
+            while time > 2 * pause {
+                time -= pause;
+                times.add(time);
             }
-            if done() {
+            if result.is_err() || done() {
                 return times;
             }
             std::thread::sleep(pause);
