@@ -3,6 +3,11 @@
 //! Each begins with the same helpers and gets the prefix of all keys first. `tick` gives a position that
 //! grows: the time of Redis in microseconds, or one more than the last. `keep` adds a message to a log
 //! and remembers up to where a log was cut for its length. docs/cluster.md describes keys and channels.
+//!
+//! A log has bounds for its messages and for their bytes. Nobody counts what is in it: what Redis drops for its age is
+//! not told, and to look at the oldest message would copy it each time. So a log is counted in parts, of a sixteenth of
+//! its bounds each. The open one is counted with each message. When it is full the closed ones are looked at, and as many
+//! of the oldest are cut off as the next one needs. A message that is larger than the bound is a part of its own.
 
 use sha1::{Digest, Sha1};
 
@@ -17,16 +22,47 @@ local function tick()
   redis.call('SET', P .. 'clock', text)
   return text
 end
-local function keep(log, at, message, ms, max)
+local function keep(log, at, message, ms, max, most)
   local from = string.format('%.0f', tonumber(at) - ms * 1000)
   redis.call('XADD', log, 'MINID', '~', from, at .. '-0', 'm', message)
   redis.call('PEXPIRE', log, ms)
-  local over = redis.call('XLEN', log) - max
-  if over > 0 then
-    local cut = redis.call('XRANGE', log, '-', '+', 'COUNT', over)
-    redis.call('HSET', P .. 'gaps', log, string.match(cut[#cut][1], '^%d+'))
+  local parts = P .. 'parts:' .. string.sub(log, #P + 1)
+  local open = redis.call('HMGET', parts, 'start', 'last', 'count', 'bytes')
+  local count, bytes = tonumber(open[3] or '0') + 1, tonumber(open[4] or '0') + #message
+  if open[1] and count <= max / 16 and bytes <= most / 16 then
+    redis.call('HSET', parts, 'last', at, 'count', count, 'bytes', bytes)
+    redis.call('PEXPIRE', parts, ms)
+    return
+  end
+  local closed, counts, sizes = {}, math.max(1, max / 16), math.max(#message, most / 16)
+  local function add(start, last, count, bytes)
+    -- What is too old is no longer there.
+    if tonumber(last) < tonumber(from) then return redis.call('HDEL', parts, start) end
+    table.insert(closed, {start, last, tonumber(count), tonumber(bytes)})
+    counts, sizes = counts + count, sizes + bytes
+  end
+  local fields = redis.call('HGETALL', parts)
+  for place = 1, #fields, 2 do
+    local last, count, bytes = string.match(fields[place + 1], '^(%d+):(%d+):(%d+)$')
+    if last then add(fields[place], last, count, bytes) end
+  end
+  if open[1] then
+    redis.call('HSET', parts, open[1], open[2] .. ':' .. open[3] .. ':' .. open[4])
+    add(unpack(open))
+  end
+  redis.call('HSET', parts, 'start', at, 'last', at, 'count', 1, 'bytes', #message)
+  redis.call('PEXPIRE', parts, ms)
+  table.sort(closed, function(one, other) return tonumber(one[1]) < tonumber(other[1]) end)
+  local cut = 0
+  while closed[cut + 1] and (counts > max or sizes > most) do
+    cut = cut + 1
+    counts, sizes = counts - closed[cut][3], sizes - closed[cut][4]
+    redis.call('HDEL', parts, closed[cut][1])
+  end
+  if cut > 0 then
+    redis.call('HSET', P .. 'gaps', log, closed[cut][2])
     redis.call('PEXPIRE', P .. 'gaps', ms)
-    redis.call('XTRIM', log, 'MAXLEN', max)
+    redis.call('XTRIM', log, 'MINID', (closed[cut + 1] or {at})[1])
   end
 end
 local function seen(uuid, cseq)
@@ -41,19 +77,19 @@ local function seen(uuid, cseq)
 end
 "#;
 
-/// A message for many: prefix, channel, rest of the message, milliseconds and number of kept ones,
+/// A message for many: prefix, channel, rest of the message, milliseconds, number and bytes of kept ones,
 /// sender's uuid and `cseq`. Gives the position and how many processes got it, 0 if it was sent before.
 const CAST: &str = r#"
-if seen(ARGV[6], ARGV[7]) then return {'0', -1} end
+if seen(ARGV[7], ARGV[8]) then return {'0', -1} end
 local at = tick()
 local message = '{"v":1,"at":' .. at .. ',' .. ARGV[3]
 if redis.call('EXISTS', P .. 'resumers') == 1 then
-  keep(P .. 'log:' .. ARGV[2], at, message, tonumber(ARGV[4]), tonumber(ARGV[5]))
+  keep(P .. 'log:' .. ARGV[2], at, message, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 end
 return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
 "#;
 
-/// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
+/// A message for one: prefix, uuid, ident, rest, milliseconds, number, bytes, sender's uuid and `cseq`. Gives the
 /// position, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
 /// ident it is the first whose process exists, or that may come back.
 const TELL: &str = r#"
@@ -76,11 +112,11 @@ if not client and ARGV[3] ~= '' then
   end
 end
 if not client or not client[1] then return {'0', 0, 0} end
-if seen(ARGV[7], ARGV[8]) then return {'0', -1, 0} end
+if seen(ARGV[8], ARGV[9]) then return {'0', -1, 0} end
 local at = tick()
 local message = '{"v":1,"at":' .. at .. ',"to":{"uuid":"' .. uuid .. '"},' .. ARGV[4]
 local resumes = client[2] == '1'
-if resumes then keep(P .. 'queue:' .. uuid, at, message, tonumber(ARGV[5]), tonumber(ARGV[6])) end
+if resumes then keep(P .. 'queue:' .. uuid, at, message, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])) end
 return {at, redis.call('PUBLISH', P .. 'to:' .. client[1], message), resumes and 1 or 0}
 "#;
 
@@ -149,6 +185,7 @@ if cutoff then return {'more', gap, slice, string.format('%.0f', cutoff)} end
 redis.call('HSET', key, 'node', ARGV[3])
 redis.call('PEXPIRE', key, ARGV[7])
 redis.call('PEXPIRE', P .. 'queue:' .. ARGV[2], ARGV[7])
+redis.call('PEXPIRE', P .. 'parts:queue:' .. ARGV[2], ARGV[7])
 redis.call('SET', P .. 'resumers', '1', 'PX', ARGV[7])
 if client[1] ~= ARGV[3] then
   redis.call('PUBLISH', P .. 'to:' .. client[1], '{"v":1,"at":0,"kind":"yield","uuid":"' .. ARGV[2] .. '"}\n')
@@ -198,7 +235,7 @@ const RELEASE: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
 local client = redis.call('HMGET', key, 'node', 'ident')
 if client[1] ~= ARGV[3] then return 0 end
-redis.call('DEL', key, P .. 'queue:' .. ARGV[2])
+redis.call('DEL', key, P .. 'queue:' .. ARGV[2], P .. 'parts:queue:' .. ARGV[2])
 if client[2] ~= '' then redis.call('ZREM', P .. 'ident:' .. client[2], ARGV[2]) end
 return 1
 "#;
