@@ -88,7 +88,7 @@ fn who_missed_something_that_was_cut_off_is_told_and_nobody_else() {
         break_off(&servers[0], uuid, client);
     }
     publish(&publisher, r#""broadcast":true"#, 1000, 1000);
-    let cut: u64 = redis.cli(&["hget", "phpws:1:gaps", "phpws:1:log:all"]).parse().unwrap();
+    let cut: u64 = redis.cli(&["zscore", "phpws:1:gaps", "log:all"]).parse().unwrap();
     let kept = entries(&redis, "log:all");
     assert!(cut < kept[0].0);
     // The last message that is no longer there was seen, or it was not.
@@ -97,4 +97,43 @@ fn who_missed_something_that_was_cut_off_is_told_and_nobody_else() {
         assert_eq!(ready["resume"], standing, "behind {at}, where {cut} was cut off");
         assert_eq!(next_message(&mut client)["at"], json!(kept[0].0));
     }
+}
+
+#[test]
+fn all_logs_together_have_an_end_and_those_written_to_longest_ago_go_first() {
+    const ALL: usize = 256 * 1024 * 1024;
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (client, ready) = open(&servers[0], "/web?resume=");
+    let (client, ready) = (client, uuid(&ready));
+    break_off(&servers[0], &ready, client);
+    publish(&servers[1], r#""broadcast":true"#, 1, 1);
+    let first = entries(&redis, "log:all")[0].0;
+    publish(&servers[1], &format!(r#""uuid":"{ready}""#), 1, 1);
+    // Larger than a log, so each is all that its room keeps.
+    for room in 0..70 {
+        publish(&servers[1], &format!(r#""room":"{room}""#), 1, 4_900_000);
+    }
+    let used = |redis: &Redis| -> usize {
+        let info = redis.cli(&["info", "memory"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let counted = |redis: &Redis| -> usize { redis.cli(&["hget", "phpws:1:sizes", "all"]).parse().unwrap() };
+    println!("all logs: {} bytes counted, {} of memory", counted(&redis), used(&redis));
+    assert!((ALL - 5_000_000..=ALL).contains(&counted(&redis)) && used(&redis) < ALL * 3 / 2);
+    let logs: usize = redis.cli(&["zcard", "phpws:1:logs"]).parse().unwrap();
+    let streams = redis.cli(&["--scan", "--pattern", "phpws:1:log:room:*"]).lines().count();
+    assert_eq!((logs, streams), (54, 54));
+    // Whoever missed what went is told.
+    assert_eq!(redis.cli(&["zscore", "phpws:1:gaps", "log:all"]), first.to_string());
+    let (_client, back) = open(&servers[1], &format!("/web?resume={ready}&seq=0"));
+    assert_eq!(back["resume"], "gap");
+    // A client that is gone takes its log with it.
+    let (mut client, ready) = open(&servers[0], "/web?resume=");
+    let before = counted(&redis);
+    publish(&servers[1], &format!(r#""uuid":"{}""#, uuid(&ready)), 1, 1);
+    assert!(counted(&redis) > before);
+    client.send_text(r#"{"opcode":"quit"}"#);
+    wait_for("its log to be gone", || (counted(&redis) == before).then_some(()));
 }
