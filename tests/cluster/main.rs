@@ -7,6 +7,7 @@
 mod util;
 
 mod documentation;
+mod logs;
 mod messages;
 mod redis_fails;
 mod resuming;

@@ -11,17 +11,20 @@
 #[path = "../util/mod.rs"]
 mod util;
 
+mod budgets;
 mod ends;
 mod floods_of_connections;
 mod floods_of_messages;
+mod held_back;
 mod memory;
+mod memory_sum;
 mod operations;
 mod slow_peers;
 mod strangers;
 
 use std::time::Duration;
 
-use crate::util::lab::{Honest, Times, compare};
+use crate::util::lab::{Honest, KIB, Times, compare};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -34,6 +37,24 @@ fn hardly_slower(name: &str, mut without: Times, mut with: Times) -> Result<(), 
 
 fn within(name: &str, time: Duration, bound: Duration) -> Result<(), String> {
     if time <= bound { Ok(()) } else { Err(format!("{name}: {time:.1?} where {bound:.1?} are allowed")) }
+}
+
+/// The same for one figure of several, said in any case.
+fn holds(name: &str, figure: Duration, bound: Duration) -> Result<(), String> {
+    println!("{name}: {figure:.1?}, bound {bound:.1?}");
+    within(name, figure, bound)
+}
+
+/// The same for bytes.
+fn fits(name: &str, bytes: usize, bound: usize) -> Result<(), String> {
+    println!("{name}: {} KiB, bound {} KiB", bytes / KIB, bound / KIB);
+    if bytes <= bound { Ok(()) } else { Err(format!("{name}: {} KiB where {} KiB are allowed", bytes / KIB, bound / KIB)) }
+}
+
+/// Fails with all that does not hold.
+fn verdict(outcomes: impl IntoIterator<Item = Result<(), String>>) {
+    let problems: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 /// Runs `attack` beside an honest client and without it, in turns, and gives the round trips.

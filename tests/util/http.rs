@@ -44,10 +44,18 @@ fn ask(server: &Phpws, request: &str) -> (u16, Value) {
 
 /// The same where the server, or its answer, may fail to come: then there is none.
 pub fn try_post(addr: SocketAddr, path: &str, body: &str) -> Option<(u16, Value)> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    try_ask(addr, &(head + body))
+}
+
+pub fn try_get(addr: SocketAddr, path: &str) -> Option<(u16, Value)> {
+    try_ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+fn try_ask(addr: SocketAddr, request: &str) -> Option<(u16, Value)> {
     let mut wire = TcpStream::connect(addr).ok()?;
     wire.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
     wire.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     wire.read_to_string(&mut answer).ok()?;

@@ -144,6 +144,12 @@ impl Lab {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
+    /// The same of its thread, to the nanosecond.
+    pub fn ran(&self) -> Duration {
+        let stat = std::fs::read_to_string(self.proc("schedstat")).unwrap();
+        Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+    }
+
     /// The share of one CPU, in percent, that the server takes during `time`.
     pub fn cpu_share(&self, time: Duration) -> f64 {
         let before = self.cpu();
@@ -283,9 +289,10 @@ impl Times {
         self.0.extend(other.0);
     }
 
+    /// By nearest rank: of a few, the high ones are the longest.
     pub fn percentile(&mut self, percent: usize) -> Duration {
         self.0.sort();
-        self.0[(self.0.len() - 1) * percent / 100]
+        self.0[(self.0.len() * percent).div_ceil(100) - 1]
     }
 
     pub fn p99(&mut self) -> Duration {

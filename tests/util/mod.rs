@@ -15,6 +15,8 @@ pub mod page;
 pub mod receiver;
 pub mod redis;
 pub mod sockets;
+#[cfg(target_os = "linux")]
+pub mod swarm;
 pub mod tls;
 pub mod visitors;
 pub mod waiting;

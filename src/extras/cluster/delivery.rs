@@ -17,12 +17,13 @@ use uuid::Uuid;
 
 use super::replies::{element, number, text};
 use super::wire::{self, Remote, channel};
-use super::{Cluster, MAX_LOG, MAX_QUEUE, Pending, key_time};
+use super::{Cluster, LOG_BYTES, MAX_LOG, MAX_QUEUE, Pending, key_time};
 use crate::elsewhere::{Fates, Message, Target};
 use crate::extras::publishing::{Asker, Sent};
 use crate::extras::redis::Reply;
 use crate::extras::resume;
 use crate::ids::SocketId;
+use crate::limits::Limits;
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
 
@@ -62,7 +63,7 @@ impl Cluster {
         let comes_back = self.subscriptions.contains_key(&channel(&remote.to));
         let given = Given { id: remote.id, ask, client: author.map(|author| author.id), comes_back };
         let (uuid, cseq) = author.map(|author| (author.uuid.to_string(), author.cseq.to_string())).unwrap_or_default();
-        let taken = self.run_message(&remote, &key_time(server.limits()), (&uuid, &cseq), given);
+        let taken = self.run_message(&remote, server.limits(), (&uuid, &cseq), given);
         self.messages.given.insert(given.id, remote);
         self.counts.sent += 1;
         if !taken {
@@ -72,15 +73,16 @@ impl Cluster {
 
     /// Runs the script of a message, for one or for many; says whether it could be sent. With the author's number Redis
     /// knows a message that it had before, perhaps from another process, and does nothing.
-    fn run_message(&mut self, remote: &Remote, ms: &str, (author, cseq): (&str, &str), given: Given) -> bool {
-        let rest = remote.rest();
+    fn run_message(&mut self, remote: &Remote, limits: &Limits, (author, cseq): (&str, &str), given: Given) -> bool {
+        let (rest, ms) = (remote.rest(), &key_time(limits));
+        let bytes = &limits.resume_bytes.saturating_mul(LOG_BYTES).to_string();
         let taken = match &remote.to {
             Target::One { uuid, ident } => {
-                let arguments = [uuid, ident, rest.as_str(), ms, &MAX_QUEUE.to_string(), author, cseq];
+                let arguments = [uuid, ident, rest.as_str(), ms, &MAX_QUEUE.to_string(), bytes, author, cseq];
                 self.run(|scripts| &scripts.tell, &arguments, Pending::Tell(given))
             }
             many => {
-                let arguments = [&*channel(many), &rest, ms, &MAX_LOG.to_string(), author, cseq];
+                let arguments = [&*channel(many), &rest, ms, &MAX_LOG.to_string(), bytes, author, cseq];
                 self.run(|scripts| &scripts.cast, &arguments, Pending::Cast(given))
             }
         };

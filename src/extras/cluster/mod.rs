@@ -69,6 +69,9 @@ const RENEWAL_BEATS: usize = 40;
 /// Messages that are kept in the log of a channel, and in that of one client.
 const MAX_LOG: usize = 100_000;
 const MAX_QUEUE: usize = 10_000;
+/// Bytes that are kept in a log, as a multiple of what one client may be owed: a line in front of a short text is longer
+/// than what that text counts there.
+const LOG_BYTES: usize = 4;
 
 /// The way to the other processes, and what is under way.
 pub(crate) struct Cluster {

@@ -3,6 +3,15 @@
 //! Each begins with the same helpers and gets the prefix of all keys first. `tick` gives a position that
 //! grows: the time of Redis in microseconds, or one more than the last. `keep` adds a message to a log
 //! and remembers up to where a log was cut for its length. docs/cluster.md describes keys and channels.
+//!
+//! A log has bounds for its messages and for their bytes. Nobody counts what is in it: what Redis drops for its age is
+//! not told, and to look at the oldest message would copy it each time. So a log is counted in parts, of a sixteenth of
+//! its bounds each. The open one is counted with each message. When it is full, or has been open for an eighth of the
+//! time that messages are kept, the closed ones are looked at, and as many of the oldest are cut off as the next one
+//! needs. A message that is larger than the bound is a part of its own.
+//!
+//! All logs together have a bound too, since a room is made in no time. What is over it is taken from the log that was
+//! written to longest ago, which goes as a whole.
 
 use sha1::{Digest, Sha1};
 
@@ -17,17 +26,88 @@ local function tick()
   redis.call('SET', P .. 'clock', text)
   return text
 end
-local function keep(log, at, message, ms, max)
-  local from = string.format('%.0f', tonumber(at) - ms * 1000)
-  redis.call('XADD', log, 'MINID', '~', from, at .. '-0', 'm', message)
-  redis.call('PEXPIRE', log, ms)
-  local over = redis.call('XLEN', log) - max
-  if over > 0 then
-    local cut = redis.call('XRANGE', log, '-', '+', 'COUNT', over)
-    redis.call('HSET', P .. 'gaps', log, string.match(cut[#cut][1], '^%d+'))
-    redis.call('PEXPIRE', P .. 'gaps', ms)
-    redis.call('XTRIM', log, 'MAXLEN', max)
+local ALL, LOG = 268435456, 1024
+-- A log goes; gives what it counted.
+local function forget(log)
+  local sizes = redis.call('HMGET', P .. 'sizes', log, 'all')
+  local size = tonumber(sizes[1] or '0')
+  redis.call('HSET', P .. 'sizes', 'all', tonumber(sizes[2] or '0') - size)
+  redis.call('HDEL', P .. 'sizes', log)
+  redis.call('ZREM', P .. 'logs', log)
+  redis.call('DEL', P .. log, P .. 'parts:' .. log)
+  return size
+end
+-- A log was written to: its size is new, or has grown. Gives that of all.
+local function count(log, at, size, more)
+  local sizes = redis.call('HMGET', P .. 'sizes', log, 'all')
+  local was = tonumber(sizes[1] or '0')
+  size = size or was + more
+  local all = tonumber(sizes[2] or '0') - was + size
+  redis.call('HSET', P .. 'sizes', log, size, 'all', all)
+  redis.call('ZADD', P .. 'logs', at, log)
+  return all
+end
+-- Up to where a log was cut; of what is too old nobody asks.
+local function gap(log, position, from, ms)
+  redis.call('ZADD', P .. 'gaps', position, log)
+  redis.call('ZREMRANGEBYSCORE', P .. 'gaps', '-inf', from)
+  redis.call('PEXPIRE', P .. 'gaps', ms)
+end
+-- The oldest logs go, where they are too old or all are too large.
+local function make_room(log, all, from, ms)
+  for _ = 1, 100 do
+    local oldest = redis.call('ZRANGE', P .. 'logs', 0, 0, 'WITHSCORES')
+    local is_old = tonumber(oldest[2]) < tonumber(from)
+    if oldest[1] == log or not is_old and all <= ALL then return end
+    all = all - forget(oldest[1])
+    if not is_old then gap(oldest[1], oldest[2], from, ms) end
   end
+end
+local function keep(log, at, message, ms, max, most)
+  local from = string.format('%.0f', tonumber(at) - ms * 1000)
+  redis.call('XADD', P .. log, 'MINID', '~', from, at .. '-0', 'm', message)
+  redis.call('PEXPIRE', P .. log, ms)
+  local parts = P .. 'parts:' .. log
+  local open = redis.call('HMGET', parts, 'start', 'last', 'count', 'bytes')
+  local number, bytes = tonumber(open[3] or '0') + 1, tonumber(open[4] or '0') + #message
+  local is_new = open[1] and tonumber(at) - tonumber(open[1]) < ms * 1000 / 8
+  if is_new and number <= max / 16 and bytes <= most / 16 then
+    redis.call('HSET', parts, 'last', at, 'count', number, 'bytes', bytes)
+    local all = count(log, at, nil, #message)
+    if all > ALL then make_room(log, all, from, ms) end
+    return
+  end
+  local closed, counts, sizes = {}, 0, 0
+  local function add(start, last, number, bytes)
+    -- What is too old is no longer there.
+    if tonumber(last) < tonumber(from) then return redis.call('HDEL', parts, start) end
+    table.insert(closed, {start, last, tonumber(number), tonumber(bytes)})
+    counts, sizes = counts + number, sizes + bytes
+  end
+  local fields = redis.call('HGETALL', parts)
+  for place = 1, #fields, 2 do
+    local last, number, bytes = string.match(fields[place + 1], '^(%d+):(%d+):(%d+)$')
+    if last then add(fields[place], last, number, bytes) end
+  end
+  if open[1] then
+    redis.call('HSET', parts, open[1], open[2] .. ':' .. open[3] .. ':' .. open[4])
+    add(unpack(open))
+  end
+  redis.call('HSET', parts, 'start', at, 'last', at, 'count', 1, 'bytes', #message)
+  table.sort(closed, function(one, other) return tonumber(one[1]) < tonumber(other[1]) end)
+  local cut = 0
+  while closed[cut + 1] and (counts + math.max(1, max / 16) > max or sizes + math.max(#message, most / 16) > most) do
+    cut = cut + 1
+    counts, sizes = counts - closed[cut][3], sizes - closed[cut][4]
+    redis.call('HDEL', parts, closed[cut][1])
+  end
+  if cut > 0 then
+    gap(log, closed[cut][2], from, ms)
+    redis.call('XTRIM', P .. log, 'MINID', (closed[cut + 1] or {at})[1])
+  end
+  make_room(log, count(log, at, LOG + sizes + #message), from, ms)
+  -- They are renewed with each part only, before an eighth of the time is over.
+  for _, key in ipairs({parts, P .. 'sizes', P .. 'logs'}) do redis.call('PEXPIRE', key, 2 * ms) end
 end
 local function seen(uuid, cseq)
   if cseq == '' then return false end
@@ -41,19 +121,19 @@ local function seen(uuid, cseq)
 end
 "#;
 
-/// A message for many: prefix, channel, rest of the message, milliseconds and number of kept ones,
+/// A message for many: prefix, channel, rest of the message, milliseconds, number and bytes of kept ones,
 /// sender's uuid and `cseq`. Gives the position and how many processes got it, 0 if it was sent before.
 const CAST: &str = r#"
-if seen(ARGV[6], ARGV[7]) then return {'0', -1} end
+if seen(ARGV[7], ARGV[8]) then return {'0', -1} end
 local at = tick()
 local message = '{"v":1,"at":' .. at .. ',' .. ARGV[3]
 if redis.call('EXISTS', P .. 'resumers') == 1 then
-  keep(P .. 'log:' .. ARGV[2], at, message, tonumber(ARGV[4]), tonumber(ARGV[5]))
+  keep('log:' .. ARGV[2], at, message, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 end
 return {at, redis.call('PUBLISH', P .. ARGV[2], message)}
 "#;
 
-/// A message for one: prefix, uuid, ident, rest, milliseconds, number, sender's uuid and `cseq`. Gives the
+/// A message for one: prefix, uuid, ident, rest, milliseconds, number, bytes, sender's uuid and `cseq`. Gives the
 /// position, how many processes got it, and whether it is kept for a client that may resume. Of those that share an
 /// ident it is the first whose process exists, or that may come back.
 const TELL: &str = r#"
@@ -76,11 +156,11 @@ if not client and ARGV[3] ~= '' then
   end
 end
 if not client or not client[1] then return {'0', 0, 0} end
-if seen(ARGV[7], ARGV[8]) then return {'0', -1, 0} end
+if seen(ARGV[8], ARGV[9]) then return {'0', -1, 0} end
 local at = tick()
 local message = '{"v":1,"at":' .. at .. ',"to":{"uuid":"' .. uuid .. '"},' .. ARGV[4]
 local resumes = client[2] == '1'
-if resumes then keep(P .. 'queue:' .. uuid, at, message, tonumber(ARGV[5]), tonumber(ARGV[6])) end
+if resumes then keep('queue:' .. uuid, at, message, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])) end
 return {at, redis.call('PUBLISH', P .. 'to:' .. client[1], message), resumes and 1 or 0}
 "#;
 
@@ -120,9 +200,9 @@ local at = ARGV[6]
 if tonumber(at) < tonumber(client[7]) then at = client[7] end
 local gap, entries, cutoff = 0, {}, nil
 local function read(log, from)
-  local cut = redis.call('HGET', P .. 'gaps', log)
+  local cut = redis.call('ZSCORE', P .. 'gaps', log)
   if cut and tonumber(cut) > tonumber(from) then gap = 1 end
-  local found, bytes = redis.call('XRANGE', log, '(' .. from .. '-0', '+', 'COUNT', MAX_COUNT), 0
+  local found, bytes = redis.call('XRANGE', P .. log, '(' .. from .. '-0', '+', 'COUNT', MAX_COUNT), 0
   for number, entry in ipairs(found) do
     local place = tonumber(string.match(entry[1], '^%d+'))
     table.insert(entries, {place, entry[2][2]})
@@ -131,15 +211,15 @@ local function read(log, from)
     if bytes > MAX_BYTES then break end
   end
 end
-read(P .. 'queue:' .. ARGV[2], at)
+read('queue:' .. ARGV[2], at)
 if client[2] == 'websocket' then
-  read(P .. 'log:all', at)
-  read(P .. 'log:path:' .. ARGV[5], at)
+  read('log:all', at)
+  read('log:path:' .. ARGV[5], at)
 end
 for _, room in ipairs(cjson.decode(client[6] or '[]')) do
   local from = room[4]
   if tonumber(at) > tonumber(from) then from = at end
-  read(P .. 'log:room:' .. room[1], from)
+  read('log:room:' .. room[1], from)
 end
 local slice = {}
 for _, entry in ipairs(entries) do
@@ -198,7 +278,8 @@ const RELEASE: &str = r#"
 local key = P .. 'client:' .. ARGV[2]
 local client = redis.call('HMGET', key, 'node', 'ident')
 if client[1] ~= ARGV[3] then return 0 end
-redis.call('DEL', key, P .. 'queue:' .. ARGV[2])
+redis.call('DEL', key)
+forget('queue:' .. ARGV[2])
 if client[2] ~= '' then redis.call('ZREM', P .. 'ident:' .. client[2], ARGV[2]) end
 return 1
 "#;
