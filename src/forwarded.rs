@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use crate::limits::Limits;
 use crate::rfc6455::Request;
+use crate::rfc6455::handshake::trim;
 
 /// The entries of `X-Forwarded-For`, the oldest first.
 pub(crate) struct Forwarded<'a> {
@@ -42,7 +43,7 @@ impl<'a> Forwarded<'a> {
     /// Whether this address is one of the entries.
     pub(crate) fn names(&self, ip: IpAddr) -> bool {
         let ip = ip.to_string();
-        self.hops.iter().any(|hop| hop.trim() == ip)
+        self.hops.iter().any(|hop| trim(hop) == ip)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::extras::browser_opcodes::lists::BrowserOpcodes;
+use crate::rfc6455::handshake::trim;
 
 /// What the server allows. For all numbers and times but those that say otherwise, 0 means
 /// unlimited or off, as in PHP.
@@ -216,8 +217,8 @@ fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
 
 /// One entry of `X-Forwarded-For`: an address, perhaps with a port, perhaps in brackets.
 fn parse_hop(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
-    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let hop = trim(hop);
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
     let ip = bare.parse().ok().or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip()));
     ip.map(|ip: IpAddr| ip.to_canonical())
 }
@@ -248,6 +249,8 @@ mod tests {
         assert_eq!(real_ip("10.0.0.1", "::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(real_ip("10.0.0.1", "unknown"), "0.0.0.0");
         assert_eq!(real_ip("10.0.0.1", "192.0.2.7, unknown"), "0.0.0.0");
-        assert_eq!(real_ip("10.0.0.1", ""), "0.0.0.0");
+        for no_address in ["", "\u{a0}192.0.2.7", "[[::1]]"] {
+            assert_eq!(real_ip("10.0.0.1", no_address), "0.0.0.0", "{no_address}");
+        }
     }
 }

@@ -37,9 +37,10 @@ impl WebSocketServer {
                 }
             }
         }
-        let end = handshake::head_end(head);
+        let begin = handshake::head_begin(head);
+        let end = handshake::head_end(&head[begin..]).map(|end| begin + end);
         let outcome = match end {
-            Some(end) if end <= MAX_HEAD => Request::parse(&head[..end]),
+            Some(end) if end <= MAX_HEAD => Request::parse(&head[begin..end]),
             None if head.len() <= MAX_HEAD => return,
             _ => Err(Refusal::head_too_large()),
         };

@@ -13,6 +13,7 @@ use super::tokens::Tokens;
 use crate::forwarded::ClientAddress;
 use crate::limits::{Limits, Publish, counted_address};
 use crate::rate::Bucket;
+use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Request, Status};
 
 /// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429, also for a right one.
@@ -120,7 +121,7 @@ fn by_host(request: &Request, from: ClientAddress, own: IpAddr, limits: &Limits)
 /// RFC 6750, section 2.1.
 fn bearer(request: &Request) -> Option<&str> {
     let (scheme, token) = request.header("authorization")?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    scheme.eq_ignore_ascii_case("bearer").then(|| trim(token))
 }
 
 fn unauthorized(why: &str) -> Answer {

@@ -15,6 +15,7 @@ use crate::extras::http::health;
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
 use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
+use crate::rfc6455::handshake::head_begin;
 use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
 use crate::web_socket_server::WebSocketServer;
@@ -239,7 +240,7 @@ impl WebSocketServer {
     pub(crate) fn exchange_timed_out(&mut self, id: SocketId) -> bool {
         let socket = &self.sockets[id];
         match (&socket.stage, self.parts.http.exchanges.get(id).map(|exchange| &exchange.phase)) {
-            (Stage::Head(head), _) if socket.reused && head.is_empty() => self.end_quietly(id),
+            (Stage::Head(head), _) if socket.reused && head_begin(head) == head.len() => self.end_quietly(id),
             (Stage::Plain, Some(Phase::Body(_))) => {
                 self.end_exchange(id, &Answer::error(Status::RequestTimeout, "The body took too long"));
             }
