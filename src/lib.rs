@@ -65,6 +65,7 @@ mod ids;
 mod json;
 pub mod limits;
 mod mail;
+mod own_host;
 mod packet;
 mod pipe;
 mod printable;

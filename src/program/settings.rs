@@ -201,6 +201,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.receive_only = switch(v)?; Ok(()) }),
     setting!(many "allowed-ip", "", "allowedIP", "IP[/BITS]", "", "further host that PHP backends may connect from; repeatable",
         |s, v| { s.limits.allowed_ip.push(net(v)?); Ok(()) }),
+    setting!(many "host", "", "", "NAME", "", "further name of this host, beside localhost and those in the certificate: for requests from the host itself; repeatable",
+        |s, v| { s.limits.host.push(host(v)?); Ok(()) }),
     setting!(many "allowed-origin", "", "allowedOrigins", "ORIGIN", "", "origin that browsers may come from, like https://example.com; repeatable; default: any",
         |s, v| { s.limits.allowed_origins.push(origin(v)?); Ok(()) }),
     setting!("allow-missing-origin", "", "", "", "off", "accept browsers' requests without an Origin header",
@@ -360,6 +362,13 @@ fn publish(text: &str) -> Result<Publish, InvalidValue> {
 fn net(text: &str) -> Result<ipnet::IpNet, InvalidValue> {
     let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
     text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS").into())
+}
+
+fn host(text: &str) -> Result<String, InvalidValue> {
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        true => Ok(text.into()),
+        false => Err(format!("'{text}' is not a name of a host; write it without scheme and port, like ws.example.com").into()),
+    }
 }
 
 fn origin(text: &str) -> Result<String, InvalidValue> {
