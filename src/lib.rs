@@ -76,6 +76,7 @@ pub mod raw;
 mod resource;
 pub mod resources;
 pub mod rfc6455;
+mod secret_file;
 mod server;
 mod socket;
 pub mod testing;
