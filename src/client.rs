@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use crate::forwarded::{ClientAddress, Way};
 use crate::ids::{AppId, ClientType};
 use crate::mail::Mail;
 use crate::packet::Message;
@@ -48,6 +49,9 @@ pub struct Client {
     pub(crate) client_type: ClientType,
     pub(crate) app: Option<AppId>,
     pub(crate) ip: IpAddr,
+    pub(crate) way: Way,
+    /// Whether a backend may come from there: the server's own host, or an allowed one.
+    pub(crate) from_ours: bool,
     pub(crate) counted_ip: bool,
     /// When its handshake was done.
     pub(crate) opened: Option<Instant>,
@@ -64,6 +68,9 @@ pub struct Client {
     pub(crate) mail: Mail,
     pub(crate) rate: Option<Box<Rate>>,
 }
+
+/// Bytes of the header `Ident`; a request with a longer one is answered with 400.
+pub(crate) const MAX_IDENT: usize = 128;
 
 /// Bits of `logged`; the lower ones are for the opcodes that were refused.
 pub(crate) const PONG_LOGGED: u16 = 1 << 15;
@@ -103,6 +110,8 @@ impl Client {
             client_type: ClientType::Websocket,
             app: None,
             ip,
+            way: Way::Direct,
+            from_ours: false,
             counted_ip: false,
             opened: None,
             names: None,
@@ -133,7 +142,12 @@ impl Client {
         self.ip
     }
 
-    /// The name the client gave itself with the header `Ident`; empty if it gave none.
+    /// The same, with the way on which the client came.
+    pub(crate) fn address(&self) -> ClientAddress {
+        ClientAddress { ip: self.ip, way: self.way }
+    }
+
+    /// The name the client gave itself with the header `Ident`; empty if it gave none, or may be no backend.
     pub fn ident(&self) -> &str {
         self.names.as_ref().map_or("", |names| &names.ident)
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
 use crate::ids::{AppId, ClientType};
+use crate::own_host::Warned;
 use crate::rfc6455::{Opcode, Reason};
 
 /// Lines on feedback to nobody in one minute; the others are logged at `debug`.
@@ -35,6 +36,7 @@ pub(crate) struct Counters {
     pub(crate) lost: u64,
     pub(crate) unheard: u64,
     pub(crate) unheard_logged: (Instant, u32),
+    pub(crate) warned: Warned,
     pub(crate) buffering: u64,
     pub(crate) turns: Histogram,
     pub(crate) handshakes: Histogram,
@@ -69,6 +71,7 @@ impl Counters {
             lost: 0,
             unheard: 0,
             unheard_logged: (now, 0),
+            warned: Warned::default(),
             buffering: 0,
             turns: Histogram::default(),
             handshakes: Histogram::default(),

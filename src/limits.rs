@@ -57,6 +57,8 @@ pub struct Limits {
     /// Further addresses that PHP backends may come from, beside the server's own host. Default none.
     #[doc(alias = "allowedIP")]
     pub allowed_ip: Vec<IpNet>,
+    /// Names of this server's host, beside those that it knows: see `--host` of the program. Default none.
+    pub host: Vec<String>,
     /// Origins that browsers may come from. Default none, which means any.
     #[doc(alias = "allowedOrigins")]
     pub allowed_origins: Vec<String>,
@@ -131,6 +133,7 @@ impl Default for Limits {
             browser_opcodes: BrowserOpcodes::default(),
             receive_only: false,
             allowed_ip: Vec::new(),
+            host: Vec::new(),
             allowed_origins: Vec::new(),
             allow_missing_origin: false,
             trusted_proxies: Vec::new(),
@@ -153,11 +156,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a backend may come from `ip`, where `own` is the address it connected to.
-    pub(crate) fn allows_backend(&self, ip: IpAddr, own: IpAddr) -> bool {
-        ip.is_loopback() || ip == own || contains(&self.allowed_ip, ip)
-    }
-
     /// Bytes of messages that are kept for one client that may come back.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.resume_bytes
@@ -182,25 +180,7 @@ impl Limits {
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.allowed_origins.is_empty() || self.allowed_origins.iter().any(|allowed| allowed == origin)
     }
-
-    /// The address that counts as the client's: the peer's own, or behind trusted proxies the last
-    /// one in `X-Forwarded-For` that is not such a proxy.
-    #[doc(alias = "getRealClientIP")]
-    pub(crate) fn real_client_ip<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
-        let mut ip = peer;
-        for hop in forwarded.rev() {
-            if !contains(&self.trusted_proxies, ip) {
-                break;
-            }
-            // Words that are no address must not make a stranger of the proxy's own host.
-            ip = parse_hop(hop).unwrap_or(UNKNOWN);
-        }
-        ip
-    }
 }
-
-/// PHP's address of a client whose address is not known.
-const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// The address under which the connections of `ip` are counted.
 pub(crate) fn counted_address(ip: IpAddr) -> IpAddr {
@@ -214,40 +194,14 @@ fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&ip))
 }
 
-/// One entry of `X-Forwarded-For`: an address, perhaps with a port, perhaps in brackets.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
-    let bare = hop.trim_start_matches('[').trim_end_matches(']');
-    let ip = bare.parse().ok().or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip()));
-    ip.map(|ip: IpAddr| ip.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn real_ip(peer: &str, forwarded: &str) -> String {
-        let limits = Limits { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Limits::default() };
-        limits.real_client_ip(peer.parse().unwrap(), forwarded.split(',')).to_string()
-    }
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
         let counted = |ip: &str| counted_address(ip.parse().unwrap()).to_string();
         assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(counted("192.0.2.1"), "192.0.2.1");
-    }
-
-    #[test]
-    fn only_a_trusted_proxy_names_the_client() {
-        assert_eq!(real_ip("192.0.2.1", "127.0.0.1"), "192.0.2.1");
-        assert_eq!(real_ip("10.0.0.1", "192.0.2.7"), "192.0.2.7");
-        assert_eq!(real_ip("10.0.0.1", "::1, 192.0.2.7"), "192.0.2.7");
-        assert_eq!(real_ip("10.0.0.1", "192.0.2.7, 10.0.0.2"), "192.0.2.7");
-        assert_eq!(real_ip("10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
-        assert_eq!(real_ip("10.0.0.1", "::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(real_ip("10.0.0.1", "unknown"), "0.0.0.0");
-        assert_eq!(real_ip("10.0.0.1", "192.0.2.7, unknown"), "0.0.0.0");
-        assert_eq!(real_ip("10.0.0.1", ""), "0.0.0.0");
     }
 }

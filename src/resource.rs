@@ -49,7 +49,7 @@ pub trait Resource {
     /// What became of a message that was sent with [`Server::send_and_tell`] under this number.
     fn on_sent(&mut self, _server: &mut Server, _number: u64, _outcome: &Outcome) {}
 
-    /// Asked once, at registration, like the two below: whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
+    /// Asked once, at registration, like the three below: whether clients of this resource get `ready` and `next`, and take part in `broadcast` and
     /// `feedback`. Without it the resource is a plain WebSocket server.
     fn dialog(&self) -> bool {
         true
@@ -58,6 +58,12 @@ pub trait Resource {
     /// Whether the handshake must carry an `Origin`, unless the server is set to do without.
     fn origin_required(&self) -> bool {
         true
+    }
+
+    /// Whether this resource shows browsers on the server's own host more than others. A request that names another
+    /// host than this server in `Host` is then refused with 403.
+    fn trusts_own_host(&self) -> bool {
+        false
     }
 
     /// Whether the request that opened a connection stays readable after `on_open`, at about half a
@@ -72,13 +78,14 @@ pub trait Resource {
 pub(crate) struct AppOptions {
     pub(crate) dialog: bool,
     pub(crate) origin_required: bool,
+    pub(crate) trusts_own_host: bool,
     pub(crate) keeps_request: bool,
 }
 
 /// As for a path that nobody serves.
 impl Default for AppOptions {
     fn default() -> AppOptions {
-        AppOptions { dialog: true, origin_required: true, keeps_request: false }
+        AppOptions { dialog: true, origin_required: true, trusts_own_host: false, keeps_request: false }
     }
 }
 
@@ -104,6 +111,7 @@ impl AllApps {
             let options = AppOptions {
                 dialog: resource.dialog(),
                 origin_required: resource.origin_required(),
+                trusts_own_host: resource.trusts_own_host(),
                 keeps_request: resource.keeps_request(),
             };
             self.apps.push(App { path: path.into(), options, resource });

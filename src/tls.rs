@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ConnectionCommon, ServerConfig, ServerConnection};
+use webpki::EndEntityCert;
 
 use crate::error::StartError;
 use crate::pipe::{Memory, Pipe};
@@ -18,18 +19,26 @@ pub struct Tls {
     cert: PathBuf,
     key: PathBuf,
     config: Arc<ServerConfig>,
+    /// The names that the certificate is for.
+    names: Vec<String>,
 }
 
 impl Tls {
     /// Reads a PEM chain and a PEM key (PKCS#8, PKCS#1 or SEC1); both may stand in one file.
     pub fn load(cert: &Path, key: &Path) -> Result<Tls, StartError> {
-        Ok(Tls { cert: cert.into(), key: key.into(), config: read_config(cert, key)? })
+        let (config, names) = read_config(cert, key)?;
+        Ok(Tls { cert: cert.into(), key: key.into(), config, names })
     }
 
     /// Reads the files again, for the connections to come. On an error the old ones stay.
     pub fn reload(&mut self) -> Result<(), StartError> {
-        self.config = read_config(&self.cert, &self.key)?;
+        (self.config, self.names) = read_config(&self.cert, &self.key)?;
         Ok(())
+    }
+
+    /// The DNS names in the certificate; one may begin with `*.`.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The server's side of a new connection.
@@ -38,7 +47,7 @@ impl Tls {
     }
 }
 
-fn read_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, StartError> {
+fn read_config(cert: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Vec<String>), StartError> {
     let cert_error = |problem: String| StartError::new(format_args!("--cert {}", cert.display()), problem);
     let key_error = |problem: String| StartError::new(format_args!("--key {}", key.display()), problem);
     let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
@@ -47,6 +56,8 @@ fn read_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, StartError>
     if chain.is_empty() {
         return Err(cert_error("holds no certificate; give the PEM file with BEGIN CERTIFICATE".into()));
     }
+    // rustls says later whether the certificate can be used at all.
+    let names = EndEntityCert::try_from(&chain[0]).map(|cert| cert.valid_dns_names().map(str::to_owned).collect());
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| key_error(format!("can't be read as a PEM key (PKCS#8, PKCS#1 or SEC1): {error}")))?;
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -56,7 +67,7 @@ fn read_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, StartError>
             rustls::Error::InconsistentKeys(_) => key_error(format!("does not belong to the certificate {}", cert.display())),
             error => cert_error(format!("can't be used: {error}")),
         })?;
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), names.unwrap_or_default()))
 }
 
 /// Records that one read takes in at the most.

@@ -4,14 +4,21 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use libfuzzer_sys::fuzz_target;
-use phpws::rfc6455::handshake::{accept_token, head_end};
+use phpws::rfc6455::handshake::{accept_token, head_begin, head_end};
 use phpws::rfc6455::{Refusal, Request};
 
+/// The white space of HTTP.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 fuzz_target!(|bytes: &[u8]| {
+    let begin = head_begin(bytes);
+    assert!(bytes[..begin].chunks(2).all(|line| line == b"\r\n") && !bytes[begin..].starts_with(b"\r\n"));
+    let bytes = &bytes[begin..];
     let end = head_end(bytes);
     the_end_does_not_depend_on_what_came_so_far(bytes, end);
     match Request::parse(&bytes[..end.unwrap_or(bytes.len())]) {
         Ok(request) => {
+            the_version_is_one_of_two(bytes, &request);
             the_parts_fit_together(&request);
             for origin_required in [true, false] {
                 match request.accept_token(origin_required) {
@@ -42,6 +49,12 @@ fn the_end_does_not_depend_on_what_came_so_far(bytes: &[u8], end: Option<usize>)
     }
 }
 
+fn the_version_is_one_of_two(bytes: &[u8], request: &Request) {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    assert!(line.ends_with(if request.is_http_1_0() { b" HTTP/1.0" } else { b" HTTP/1.1" }), "{line:?}");
+}
+
 fn the_parts_fit_together(request: &Request) {
     assert!(!request.method().is_empty());
     assert!(!request.path().contains(['?', ' ', '\r', '\n']));
@@ -49,12 +62,12 @@ fn the_parts_fit_together(request: &Request) {
     for (name, value) in request.headers() {
         assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':'), "{name:?}");
         assert!(value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control()), "{value:?}");
-        assert_eq!(value, value.trim());
+        assert_eq!(value, value.trim_matches(BLANKS));
         let first = request.headers().find(|(other, _)| other.eq_ignore_ascii_case(name));
         assert_eq!(request.header(&name.to_ascii_uppercase()), first.map(|(_, value)| value));
         if name.eq_ignore_ascii_case("cookie") {
             for (key, _) in value.split(';').filter_map(|pair| pair.split_once('=')) {
-                assert!(request.cookie(key.trim()).is_some_and(|value| !value.contains(';')), "{key:?}");
+                assert!(request.cookie(key.trim_matches(BLANKS)).is_some_and(|value| !value.contains(';')), "{key:?}");
             }
         }
     }
@@ -69,7 +82,7 @@ fn only_a_good_request_is_accepted(request: &Request, token: &str, origin_requir
     let values = |name: &'static str| request.headers().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
     let single = |name| values(name).count() == 1;
     let listed = |name, token: &str| {
-        values(name).flat_map(|(_, value)| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+        values(name).flat_map(|(_, value)| value.split(',')).any(|item| item.trim_matches(BLANKS).eq_ignore_ascii_case(token))
     };
     assert!(request.is_upgrade() && request.method().eq_ignore_ascii_case("GET"));
     assert!(single("host") && single("sec-websocket-key") && single("sec-websocket-version"));

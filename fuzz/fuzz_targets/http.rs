@@ -32,8 +32,38 @@ fuzz_target!(|data: &[u8]| {
         assert!(body.len() <= limit && body.len() <= *used && *used <= rest.len());
         let alone = read(&[&rest[..*used]]);
         assert_eq!(alone, whole, "what follows has no say");
+        if framing == Framing::Chunked {
+            the_lines_between_are_clean(&rest[..*used]);
+        }
     }
 });
+
+/// The chunks are read once more: no line between them, and no trailer, has a character that ends a line elsewhere.
+fn the_lines_between_are_clean(mut rest: &[u8]) {
+    let mut trailers = false;
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n").expect("a line ends");
+        let (line, behind) = (&rest[..end], &rest[end + 2..]);
+        assert!(line.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control()), "{line:?}");
+        rest = behind;
+        if trailers {
+            if line.is_empty() {
+                return assert!(behind.is_empty());
+            }
+            assert!(line.contains(&b':') && !line.starts_with(b":"), "{line:?}");
+            continue;
+        }
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let size = std::str::from_utf8(&line[..digits]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        match size.expect("a size") {
+            0 => trailers = true,
+            size => {
+                assert!(behind[size..].starts_with(b"\r\n"));
+                rest = &behind[size + 2..];
+            }
+        }
+    }
+}
 
 type Outcome = Result<Option<(Vec<u8>, usize)>, BodyError>;
 

@@ -12,10 +12,9 @@ use getopts::{HasArg, Occur, Options};
 
 use crate::address;
 use crate::error::StartError;
-use crate::extras::notices::Secret;
 use crate::program::ini::{self, Entry};
 use crate::program::manual;
-use crate::program::settings::{ACTIONS, SETTINGS, Setting, Settings, TOKEN_VARIABLE};
+use crate::program::settings::{ACTIONS, SECRET_VARIABLE, SETTINGS, Setting, Settings, TOKEN_VARIABLE};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     let config = flags.opt_str("config").or_else(|| variable("PHPWS_CONFIG")).filter(|path| !path.is_empty());
     let file = config.map(|path| read_file(Path::new(&path), &variable)).transpose()?.unwrap_or_default();
 
-    let notify_secret = variable("PHPWS_NOTIFY_SECRET").and_then(|text| Secret::new(text.as_bytes()));
+    let notify_secret = variable(SECRET_VARIABLE).filter(|secret| !secret.trim().is_empty());
     let publish_token = variable(TOKEN_VARIABLE).filter(|tokens| !tokens.is_empty());
     let mut settings = Settings { check: flags.opt_present("check"), notify_secret, publish_token, ..Settings::default() };
     for setting in SETTINGS {

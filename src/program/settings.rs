@@ -16,6 +16,7 @@ use crate::extras::notices::{Receiver, Secret};
 use crate::extras::sessions::Sessions;
 use crate::limits::{Limits, Publish};
 use crate::program::log_file::LogFormat;
+use crate::secret_file;
 
 pub use crate::program::invocation::{FileValues, Invocation, InvocationError, from_args, help, parse_file};
 
@@ -53,7 +54,7 @@ pub struct Settings {
     /// A file with the secret that notices are signed with.
     pub notify_secret_file: Option<PathBuf>,
     /// The secret itself, from `PHPWS_NOTIFY_SECRET`.
-    pub notify_secret: Option<Secret>,
+    pub notify_secret: Option<String>,
     /// Tokens for publishing, one a line; from the environment only, so that no list of processes shows
     /// them.
     pub publish_token: Option<String>,
@@ -98,13 +99,20 @@ impl Settings {
     /// The page that is told who comes and goes, where there is one.
     pub fn notices(&self) -> Result<Option<Receiver>, StartError> {
         let Some(url) = &self.notify_url else { return Ok(None) };
-        let from_file = self.notify_secret_file.as_deref().map(read_secret).transpose()?;
-        let secret = from_file.or_else(|| self.notify_secret.clone()).ok_or_else(|| {
-            StartError::new("--notify-url", "needs a secret: give --notify-secret-file FILE or set PHPWS_NOTIFY_SECRET")
-        })?;
+        let secret = match (&self.notify_secret_file, &self.notify_secret) {
+            (Some(file), _) => read_secret(file)?,
+            (None, Some(text)) => Secret::new(text.as_bytes()).map_err(|problem| StartError::new(SECRET_VARIABLE, problem))?,
+            (None, None) => {
+                let needed = "needs a secret: give --notify-secret-file FILE or set PHPWS_NOTIFY_SECRET";
+                return Err(StartError::new("--notify-url", needed));
+            }
+        };
         Receiver::new(url, secret).map(Some).map_err(|problem| StartError::new("--notify-url", problem))
     }
 }
+
+/// The variable with the secret of notices.
+pub(super) const SECRET_VARIABLE: &str = "PHPWS_NOTIFY_SECRET";
 
 /// The variable with tokens for publishing.
 pub(super) const TOKEN_VARIABLE: &str = "PHPWS_PUBLISH_TOKEN";
@@ -201,6 +209,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.receive_only = switch(v)?; Ok(()) }),
     setting!(many "allowed-ip", "", "allowedIP", "IP[/BITS]", "", "further host that PHP backends may connect from; repeatable",
         |s, v| { s.limits.allowed_ip.push(net(v)?); Ok(()) }),
+    setting!(many "host", "", "", "NAME", "", "further name of this host, beside localhost and those in the certificate: for requests from the host itself; repeatable",
+        |s, v| { s.limits.host.push(host(v)?); Ok(()) }),
     setting!(many "allowed-origin", "", "allowedOrigins", "ORIGIN", "", "origin that browsers may come from, like https://example.com; repeatable; default: any",
         |s, v| { s.limits.allowed_origins.push(origin(v)?); Ok(()) }),
     setting!("allow-missing-origin", "", "", "", "off", "accept browsers' requests without an Origin header",
@@ -308,9 +318,8 @@ impl Default for Settings {
 }
 
 fn read_secret(path: &Path) -> Result<Secret, StartError> {
-    let failed = |problem: String| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
-    let bytes = std::fs::read(path).map_err(|error| failed(format!("can't be read: {error}")))?;
-    Secret::new(&bytes).ok_or_else(|| failed("holds nothing; write the secret into it".into()))
+    let failed = |problem: InvalidValue| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
+    secret_file::read(path).and_then(|bytes| Secret::new(&bytes)).map_err(failed)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, InvalidValue> {
@@ -360,6 +369,13 @@ fn publish(text: &str) -> Result<Publish, InvalidValue> {
 fn net(text: &str) -> Result<ipnet::IpNet, InvalidValue> {
     let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
     text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS").into())
+}
+
+fn host(text: &str) -> Result<String, InvalidValue> {
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        true => Ok(text.into()),
+        false => Err(format!("'{text}' is not a name of a host; write it without scheme and port, like ws.example.com").into()),
+    }
 }
 
 fn origin(text: &str) -> Result<String, InvalidValue> {

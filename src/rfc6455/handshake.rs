@@ -39,6 +39,11 @@ struct Field {
     end: u32,
 }
 
+/// Where a request begins in `bytes`: empty lines before it are none of it (RFC 9112, section 2.2).
+pub fn head_begin(bytes: &[u8]) -> usize {
+    2 * bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count()
+}
+
 /// Where the head in `bytes` ends, behind its empty line; `None` while that has not come.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     for at in memchr::memchr_iter(b'\n', bytes) {
@@ -54,7 +59,7 @@ pub fn head_end(bytes: &[u8]) -> Option<usize> {
 impl Request {
     /// Checks the syntax of a request head and keeps it.
     pub fn parse(head: &[u8]) -> Result<Request, Refusal> {
-        let head = head.trim_ascii_end();
+        let head = head.strip_suffix(b"\n\r\n").or(head.strip_suffix(b"\n\n")).or(head.strip_suffix(b"\n")).unwrap_or(head);
         let head = std::str::from_utf8(head).map_or_else(|_| String::from_utf8_lossy(head), Cow::Borrowed);
         let mut ends = memchr::memchr_iter(b'\n', head.as_bytes()).chain([head.len()]);
         let mut begin = 0;
@@ -73,7 +78,7 @@ impl Request {
         self.request_line().0
     }
 
-    /// Whether the request is of HTTP/1.0; all others are taken for HTTP/1.1.
+    /// Whether the request is of HTTP/1.0; all others are of HTTP/1.1.
     pub fn is_http_1_0(&self) -> bool {
         self.request_line().2.ends_with(".0")
     }
@@ -108,7 +113,7 @@ impl Request {
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self.values("cookie");
         let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+        pairs.find(|(key, _)| trim(key) == name).map(|(_, value)| trim(value))
     }
 
     /// Whether this asks for a WebSocket, rightly or wrongly; otherwise it is a plain HTTP request.
@@ -124,7 +129,7 @@ impl Request {
         if !self.method().eq_ignore_ascii_case("GET") {
             return Err(Refusal::method_not_allowed());
         }
-        if !self.request_line().2.eq_ignore_ascii_case("HTTP/1.1") {
+        if self.is_http_1_0() {
             return Err(Refusal::bad_request("HTTP/1.1 required"));
         }
         self.required("host", |_| true)?;
@@ -187,7 +192,7 @@ impl Field {
     }
 
     fn value<'a>(&self, head: &'a str) -> &'a str {
-        head[self.colon as usize + 1..self.end as usize].trim()
+        trim(&head[self.colon as usize + 1..self.end as usize])
     }
 }
 
@@ -216,9 +221,14 @@ pub fn accept_token(key: &str) -> String {
     BASE64.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
+/// Without the white space of HTTP, which is blanks and tabs: what other characters look like one belongs to the value.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
 /// Whether `token` is in the comma-separated list `value`, in any case.
 fn lists(value: &str, token: &str) -> bool {
-    value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token))
+    value.split(',').any(|item| trim(item).eq_ignore_ascii_case(token))
 }
 
 fn split_request_line(line: &str) -> Option<(&str, &str, &str)> {
@@ -234,15 +244,13 @@ fn check_request_line(line: &str) -> Result<[usize; 3], Refusal> {
         && method.bytes().all(is_token)
         && !target.is_empty()
         && target.bytes().all(|byte| byte.is_ascii_graphic())
-        && version.len() == 8
-        && version.is_ascii()
-        && version[..7].eq_ignore_ascii_case("HTTP/1.");
+        && matches!(version, "HTTP/1.0" | "HTTP/1.1");
     let ends = [method.len(), method.len() + 1 + target.len(), line.len()];
     if good { Ok(ends) } else { Err(Refusal::bad_request("Bad request line")) }
 }
 
-/// Where the colon of a field is.
-fn check_field(line: &str) -> Result<usize, Refusal> {
+/// Where the colon of a field is, in a line of a head or of trailers.
+pub(crate) fn check_field(line: &str) -> Result<usize, Refusal> {
     if line.starts_with([' ', '\t']) {
         return Err(Refusal::bad_request("Folded header"));
     }

@@ -39,7 +39,7 @@ impl Server {
     /// Keeps the request and what its headers say of the client.
     pub(crate) fn remember_request(&mut self, id: SocketId, request: Request) {
         let client = &mut self.clients[id];
-        client.set_ident(request.header("ident").unwrap_or_default());
+        client.set_ident(request.header("ident").filter(|_| client.from_ours).unwrap_or_default());
         client.request = Some(Box::new(request));
     }
 

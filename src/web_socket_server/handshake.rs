@@ -1,14 +1,13 @@
 //! From the first byte of a connection to `ready`.
 //!
 //! A part of the loop. PHP counterpart: `Handshake`, and what `Start` does with its outcome. Where the
-//! client may come from is checked before the 101: the origin and the host here, the rest at the moment
-//! `admit`. What is checked after it, as in PHP, is `specific_checks`.
+//! client may come from is checked before the 101: the origin and the host in `entrance.rs`, the rest at the
+//! moment `admit`. What is checked after it, as in PHP, is `specific_checks`.
 
 use uuid::Uuid;
 
 use super::{Admitted, WebSocketServer};
 use crate::client::{Client, State};
-use crate::forwarded::Forwarded;
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::mail::pace::Pace;
@@ -37,9 +36,10 @@ impl WebSocketServer {
                 }
             }
         }
-        let end = handshake::head_end(head);
+        let begin = handshake::head_begin(head);
+        let end = handshake::head_end(&head[begin..]).map(|end| begin + end);
         let outcome = match end {
-            Some(end) if end <= MAX_HEAD => Request::parse(&head[..end]),
+            Some(end) if end <= MAX_HEAD => Request::parse(&head[begin..end]),
             None if head.len() <= MAX_HEAD => return,
             _ => Err(Refusal::head_too_large()),
         };
@@ -88,7 +88,7 @@ impl WebSocketServer {
         let origin_required = !self.server.limits().allow_missing_origin && options.origin_required;
         let accept = request.accept_token(origin_required)?;
         let client_type = client_type(&request);
-        self.check_origin(id, client_type, &request)?;
+        self.check_origin(id, client_type, &request, options)?;
         let paced = client_type == ClientType::Php && options.dialog && !reads_many_frames(&request);
         let form = if paced { Form::OneARead(Box::new(Pace::new(self.server.now))) } else { Form::Frames };
         let form = match self.admit(id, client_type, app, form, &request)? {
@@ -111,34 +111,6 @@ impl WebSocketServer {
         self.server.remember_request(id, request);
         self.welcome(id);
         Ok(id)
-    }
-
-    /// Where a client may come from: a browser from allowed origins, a backend from allowed hosts.
-    #[doc(alias = "allowedIP")]
-    fn check_origin(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
-        let peer = self.server.clients[id].ip;
-        self.server.clients[id].ip = Forwarded::of(request).client(peer, self.server.limits()).ip;
-        let origin = request.header("origin").unwrap_or_default();
-        match client_type {
-            ClientType::Websocket if !self.server.limits().allows_origin(origin) => {
-                log::info!("{id}, Rejected missing or invalid origin: {}", Printable(origin));
-                Err(Refusal::forbidden(Reason::Origin, "This origin is not allowed"))
-            }
-            ClientType::Php | ClientType::Tcp if !self.allows_backend(id) => {
-                Err(Refusal::forbidden(Reason::Address, "No connection allowed from this address"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Backends come from the server's own host or from allowed ones.
-    fn allows_backend(&self, id: SocketId) -> bool {
-        let ip = self.server.clients[id].ip;
-        let allowed = self.server.limits().allows_backend(ip, self.sockets[id].own_ip());
-        if !allowed {
-            log::info!("{id}, No connection allowed from: {ip}");
-        }
-        allowed
     }
 
     /// Checks a client that is past its handshake and tells it to start, or to go.

@@ -30,6 +30,7 @@ use turn::ReadBuffer;
 
 mod before_sleep;
 mod dialog;
+mod entrance;
 mod handshake;
 mod hold;
 mod listener;
@@ -72,8 +73,9 @@ pub struct WebSocketServer {
 impl WebSocketServer {
     /// Listens on `address`; with `tls` every connection is TLS. Nothing is accepted before the start.
     #[doc(alias = "__construct")]
-    pub fn bind(address: &Address, tls: Option<Tls>, limits: Limits) -> Result<WebSocketServer, StartError> {
+    pub fn bind(address: &Address, tls: Option<Tls>, mut limits: Limits) -> Result<WebSocketServer, StartError> {
         let shares_port = limits.reuse_port;
+        limits.host.push(address.host.clone());
         let listener = listener::bind(address, shares_port)?;
         let mut server = WebSocketServer::listen_on(listener, tls, limits)?;
         server.listener.origin = listener::Origin::Bound { shares_port };

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::WebSocketServer;
 use crate::deadlines::{Deadline, after};
-use crate::extras::{browser_opcodes, notices, resume};
+use crate::extras::{browser_opcodes, http, notices, resume};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
 use crate::packet::Message;
@@ -100,6 +100,7 @@ impl WebSocketServer {
         form: Form,
         request: &Request,
     ) -> Result<Admitted, Refusal> {
+        http::check_upgrade(request)?;
         if client_type == ClientType::Websocket {
             self.parts.check_session(id, request)?;
         }

@@ -174,7 +174,7 @@ fn tokens_are_checked_before_anything_starts() {
         ("short.tokens", "short\n", "line 1: a token has at least 16 characters; make one with: openssl rand -hex 32"),
         ("blank.tokens", "\nwith a blank within it\n", "line 2: a token has no blanks and only ASCII characters"),
     ] {
-        let file = folder.write(name, text);
+        let file = folder.write_secret(name, text);
         let expected = format!("--publish-token-file {file}: {problem}");
         assert_eq!(refusal(&phpws(&["--check", "--publish-token-file", &file])), (1, expected));
     }

@@ -62,7 +62,7 @@ fn a_request_may_come_in_any_pieces_and_a_frame_behind_it_is_kept() {
 fn what_may_differ_does() {
     let server = Phpws::start(&[]);
     for good in [
-        with("GET /web HTTP/1.1", "get /web http/1.1"),
+        with("GET /web", "get /web"),
         with("Host: x", "HOST:tcp://127.0.0.1"),
         with("Origin: http://x", "Origin:"),
         with("Upgrade: websocket", "upgrade: WebSocket"),
@@ -71,6 +71,7 @@ fn what_may_differ_does() {
         with("/web", "/web?a=/b&c"),
         with("/web", "ws://x:80/web"),
         with("\r\n", "\n"),
+        with("Host: x", "Host: x\r\nContent-Length: 0"),
         with("Sec-WebSocket-Key: ", "sec-websocket-key:\t"),
         with("Host: x", "Host: x\r\nX-Odd: caf\u{e9}"),
     ] {
@@ -117,6 +118,19 @@ fn bad_requests_are_refused_with_400() {
         (with("GET /web HTTP/1.1", "GET /web"), "Bad request line"),
         (with("GET /web HTTP/1.1", "GET  /web HTTP/1.1"), "Bad request line"),
         (with("GET /web HTTP/1.1", "hello"), "Bad request line"),
+        (with("HTTP/1.1", "HTTP/1.2"), "Bad request line"),
+        (with("HTTP/1.1", "HTTP/1.9"), "Bad request line"),
+        (with("HTTP/1.1", "HTTP/2.0"), "Bad request line"),
+        (with("HTTP/1.1", "http/1.1"), "Bad request line"),
+        (with("HTTP/1.1", "Http/1.1"), "Bad request line"),
+        (with("Upgrade: websocket", "Upgrade:\u{a0}websocket"), "Bad value of header: upgrade"),
+        (with("Connection: Upgrade", "Connection: keep-alive,\u{2003}Upgrade"), "Bad value of header: connection"),
+        (with("Version: 13", "Version: 13\r\nX-Last: a\u{c}"), "Control character in a header"),
+        (with("Version: 13", "Version: 13\r\nX-Last: a\r"), "Control character in a header"),
+        (with("Host: x", "Host: x\r\nContent-Length: 1"), "An upgrade has no body"),
+        (with("Host: x", "Host: x\r\nTransfer-Encoding: chunked"), "An upgrade has no body"),
+        (with("Host: x", "Host: x\r\nContent-Length: 0\r\nContent-Length: 1"), "Bad value of header: content-length"),
+        (with("Host: x", "Host: x\r\nClient-Type: php\r\nContent-Length: 5"), "An upgrade has no body"),
         ("\u{16}\u{3}\u{1}\u{2}\0\r\n\r\n".into(), "Bad request line"),
     ] {
         let (status, headers, body) = answer(&server, &bad);
@@ -173,4 +187,44 @@ fn the_request_of_2021_is_refused_clearly() {
     let (status, ..) =
         answer(&server, "GET /php HTTP/1.1\r\n\r\n        Host: tcp://127.0.0.1\r\n\r\n        Upgrade: websocket\r\n\r\n");
     assert_eq!(status, "HTTP/1.1 426 Upgrade Required");
+}
+
+#[test]
+fn empty_lines_before_a_request_are_passed_over() {
+    let server = Phpws::start(&[]);
+    let many = "\r\n".repeat(3000);
+    for before in ["\r\n", "\r\n\r\n", &many] {
+        let bytes = format!("{before}{}", request("/web", ""));
+        for pieces in [1, 3, bytes.len()] {
+            let mut client = server.connect();
+            for piece in bytes.as_bytes().chunks(pieces.max(bytes.len() / 200)) {
+                client.send(piece);
+            }
+            assert!(client.head().starts_with("HTTP/1.1 101 "));
+            assert!(client.text().contains("ready"));
+        }
+    }
+    // Between two requests too: the answers are those of the requests alone.
+    let mut client = server.connect();
+    client.send(b"\r\nGET /page.js HTTP/1.1\r\nHost: x\r\n\r\n\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+    let all = String::from_utf8(client.rest()).unwrap();
+    assert!(all.starts_with("HTTP/1.1 200 ") && all.contains("HTTP/1.1 404 ") && all.matches("HTTP/1.1 ").count() == 2);
+}
+
+#[test]
+fn empty_lines_have_an_end_and_make_no_raw_client() {
+    let server = Phpws::start(&["--handshake-timeout", "1"]);
+    let too_many = format!("{}{}", "\r\n".repeat(4090), request("/web", ""));
+    assert_eq!(answer(&server, &too_many).0, "HTTP/1.1 431 Request Header Fields Too Large");
+    for bad in ["\nGET /web HTTP/1.1\r\nHost: x\r\n\r\n", "\rGET /web HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        assert_eq!(answer(&server, bad).0, "HTTP/1.1 400 Bad Request", "{bad:?}");
+    }
+    let (mut other, _) = server.browser();
+    let mut client = server.connect();
+    client.send_apart(b"\r\n", &mut other);
+    client.send(b"php process\nGET /php HTTP/1.1\n\n");
+    assert_eq!(whole_answer(&mut client).0, "HTTP/1.1 400 Bad Request");
+    let mut silent = server.connect();
+    silent.send(b"\r\n\r\n");
+    assert_eq!(whole_answer(&mut silent).0, "HTTP/1.1 408 Request Timeout");
 }

@@ -24,6 +24,7 @@ mod manual;
 mod metrics;
 mod notices;
 mod openapi;
+mod own_host;
 mod page;
 mod php_clients;
 mod regressions;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::util::folder::Folder;
 use crate::util::{Client, PATIENCE, Phpws, masked, request, wait_for};
 use serde_json::Value;
 
@@ -68,8 +69,9 @@ fn the_text_is_what_prometheus_reads() {
 
 #[test]
 fn each_metric_is_documented_with_its_kind() {
-    let notices =
-        ["--notify-url", "http://127.0.0.1:1/", "--notify-secret-file", concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE")];
+    let folder = Folder::new();
+    let secret = folder.write_secret("secret", "the secret of two sides\n");
+    let notices = ["--notify-url", "http://127.0.0.1:1/", "--notify-secret-file", &secret];
     let text = scrape(&Phpws::start(&[&notices[..], &["--backplane", "redis://127.0.0.1:1"]].concat()));
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
     let rows = page.split("| Metric | Kind |").nth(1).unwrap().lines().skip(2).take_while(|line| line.starts_with('|'));

@@ -1,5 +1,7 @@
 //! Notices of who came and who went, as the page gets them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +17,7 @@ const SECRET: &str = "a secret of both sides";
 /// A server that tells `receiver`; it has read the secret when it has started.
 fn start(receiver: &Receiver) -> Phpws {
     let folder = Folder::new();
-    let file = folder.write("secret", format!("{SECRET}\n"));
+    let file = folder.write_secret("secret", format!("{SECRET}\n"));
     Phpws::start(&["--notify-url", &receiver.url(), "--notify-secret-file", &file])
 }
 
@@ -249,12 +251,26 @@ fn what_is_missing_is_named_with_the_way_out() {
     let url = ["--notify-url", "http://127.0.0.1/n.php"];
     let needs = "phpws: --notify-url: needs a secret: give --notify-secret-file FILE or set PHPWS_NOTIFY_SECRET";
     assert_eq!(refusal(&url, ""), (1, needs.to_owned()));
-    assert_eq!(refusal(&url, "x"), (0, String::new()));
-    let (code, line) = refusal(&["--notify-url", "shop.example/n.php"], "x");
+    assert_eq!(refusal(&url, SECRET), (0, String::new()));
+    let short = "a secret has at least 16 bytes, not 15; make one with: openssl rand -hex 32";
+    assert_eq!(refusal(&url, "fifteen letters"), (1, format!("phpws: PHPWS_NOTIFY_SECRET: {short}")));
+    let folder = Folder::new();
+    let file = folder.write_secret("secret", "fifteen letters\n");
+    let with_file = [url[0], url[1], "--notify-secret-file", &file];
+    assert_eq!(refusal(&with_file, SECRET), (1, format!("phpws: --notify-secret-file {file}: {short}")));
+    for (mode, why) in [(0o644, "everybody may read it"), (0o620, "others may write it"), (0o602, "others may write it")] {
+        folder.write_secret("secret", SECRET);
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let expected = format!("{why} (mode {mode:03o}); chmod 600 {file}, or chmod 640 {file} for a group");
+        assert_eq!(refusal(&with_file, ""), (1, format!("phpws: --notify-secret-file {file}: {expected}")));
+    }
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(refusal(&with_file, ""), (0, String::new()));
+    let (code, line) = refusal(&["--notify-url", "shop.example/n.php"], SECRET);
     assert_eq!(
         (code, line.as_str()),
         (1, "phpws: --notify-url: 'shop.example/n.php' is not http://HOST/PATH or https://HOST/PATH")
     );
-    let (code, line) = refusal(&[url[0], url[1], "--notify-secret-file", "/dev/null"], "x");
+    let (code, line) = refusal(&[url[0], url[1], "--notify-secret-file", "/dev/null"], SECRET);
     assert_eq!((code, line.as_str()), (1, "phpws: --notify-secret-file /dev/null: holds nothing; write the secret into it"));
 }

@@ -94,7 +94,7 @@ struct World {
 impl World {
     fn new() -> World {
         let folder = Folder::new();
-        let tokens = folder.write("tokens", TOKEN);
+        let tokens = folder.write_secret("tokens", TOKEN);
         let open = Phpws::start(&["--max-outbox", "100000000"]);
         let tight = Phpws::start(&["--max-message", "200", "--message-timeout", "0.2", "--max-publish-rate", "100"]);
         let closed = Phpws::start(&["--publish", "token", "--publish-token-file", &tokens, "--trusted-proxy", "127.0.0.1"]);

@@ -19,7 +19,7 @@ use Phpws\Notices;
 
 [$binary] = given('PHPWS', 60);
 
-const SECRET = 'of both sides';
+const SECRET = 'known to both sides';
 
 function signed(string $body, ?int $time = null, string $secret = SECRET): string
 {

@@ -25,7 +25,9 @@ impl Pair {
 
     /// Writes a new pair.
     pub fn renew(&self) {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let pair =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "ws.shop.example".to_owned(), "127.0.0.1".to_owned()])
+                .unwrap();
         std::fs::write(self.cert(), pair.cert.pem()).unwrap();
         std::fs::write(self.key(), pair.signing_key.serialize_pem()).unwrap();
     }

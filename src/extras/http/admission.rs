@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::Answer;
 use super::tokens::Tokens;
-use crate::forwarded::ClientAddress;
 use crate::limits::{Limits, Publish, counted_address};
+use crate::own_host::NotOurs;
 use crate::rate::Bucket;
+use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Request, Status};
 
-/// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429, also for a right one.
+/// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429 for further wrong ones.
 const MAX_WRONG_TOKENS: u32 = 5;
 /// Uuids of no client here that one address may want to resume in a second; twice as many in a burst. After a
 /// restart every page of an office behind one address comes with one. Beyond: 429, also for a right one.
@@ -44,26 +45,27 @@ impl Admission {
         let _ = self.wrong_uuids.take(ip, MAX_WRONG_UUIDS, now);
     }
 
-    /// Lets a request pass, or says why not; `own` is the address that its connection was made to.
+    /// Lets a request pass, or says why not; `ours` says whether it comes from an allowed host.
     pub(crate) fn check(
         &mut self,
         request: &Request,
-        from: ClientAddress,
-        own: IpAddr,
+        ip: IpAddr,
+        ours: Result<(), NotOurs>,
         limits: &Limits,
         now: Instant,
     ) -> Result<(), Answer> {
-        let by_host = by_host(request, from, own, limits);
-        if let Err(refused) = &by_host {
-            self.by_token(request, from, refused, now)?;
+        if let Err(refused) = by_host(request, ours, limits) {
+            self.by_token(request, ip, refused, now)?;
         }
-        match self.requests.take(from.ip, limits.max_publish_rate, now) {
+        match self.requests.take(ip, limits.max_publish_rate, now) {
             Ok(()) => Ok(()),
             Err(wait) => Err(too_many("Too many requests", wait)),
         }
     }
 
-    fn by_token(&mut self, request: &Request, from: ClientAddress, refused: &NotByHost, now: Instant) -> Result<(), Answer> {
+    /// A right token passes whatever was guessed before, since others may guess from the same address. It has too many
+    /// bits to be found at any rate; wrong ones are only slowed down.
+    fn by_token(&mut self, request: &Request, ip: IpAddr, refused: NotByHost, now: Instant) -> Result<(), Answer> {
         let Some(token) = bearer(request).filter(|_| !self.tokens.is_empty()) else {
             return Err(match refused {
                 NotByHost::Foreign if !self.tokens.is_empty() => unauthorized("A token is needed: Authorization: Bearer <token>"),
@@ -71,14 +73,10 @@ impl Admission {
                 NotByHost::Doubtful(why) => Answer::error(Status::Forbidden, why),
             });
         };
-        // Who has guessed too often is not told whether this guess was right.
-        if let Some(wait) = self.wrong_tokens.wait(from.ip, MAX_WRONG_TOKENS, now) {
-            return Err(too_many("Too many wrong tokens", wait));
-        }
         if self.tokens.admit(token) {
             return Ok(());
         }
-        match self.wrong_tokens.take(from.ip, MAX_WRONG_TOKENS, now) {
+        match self.wrong_tokens.take(ip, MAX_WRONG_TOKENS, now) {
             Ok(()) => Err(unauthorized("The token is wrong")),
             Err(wait) => Err(too_many("Too many wrong tokens", wait)),
         }
@@ -93,34 +91,26 @@ enum NotByHost {
     Doubtful(&'static str),
 }
 
-fn by_host(request: &Request, from: ClientAddress, own: IpAddr, limits: &Limits) -> Result<(), NotByHost> {
-    let has = |names: &[&str]| request.headers().any(|(field, _)| names.iter().any(|name| field.eq_ignore_ascii_case(name)));
-    // Behind a proxy nobody is on the server's own host: its address there says where the proxy is.
-    let allowed = match from.named_by_proxy {
-        true => limits.lists_backend(from.ip),
-        false => limits.allows_backend(from.ip, own),
-    };
-    if !allowed {
-        return Err(NotByHost::Foreign);
-    }
-    if limits.publish == Publish::Token {
-        return Err(NotByHost::Doubtful("This server wants a token from every host"));
-    }
-    if has(&["origin", "sec-fetch-site"]) {
-        return Err(NotByHost::Doubtful("A page in a browser needs a token: this request has Origin or Sec-Fetch-Site"));
-    }
-    if !from.named_by_proxy && has(&["x-forwarded-for", "x-real-ip", "forwarded", "via"]) {
-        return Err(NotByHost::Doubtful(
+fn by_host(request: &Request, ours: Result<(), NotOurs>, limits: &Limits) -> Result<(), NotByHost> {
+    let has = |name: &str| request.header(name).is_some();
+    match ours {
+        Err(NotOurs::Foreign) => Err(NotByHost::Foreign),
+        _ if limits.publish == Publish::Token => Err(NotByHost::Doubtful("This server wants a token from every host")),
+        _ if has("origin") || has("sec-fetch-site") => {
+            Err(NotByHost::Doubtful("A page in a browser needs a token: this request has Origin or Sec-Fetch-Site"))
+        }
+        Err(NotOurs::Forwarded) => Err(NotByHost::Doubtful(
             "A proxy that is no --trusted-proxy needs a token: this request has X-Forwarded-For, Forwarded or Via",
-        ));
+        )),
+        Err(why) => Err(NotByHost::Doubtful(why.text(""))),
+        Ok(()) => Ok(()),
     }
-    Ok(())
 }
 
 /// RFC 6750, section 2.1.
 fn bearer(request: &Request) -> Option<&str> {
     let (scheme, token) = request.header("authorization")?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    scheme.eq_ignore_ascii_case("bearer").then(|| trim(token))
 }
 
 fn unauthorized(why: &str) -> Answer {
@@ -167,14 +157,17 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forwarded::{ClientAddress, Way};
+    use crate::own_host::OwnHost;
 
     const LOCAL: &str = "127.0.0.1";
     const TOKEN: &str = "Authorization: Bearer abcdefghijklmnop";
 
-    fn status(admission: &mut Admission, ip: &str, named_by_proxy: bool, fields: &str, limits: &Limits) -> String {
+    fn status(admission: &mut Admission, ip: &str, way: Way, fields: &str, limits: &Limits) -> String {
         let request = Request::parse(format!("POST /broadcast HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n").as_bytes()).unwrap();
-        let from = ClientAddress { ip: ip.parse().unwrap(), named_by_proxy };
-        let checked = admission.check(&request, from, LOCAL.parse().unwrap(), limits, Instant::now());
+        let from = ClientAddress::of(&request, ClientAddress { ip: ip.parse().unwrap(), way }, limits);
+        let ours = OwnHost { own: LOCAL.parse().unwrap(), limits, certified: &[] }.admits_request(from, &request);
+        let checked = admission.check(&request, from.ip, ours, limits, Instant::now());
         checked.map_or_else(|answer| answer.status.code().to_string(), |()| "200".to_owned())
     }
 
@@ -185,23 +178,23 @@ mod tests {
     #[test]
     fn a_host_is_enough_unless_the_request_may_be_anothers() {
         let allowing = Limits { allowed_ip: vec!["192.0.2.0/24".parse().unwrap()], ..Limits::default() };
-        for (ip, named_by_proxy, fields, expected) in [
-            (LOCAL, false, "X: y", "200"),
-            ("::1", false, "X: y", "200"),
-            ("192.0.2.1", false, "X: y", "200"),
-            ("198.51.100.1", false, "X: y", "403"),
-            (LOCAL, false, "Origin: http://x", "403"),
-            (LOCAL, false, "Sec-Fetch-Site: none", "403"),
-            (LOCAL, false, "X-Forwarded-For: 127.0.0.1", "403"),
-            (LOCAL, false, "Forwarded: for=127.0.0.1", "403"),
-            (LOCAL, false, "Via: 1.1 x", "403"),
-            (LOCAL, true, "X-Forwarded-For: 127.0.0.1", "403"),
-            ("192.0.2.1", true, "X-Forwarded-For: 192.0.2.1", "200"),
-            ("192.0.2.1", true, "Origin: null", "403"),
-            (LOCAL, false, TOKEN, "200"),
-            ("198.51.100.1", false, TOKEN, "403"),
+        for (ip, way, fields, expected) in [
+            (LOCAL, Way::Direct, "X: y", "200"),
+            ("::1", Way::Direct, "X: y", "200"),
+            ("192.0.2.1", Way::Direct, "X: y", "200"),
+            ("198.51.100.1", Way::Direct, "X: y", "403"),
+            (LOCAL, Way::Direct, "Origin: http://x", "403"),
+            (LOCAL, Way::Direct, "Sec-Fetch-Site: none", "403"),
+            (LOCAL, Way::Direct, "X-Forwarded-For: 127.0.0.1", "403"),
+            (LOCAL, Way::Direct, "Forwarded: for=127.0.0.1", "403"),
+            (LOCAL, Way::Direct, "Via: 1.1 x", "403"),
+            (LOCAL, Way::Named, "X: y", "403"),
+            ("192.0.2.1", Way::Named, "X: y", "200"),
+            ("192.0.2.1", Way::Named, "Origin: null", "403"),
+            (LOCAL, Way::Direct, TOKEN, "200"),
+            ("198.51.100.1", Way::Direct, TOKEN, "403"),
         ] {
-            assert_eq!(status(&mut Admission::default(), ip, named_by_proxy, fields, &allowing), expected, "{ip} {fields}");
+            assert_eq!(status(&mut Admission::default(), ip, way, fields, &allowing), expected, "{ip} {fields}");
         }
     }
 
@@ -218,22 +211,23 @@ mod tests {
             (LOCAL, "Origin: http://x", "403"),
             (LOCAL, "Authorization: Bearer wrong", "200"),
         ] {
-            assert_eq!(status(&mut with_token(), ip, false, fields, &Limits::default()), expected, "{ip} {fields}");
+            assert_eq!(status(&mut with_token(), ip, Way::Direct, fields, &Limits::default()), expected, "{ip} {fields}");
         }
         let strict = Limits { publish: Publish::Token, ..Limits::default() };
-        assert_eq!(status(&mut with_token(), LOCAL, false, "X: y", &strict), "403");
-        assert_eq!(status(&mut with_token(), LOCAL, false, TOKEN, &strict), "200");
+        assert_eq!(status(&mut with_token(), LOCAL, Way::Direct, "X: y", &strict), "403");
+        assert_eq!(status(&mut with_token(), LOCAL, Way::Direct, TOKEN, &strict), "200");
     }
 
     #[test]
-    fn who_guesses_too_often_waits_whatever_the_guess() {
+    fn who_guesses_too_often_waits_and_locks_nobody_out() {
         let (mut admission, limits) = (with_token(), Limits::default());
-        let guess = |admission: &mut Admission, ip, fields| status(admission, ip, false, fields, &limits);
+        let guess = |admission: &mut Admission, ip, fields| status(admission, ip, Way::Direct, fields, &limits);
         let wrong = "Authorization: Bearer wrong";
         assert!((0..10).all(|_| guess(&mut admission, "198.51.100.1", wrong) == "401"));
         assert_eq!(guess(&mut admission, "198.51.100.1", wrong), "429");
-        assert_eq!(guess(&mut admission, "198.51.100.1", TOKEN), "429");
-        assert_eq!(guess(&mut admission, "198.51.100.2", TOKEN), "200");
+        assert_eq!(guess(&mut admission, "198.51.100.1", TOKEN), "200");
+        assert_eq!(guess(&mut admission, "198.51.100.1", wrong), "429");
+        assert_eq!(guess(&mut admission, "198.51.100.2", wrong), "401");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use httparse::Status;
 
+use crate::rfc6455::handshake::check_field;
 use crate::rfc6455::{Refusal, Request};
 
 /// The longest line of a chunked body, in bytes: a size and its extensions. A longer one is answered with 400.
@@ -151,6 +152,7 @@ impl Body {
                 if line == b"\r\n" {
                     self.state = State::Done;
                 } else if line.ends_with(b"\n") {
+                    check_field(&String::from_utf8_lossy(&line[..line.len() - 2])).map_err(|_| BodyError::BadChunk)?;
                     *total += line.len();
                     line.clear();
                 }
@@ -163,6 +165,10 @@ impl Body {
 
 /// What follows the line with a chunk's size.
 fn chunk(line: &[u8], room: usize) -> Result<State, BodyError> {
+    // The bytes of an extension are passed over, but one that another reader may take for a line's end is none.
+    if line[..line.len() - 2].iter().any(|byte| *byte != b'\t' && byte.is_ascii_control()) {
+        return Err(BodyError::BadChunk);
+    }
     match httparse::parse_chunk_size(line) {
         Ok(Status::Complete((_, size))) if line[0].is_ascii_hexdigit() => match usize::try_from(size) {
             Ok(0) => Ok(State::Trailer(Vec::new(), 0)),
@@ -223,6 +229,13 @@ mod tests {
             ("Transfer-Encoding: gzip, chunked", Err("501 Not Implemented")),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Err("501 Not Implemented")),
             ("Transfer-Encoding: xchunked", Err("501 Not Implemented")),
+            ("Transfer-Encoding: \tchunked\t ", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: \u{a0}chunked", Err("501 Not Implemented")),
+            ("Transfer-Encoding: chunked\u{2003}", Err("501 Not Implemented")),
+            ("Content-Length: \t5\t", Ok(Framing::Length(5))),
+            ("Content-Length: \u{a0}5", Err("400 Bad Request")),
+            ("Content-Length: 5\u{85}", Err("400 Bad Request")),
+            ("Content-Length: 5\u{3000}", Err("400 Bad Request")),
             ("Host: y", Err("400 Bad Request")),
         ] {
             assert_eq!(framing(fields), expected, "{fields}");
@@ -231,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_body_is_the_same_however_it_is_split() {
-        let chunked = b"3\r\nabc\r\n0A;x=\"y\"\r\ndefghijklm\r\n000\r\nTrailer: yes\r\n\r\nGET";
+        let chunked = b"3\r\nabc\r\n0A;x=\"\ty\xff\"\r\ndefghijklm\r\n000\r\nTrailer: yes\r\nB:\t\xff\r\n\r\nGET";
         for (framing, input, body) in [
             (Framing::Length(5), &b"abcdeGET"[..], &b"abcde"[..]),
             (Framing::Chunked, chunked, b"abcdefghijklm"),
@@ -259,6 +272,16 @@ mod tests {
             b"3\r\nabc\rxx",
             b"0\r\nTrailer: x\n\r\n",
             b"ffffffffffffffffff\r\n",
+            b"3;a=\0\r\n",
+            b"3;a\rb\r\n",
+            b"3;a=\x7f\r\n",
+            b"3;a=\x1b\r\n",
+            b"0\r\nno colon\r\n\r\n",
+            b"0\r\nA: \0\r\n\r\n",
+            b"0\r\nA: b\rC: d\r\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
+            b"0\r\n: b\r\n\r\n",
+            b"0\r\nA: b\r\n folded\r\n\r\n",
         ] {
             let mut body = Body::new(Framing::Chunked, 100).unwrap();
             assert_eq!(body.feed(bad), Err(BodyError::BadChunk), "{:?}", String::from_utf8_lossy(bad));

@@ -15,6 +15,7 @@ use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
 use crate::printable::moment;
 use crate::resource::AllApps;
+use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Request, Status};
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
@@ -229,7 +230,7 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
 fn accept_content(request: &Request) -> Result<(), Answer> {
     let coded = request.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
     let content_type = request.header("content-type").unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = trim(content_type.split(';').next().unwrap_or_default()).to_ascii_lowercase();
     match essence.as_str() {
         _ if coded => Err(Answer::error(Status::UnsupportedMediaType, "The body must not be compressed")),
         "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" => Ok(()),

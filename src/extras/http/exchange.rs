@@ -13,8 +13,9 @@ use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
-use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
+use crate::own_host::Warning;
+use crate::rfc6455::handshake::head_begin;
 use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
 use crate::web_socket_server::WebSocketServer;
@@ -23,10 +24,9 @@ impl WebSocketServer {
     /// Answers a request that asks for no upgrade, or begins to read its body; the head ends at `end`. A
     /// request that could be read in two ways ends the connection.
     pub(crate) fn exchange(&mut self, id: SocketId, request: &Request, end: usize) -> Result<(), Refusal> {
-        let (peer, own) = (self.server.clients[id].ip, self.sockets[id].own_ip());
         let is_resource = self.all_apps.find(request.path()).is_some();
-        let route = match health::answer(request, &self.server, self.parts.cluster.as_deref(), peer, own) {
-            Some(answer) => Route::Ready(answer?),
+        let route = match health::find(request.path()) {
+            Some(page) => Route::Ready(self.look(id, request, page)?),
             None => http::route(request, is_resource, self.server.limits())?,
         };
         let framing = Framing::of(request)?;
@@ -82,12 +82,14 @@ impl WebSocketServer {
     }
 
     pub(crate) fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
-        let peer = self.server.clients[id].ip;
-        let limits = self.server.limits();
-        let from = Forwarded::of(request).client(peer, limits);
-        let checked = self.parts.http.admission.check(request, from, self.sockets[id].own_ip(), limits, self.server.now);
+        let from = self.came_from(id, request);
+        let ours = self.own_host(id).admits_request(from, request);
+        let checked = self.parts.http.admission.check(request, from.ip, ours, self.server.limits(), self.server.now);
         if let Err(answer) = &checked {
             log::info!("{id}, No publishing for {}: {}", from.ip, answer.status);
+            if let Err(why) = ours {
+                self.warn(id, Warning::NotOurs(why), from.ip, request);
+            }
         }
         checked
     }
@@ -241,7 +243,7 @@ impl WebSocketServer {
     pub(crate) fn exchange_timed_out(&mut self, id: SocketId) -> bool {
         let socket = &self.sockets[id];
         match (&socket.stage, self.parts.http.exchanges.get(id).map(|exchange| &exchange.phase)) {
-            (Stage::Head(head), _) if socket.reused && head.is_empty() => self.end_quietly(id),
+            (Stage::Head(head), _) if socket.reused && head_begin(head) == head.len() => self.end_quietly(id),
             (Stage::Plain, Some(Phase::Body(_))) => {
                 self.end_exchange(id, &Answer::error(Status::RequestTimeout, "The body took too long"));
             }

@@ -1,50 +1,55 @@
 //! `GET /health` and `GET /metrics`: how the server is, for hosts that may know.
 //!
-//! The core calls [`answer`] for requests that ask for no upgrade. Nothing here changes anything.
+//! The exchange calls [`WebSocketServer::look`] for requests that ask for no upgrade.
 //! The PHP original has no counterpart.
-
-use std::net::IpAddr;
 
 use serde_json::json;
 
 use crate::extras::cluster::Cluster;
 use crate::extras::http::{self, Answer};
 use crate::extras::metrics::{self, Census};
-use crate::forwarded::Forwarded;
-use crate::limits::Limits;
+use crate::forwarded::{ClientAddress, Way};
+use crate::ids::SocketId;
+use crate::own_host::{NotOurs, OwnHost, Warning};
 use crate::rfc6455::{Reason, Refusal, Request, Status};
 use crate::server::Server;
+use crate::web_socket_server::WebSocketServer;
 
-/// The whole answer to a request for one of the two paths; `None` for any other. `peer` is at the other
-/// end of the connection, `own` is the address it connected to.
-pub(crate) fn answer(
-    request: &Request,
-    server: &Server,
-    cluster: Option<&Cluster>,
-    peer: IpAddr,
-    own: IpAddr,
-) -> Option<Result<Answer, Refusal>> {
-    let page: fn(&Server, Option<&Cluster>) -> Answer = match request.path() {
-        "/health" => health,
-        "/metrics" => numbers,
-        _ => return None,
-    };
-    Some(match () {
-        _ if !is_from_allowed_host(request, server.limits(), peer, own) => {
-            Err(Refusal::forbidden(Reason::Address, "Only allowed hosts may ask"))
-        }
-        _ if !http::is_get(request) && !http::is_head(request) => Err(Refusal::method_not_allowed()),
-        _ => Ok(page(server, cluster)),
-    })
+/// One of the two answers.
+pub(crate) type Page = fn(&Server, Option<&Cluster>) -> Answer;
+
+/// What answers a path; `None` for any other than the two.
+pub(crate) fn find(path: &str) -> Option<Page> {
+    match path {
+        "/health" => Some(health),
+        "/metrics" => Some(numbers),
+        _ => None,
+    }
 }
 
-/// Whether a request comes from a host that backends may come from. A request with `Origin` was made by
-/// somebody's page, and one that was forwarded by a stranger may come from anywhere.
-pub(crate) fn is_from_allowed_host(request: &Request, limits: &Limits, peer: IpAddr, own: IpAddr) -> bool {
-    let forwarded = Forwarded::of(request);
-    let from = forwarded.client(peer, limits);
-    let known_way = from.named_by_proxy || !forwarded.is_there();
-    known_way && request.header("origin").is_none() && limits.allows_backend(from.ip, own)
+impl WebSocketServer {
+    /// The whole answer to a request for one of them.
+    pub(crate) fn look(&mut self, id: SocketId, request: &Request, page: Page) -> Result<Answer, Refusal> {
+        let from = self.came_from(id, request);
+        if let Err(why) = may_look(&self.own_host(id), from, request) {
+            self.warn(id, Warning::NotOurs(why), from.ip, request);
+            return Err(Refusal::forbidden(Reason::Address, why.text("Only allowed hosts may ask")));
+        }
+        if !http::is_get(request) && !http::is_head(request) {
+            return Err(Refusal::method_not_allowed());
+        }
+        Ok(page(&self.server, self.parts.cluster.as_deref()))
+    }
+}
+
+/// Whether a request comes from the server's own host or an allowed one. One with `Origin` was made by somebody's page.
+/// A proxy that speaks for itself may ask whether the server lives.
+fn may_look(own_host: &OwnHost<'_>, from: ClientAddress, request: &Request) -> Result<(), NotOurs> {
+    match request.header("origin") {
+        Some(_) => Err(NotOurs::Page),
+        None if from.way == Way::Probe && request.path() == "/health" => Ok(()),
+        None => own_host.admits_request(from, request),
+    }
 }
 
 /// Whether the server takes clients.
@@ -71,11 +76,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::limits::Limits;
 
     fn ask(server: &Server, path: &str) -> String {
-        let request = Request::parse(format!("GET {path} HTTP/1.1\r\nHost: x").as_bytes()).unwrap();
-        let ip: IpAddr = "127.0.0.1".parse().unwrap();
-        let answer = answer(&request, server, None, ip, ip).unwrap().unwrap();
+        let answer = find(path).unwrap()(server, None);
         String::from_utf8(answer.bytes(http::Persistence::Close, true)).unwrap()
     }
 
@@ -95,6 +99,8 @@ mod tests {
         let limits = Limits { allowed_ip: vec!["192.0.2.7/32".parse().unwrap()], ..limits };
         for (peer, headers, allowed) in [
             ("127.0.0.1", "", true),
+            ("127.0.0.1", "\r\nSec-Fetch-Site: cross-site", false),
+            ("127.0.0.1", "\r\nSec-Fetch-Site: none", true),
             ("127.0.0.1", "\r\nOrigin: http://x", false),
             ("127.0.0.1", "\r\nX-Forwarded-For: 127.0.0.1", false),
             ("10.0.0.1", "\r\nX-Forwarded-For: 192.0.2.7", true),
@@ -104,8 +110,26 @@ mod tests {
             ("192.0.2.8", "", false),
         ] {
             let request = Request::parse(format!("GET /health HTTP/1.1\r\nHost: x{headers}").as_bytes()).unwrap();
-            let own = "203.0.113.1".parse().unwrap();
-            assert_eq!(is_from_allowed_host(&request, &limits, peer.parse().unwrap(), own), allowed, "{peer} {headers}");
+            assert_eq!(may(&limits, peer, Way::Direct, &request).is_ok(), allowed, "{peer} {headers}");
         }
+    }
+
+    fn may(limits: &Limits, peer: &str, way: Way, request: &Request) -> Result<(), NotOurs> {
+        let own_host = OwnHost { own: "203.0.113.1".parse().unwrap(), limits, certified: &[] };
+        let from = ClientAddress::of(request, ClientAddress { ip: peer.parse().unwrap(), way }, limits);
+        may_look(&own_host, from, request)
+    }
+
+    #[test]
+    fn a_proxy_may_ask_for_itself_whether_the_server_lives_and_nothing_else() {
+        let limits = Limits::default();
+        let asks = |path: &str, fields: &str| {
+            let request = Request::parse(format!("GET {path} HTTP/1.1\r\nHost: ws.example.com{fields}").as_bytes()).unwrap();
+            may(&limits, "127.0.0.1", Way::Probe, &request)
+        };
+        assert_eq!(asks("/health", ""), Ok(()));
+        assert_eq!(asks("/metrics", ""), Err(NotOurs::Foreign));
+        assert_eq!(asks("/health", "\r\nOrigin: http://x"), Err(NotOurs::Page));
+        assert_eq!(asks("/health", "\r\nVia: x"), Err(NotOurs::Forwarded));
     }
 }

@@ -12,9 +12,10 @@ use slotmap::SecondaryMap;
 
 use crate::ids::SocketId;
 use crate::limits::{Limits, Publish};
+use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
-use body::Body;
+use body::{Body, Framing};
 use endpoints::Endpoint;
 
 pub(crate) mod admission;
@@ -59,6 +60,14 @@ pub(crate) fn is_get(request: &Request) -> bool {
 
 pub(crate) fn is_head(request: &Request) -> bool {
     request.method().eq_ignore_ascii_case("HEAD")
+}
+
+/// An upgrade has no body: what follows it is frames to one reader, and may be its body to another.
+pub(crate) fn check_upgrade(request: &Request) -> Result<(), Refusal> {
+    match Framing::of(request)? {
+        Framing::None | Framing::Length(0) => Ok(()),
+        _ => Err(Refusal::bad_request("An upgrade has no body")),
+    }
 }
 
 /// One answer, before it is known how the connection goes on.
@@ -121,7 +130,7 @@ impl Persistence {
     pub(crate) fn of(request: &Request) -> Persistence {
         let says = |token: &str| {
             let items = request.values("connection").flat_map(|value| value.split(','));
-            items.map(str::trim).any(|item| item.eq_ignore_ascii_case(token))
+            items.map(trim).any(|item| item.eq_ignore_ascii_case(token))
         };
         match says("close") || request.is_http_1_0() && !says("keep-alive") {
             true => Persistence::Close,

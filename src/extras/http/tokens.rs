@@ -10,6 +10,7 @@ use ring::digest::{Digest, SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::{InvalidValue, StartError};
+use crate::secret_file;
 
 /// A token has at least so many characters; with a shorter one the server does not start.
 const MIN_TOKEN: usize = 16;
@@ -34,11 +35,12 @@ impl Tokens {
         Ok(Tokens { digests, file: None })
     }
 
-    /// The tokens in a file.
+    /// The tokens in a file, which others may not write and not everybody may read.
     pub fn load(file: impl Into<PathBuf>) -> Result<Tokens, StartError> {
         let file = file.into();
         let failed = |problem: InvalidValue| StartError::new(format_args!("--publish-token-file {}", file.display()), problem);
-        let text = std::fs::read_to_string(&file).map_err(|error| failed(format!("can't be read: {error}").into()))?;
+        let bytes = secret_file::read(&file).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("can't be read: it is not UTF-8".into()))?;
         let tokens = Tokens::parse(&text).map_err(failed)?;
         Ok(Tokens { file: Some(file), ..tokens })
     }

@@ -3,16 +3,13 @@
 //! Only pages that the server itself delivered, in browsers on allowed hosts, may watch. While nobody
 //! does there is no timer. The PHP original has no counterpart.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::client::Client;
 use crate::extras::metrics;
-use crate::forwarded::Forwarded;
 use crate::ids::SocketId;
-use crate::limits::Limits;
 use crate::resource::Resource;
-use crate::rfc6455::{CloseCode, Request};
+use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
 /// Time between two pictures.
@@ -28,7 +25,7 @@ pub struct ResourceStatus {
 
 impl Resource for ResourceStatus {
     fn on_open(&mut self, server: &mut Server, id: SocketId) {
-        if !server.client(id).is_some_and(|client| may_watch(client, server.limits())) {
+        if !server.client(id).is_some_and(may_watch) {
             return server.close_with(id, CloseCode::POLICY_VIOLATION, "Only allowed hosts may watch");
         }
         self.watchers.push(id);
@@ -56,23 +53,20 @@ impl Resource for ResourceStatus {
         false
     }
 
+    fn trusts_own_host(&self) -> bool {
+        true
+    }
+
     fn keeps_request(&self) -> bool {
         false
     }
 }
 
-/// Whether a browser is on a loopback address or an allowed host, and shows a page from this server.
-fn may_watch(client: &Client, limits: &Limits) -> bool {
+/// Whether a browser is on the server's own host or an allowed one, and shows a page from this server.
+fn may_watch(client: &Client) -> bool {
     let Some(request) = client.request() else { return false };
     let origin = request.header("origin").and_then(|origin| origin.split_once("://"));
-    let own_page = origin.is_some_and(|(_, host)| request.header("host") == Some(host));
-    own_page && limits.allows_backend(client.ip(), Ipv4Addr::LOCALHOST.into()) && came_as_it_says(client, request)
-}
-
-/// Whether a forwarded browser is known by its own address, and not by that of a stranger's proxy.
-fn came_as_it_says(client: &Client, request: &Request) -> bool {
-    let forwarded = Forwarded::of(request);
-    !forwarded.is_there() || !client.ip().is_loopback() && forwarded.names(client.ip())
+    client.from_ours && origin.is_some_and(|(_, host)| request.header("host") == Some(host))
 }
 
 #[cfg(test)]
@@ -80,6 +74,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::limits::Limits;
     use crate::resource::AllApps;
 
     fn after_a_tick(watchers: Vec<SocketId>) -> bool {

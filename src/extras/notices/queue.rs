@@ -18,8 +18,8 @@ use crate::ids::{ClientType, SocketId};
 
 /// Notices that may wait; further ones are dropped, and a list of all clients follows.
 const QUEUED_NOTICES: usize = 10_000;
-/// Bytes of an ident in a notice; the rest is cut.
-const MAX_IDENT: usize = 256;
+/// Bytes of a secret, at least; with a shorter one the server does not start.
+const MIN_SECRET: usize = 16;
 /// How long the end of the server waits for the notices that are left.
 const FINISH_TIME: Duration = Duration::from_secs(3);
 
@@ -35,7 +35,7 @@ pub struct Receiver {
 pub struct Secret(pub(super) Box<[u8]>);
 
 impl Receiver {
-    /// A page at an `http://` or `https://` address; the secret must not be empty.
+    /// A page at an `http://` or `https://` address.
     pub fn new(url: &str, secret: Secret) -> Result<Receiver, InvalidValue> {
         let uri: Option<ureq::http::Uri> = url.parse().ok();
         let good = |uri: &ureq::http::Uri| {
@@ -49,10 +49,16 @@ impl Receiver {
 }
 
 impl Secret {
-    /// The bytes without white space around them; `None` where nothing is left.
-    pub fn new(bytes: &[u8]) -> Option<Secret> {
-        let bytes = bytes.trim_ascii();
-        (!bytes.is_empty()).then(|| Secret(bytes.into()))
+    /// The bytes without white space around them; an error if too few are left.
+    pub fn new(bytes: &[u8]) -> Result<Secret, InvalidValue> {
+        match bytes.trim_ascii() {
+            [] => Err("holds nothing; write the secret into it".into()),
+            bytes if bytes.len() < MIN_SECRET => {
+                let len = bytes.len();
+                Err(format!("a secret has at least {MIN_SECRET} bytes, not {len}; make one with: openssl rand -hex 32").into())
+            }
+            bytes => Ok(Secret(bytes.into())),
+        }
     }
 }
 
@@ -89,13 +95,12 @@ pub(super) struct Present {
 
 impl Present {
     pub(super) fn of(id: SocketId, client: &Client, resource: &Arc<str>) -> Present {
-        let ident = client.ident();
         Present {
             id,
             uuid: client.uuid(),
             resource: resource.clone(),
             client_type: client.client_type(),
-            ident: ident[..ident.floor_char_boundary(MAX_IDENT)].into(),
+            ident: client.ident().into(),
             ip: client.ip(),
         }
     }
@@ -207,9 +212,10 @@ mod tests {
 
     #[test]
     fn an_address_and_a_secret_are_needed() {
-        let secret = Secret::new(b" s3cret\n").unwrap();
-        assert_eq!((&*secret.0, format!("{secret:?}").as_str()), (&b"s3cret"[..], "Secret"));
-        assert!(Secret::new(b" \n").is_none());
+        let secret = Secret::new(b" the s3cret of all\n").unwrap();
+        assert_eq!((&*secret.0, format!("{secret:?}").as_str()), (&b"the s3cret of all"[..], "Secret"));
+        assert_eq!(Secret::new(b" \n").unwrap_err().to_string(), "holds nothing; write the secret into it");
+        assert!(Secret::new(b"fifteen letters\n").is_err() && Secret::new(b"fifteen letters.\n").is_ok());
         for good in ["http://127.0.0.1/notices.php", "https://example.org:8443/n.php?server=a"] {
             assert!(Receiver::new(good, secret.clone()).is_ok(), "{good}");
         }

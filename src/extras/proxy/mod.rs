@@ -7,6 +7,7 @@ use std::io::{self, Read};
 
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 
+use crate::forwarded::{UNKNOWN, Way};
 use crate::ids::SocketId;
 use crate::rfc6455::handshake::MAX_HEAD;
 use crate::socket::{Peer, Stage};
@@ -40,13 +41,26 @@ impl WebSocketServer {
             Err(Error::BufferTooShort) if seen < MAX_HEAD => return Ok(false),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         };
+        let is_probe = is_local_command(&self.buffer.bytes[..len]);
         pipe.read_exact(&mut self.buffer.bytes[..len])?;
         socket.stage = Stage::Head(Vec::new());
-        if let Some(client) = client {
-            log::info!("Proxied client {client} on socket #{id}");
-            self.server.clients[id].ip = client.ip().to_canonical();
+        let record = &mut self.server.clients[id];
+        record.way = Way::Named;
+        match client {
+            Some(client) => {
+                log::info!("Proxied client {client} on socket #{id}");
+                record.ip = client.ip().to_canonical();
+            }
+            None if is_probe => record.way = Way::Probe,
+            None => record.ip = UNKNOWN,
         }
         socket.stream.secure(self.tls.as_ref())?;
         Ok(true)
     }
+}
+
+/// Whether a header of version 2 has the command LOCAL: the proxy speaks for itself. The version and the command stand
+/// behind the signature of twelve bytes.
+fn is_local_command(header: &[u8]) -> bool {
+    header.starts_with(b"\r\n\r\n\0\r\nQUIT\n") && header.get(12) == Some(&0x20)
 }

@@ -92,6 +92,11 @@ fn what_two_readers_could_read_in_two_ways_ends_the_connection() {
         ("Transfer-Encoding: chunked, identity\r\n", "501"),
         ("Transfer-Encoding : chunked\r\n", "400"),
         ("Transfer-Encoding:\u{b}chunked\r\n", "400"),
+        ("Transfer-Encoding:\u{a0}chunked\r\n", "501"),
+        ("Transfer-Encoding: chunked\u{85}\r\n", "501"),
+        ("Content-Length: 1\u{2003}\r\n", "400"),
+        ("Content-Length: \u{a0}1\r\n", "400"),
+        ("Content-Length: 1\u{c}\r\n", "400"),
         ("Host: y\r\nContent-Length: 1\r\n", "400"),
     ] {
         for smuggled in ["0\r\n\r\n", "1"] {
@@ -106,4 +111,26 @@ fn what_two_readers_could_read_in_two_ways_ends_the_connection() {
     let mut client = server.connect();
     client.send(b"POST /broadcast HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n");
     assert!(client.rest().starts_with(b"HTTP/1.1 400 "));
+}
+
+#[test]
+fn chunks_that_two_readers_could_end_in_two_ways_end_the_connection() {
+    let server = Phpws::start(&[]);
+    for chunks in [
+        "1;a=\0\r\n1\r\n0\r\n\r\n",
+        "1;a\rb\r\n1\r\n0\r\n\r\n",
+        "1\r\n1\r\n0\r\nno colon\r\n\r\n",
+        "1\r\n1\r\n0\r\nA: \0\r\n\r\n",
+        "1\r\n1\r\n0\r\nA: b\r\n folded\r\n\r\n",
+        "1\r\n1\r\n0\r\nContent Length: 9\r\n\r\n",
+    ] {
+        let mut client = server.connect();
+        let next = post("/broadcast", "", "\"smuggled\"");
+        client
+            .send(format!("POST /broadcast HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{next}").as_bytes());
+        let all = String::from_utf8(client.rest()).unwrap();
+        assert!(all.starts_with("HTTP/1.1 400 ") && all.matches("HTTP/1.1 ").count() == 1, "{chunks:?} {all}");
+    }
+    let good = "1;a=\"\tb\"\r\n1\r\n0\r\nA: b\r\nC:\r\n\r\n";
+    assert_eq!(status(&server, format!("POST /broadcast HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{good}")), 200);
 }
