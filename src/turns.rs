@@ -1,9 +1,9 @@
 //! Who is served next, while there is more to do than one turn of the loop allows.
 //!
 //! Whoever has used least of the server goes first, so a client that asks for little never waits behind one that asks
-//! for much. Use is counted in units of work, of some 200 nanoseconds each, and not by a clock: a turn of the same
-//! messages does the same. A connection that is no client yet shares the use of its address. It knows no socket; time
-//! is an argument. PHP has no counterpart: there one client's messages hold up all others.
+//! for much. Use is counted in units of work, of some 200 nanoseconds each: a clock would be asked too often. Only the
+//! length of a turn is measured. A connection that is no client yet shares the use of its address. It knows no socket;
+//! time is an argument. PHP has no counterpart: there one client's messages hold up all others.
 //!
 //! This is fair queueing: each connection has a mark on a clock that only moves with work, and what it uses moves its mark
 //! on. Next is the connection that would be done first, if it wants as much as the last time; the clock goes to where it
@@ -19,8 +19,13 @@ use slotmap::SecondaryMap;
 use crate::ids::SocketId;
 use crate::limits::counted_address;
 
-/// What a turn may read and act on, and what it may write, in units of work: some three milliseconds each.
+/// How long a turn takes more of those that wait, and how long it writes.
+const READING: Duration = Duration::from_millis(3);
+const WRITING: Duration = Duration::from_millis(3);
+/// Units of work after which those that have something to say wait, too.
 const TURN: u64 = 15_000;
+/// How many clients are written to before the clock is asked.
+const WRITES: u32 = 16;
 /// The share of one connection, after which others go first.
 pub(crate) const SLICE: u64 = 600;
 /// The most that a mark may be ahead, so that whoever has used much is not forgotten.
@@ -34,9 +39,8 @@ const MAX_ADDRESSES: usize = 16 * 1024;
 pub(crate) const MESSAGE: u64 = 8;
 const WRITE: u64 = 16;
 pub(crate) const HANDSHAKE: u64 = 150;
-/// Bytes that cost a unit to be read and looked at, as a power of two, and to be written.
+/// Bytes that cost a unit to be read and looked at, as a power of two.
 const READ_BYTES: u32 = 256_u32.ilog2();
-const WRITE_BYTES: u64 = 512;
 /// Nanoseconds of a unit, for what can only be timed.
 const UNIT: u128 = 200;
 
@@ -53,10 +57,14 @@ pub(crate) struct Turns {
     /// The greatest mark.
     latest: u64,
     serial: u64,
-    /// All work at which this turn is over.
+    /// All work at which this turn is full, and when it takes nobody any more.
     end: u64,
-    /// What this turn has written.
-    written: u64,
+    reads_until: Option<Instant>,
+    /// When it writes no more, once it does, and how many were written to since the clock was asked.
+    writes_until: Option<Instant>,
+    written: u32,
+    /// Whether the last one went first since it had waited for too long.
+    was_oldest: bool,
     /// Whether clients are still to be written to that the last turn had no time for.
     pub(crate) behind: bool,
     /// How often a connection had to wait, and the longest time that one did.
@@ -83,7 +91,8 @@ impl Turns {
     /// A turn begins, after so much work since the start. While nobody waits nothing is owed.
     #[inline]
     pub(crate) fn begin(&mut self, work: u64) {
-        (self.end, self.written) = (work + TURN, 0);
+        self.end = work + TURN;
+        (self.reads_until, self.writes_until) = (None, None);
         if self.waiting.is_empty() && self.clock < self.latest {
             self.clock = self.latest;
             self.addresses.clear();
@@ -98,7 +107,7 @@ impl Turns {
         work >= self.end || !self.waiting.is_empty()
     }
 
-    /// Something took so long that could only be measured.
+    /// The work in something that could only be measured; the turn is full so much earlier.
     pub(crate) fn took(&mut self, time: Duration) -> u64 {
         let work = u64::try_from(time.as_nanos() / UNIT).unwrap_or(u64::MAX);
         self.end = self.end.saturating_sub(work);
@@ -150,12 +159,16 @@ impl Turns {
         mark
     }
 
-    /// The next connection, and how long it has waited; `None` where nobody waits, or the turn is over.
-    pub(crate) fn next(&mut self, now: Instant, work: u64) -> Option<(SocketId, Duration)> {
-        if work >= self.end {
+    /// The next connection, and how long it has waited; `None` where nobody waits, or the turn is over. Each turn takes
+    /// one at least.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(SocketId, Duration)> {
+        if now >= *self.reads_until.get_or_insert(now + READING) {
             return None;
         }
-        self.oldest(now).or_else(|| self.lowest()).map(|(id, ticket)| {
+        // Not all the time: where everybody has waited for too long, nothing would be left of the order.
+        let oldest = if self.was_oldest { None } else { self.oldest(now) };
+        self.was_oldest = oldest.is_some();
+        oldest.or_else(|| self.lowest()).map(|(id, ticket)| {
             let waited = now.saturating_duration_since(ticket.since);
             self.longest = self.longest.max(waited);
             (id, waited)
@@ -199,14 +212,17 @@ impl Turns {
         self.latest = self.latest.max(*mark);
     }
 
-    /// Counts a client that was written to, and so many bytes.
-    pub(crate) fn wrote(&mut self, bytes: u64) {
-        self.written += WRITE + bytes / WRITE_BYTES;
-    }
-
-    /// Whether this turn may still write.
-    pub(crate) fn may_write(&self) -> bool {
-        self.written < TURN
+    /// Whether this turn may write to one more client; `clock` is asked now and then.
+    #[inline]
+    pub(crate) fn may_write(&mut self, clock: impl Fn() -> Instant) -> bool {
+        self.written += 1;
+        if self.written < WRITES {
+            return true;
+        }
+        let now = clock();
+        let goes_on = now < *self.writes_until.get_or_insert(now + WRITING);
+        self.written = if goes_on { 0 } else { WRITES };
+        goes_on
     }
 }
 
@@ -222,26 +238,30 @@ mod tests {
 
     use super::*;
 
+    /// How long so much work takes.
+    fn time(work: u64) -> Duration {
+        Duration::from_nanos(work * UNIT as u64)
+    }
+
     /// Connections that always have something to say, each message costing so much: how much each has used after so many
     /// turns, and the longest time that one waited, in turns.
     fn run(costs: &[u64], turns: usize) -> (Vec<u64>, Vec<usize>) {
         let mut ids = SlotMap::<SocketId, usize>::with_key();
         let names: Vec<SocketId> = (0..costs.len()).map(|at| ids.insert(at)).collect();
-        let (mut queue, now) = (Turns::default(), Instant::now());
-        let (mut marks, mut used) = (vec![Share::default(); costs.len()], vec![0; costs.len()]);
+        let (mut queue, mut now) = (Turns::default(), Instant::now());
+        let (mut shares, mut used) = (vec![Share::default(); costs.len()], vec![0; costs.len()]);
         let (mut last, mut longest) = (vec![0; costs.len()], vec![0; costs.len()]);
         names.iter().for_each(|id| queue.wait(*id, Share::default(), None, now));
-        let mut work = 0;
         for turn in 0..turns {
-            queue.begin(work);
-            while let Some((id, _)) = queue.next(now, work) {
+            queue.begin(0);
+            while let Some((id, _)) = queue.next(now) {
                 let at = ids[id];
-                work += costs[at];
-                queue.charge(&mut marks[at], costs[at]);
+                now += time(costs[at]);
+                queue.charge(&mut shares[at], costs[at]);
                 used[at] += costs[at];
                 longest[at] = longest[at].max(turn - last[at]);
                 last[at] = turn;
-                queue.wait(id, marks[at], None, now);
+                queue.wait(id, shares[at], None, now);
             }
         }
         (used, longest)
@@ -258,19 +278,18 @@ mod tests {
     #[test]
     fn a_client_that_asks_for_little_is_in_the_next_turn() {
         let mut ids = SlotMap::<SocketId, ()>::with_key();
-        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (mut queue, mut now) = (Turns::default(), Instant::now());
         let loud: Vec<SocketId> = (0..16).map(|_| ids.insert(())).collect();
         let (quiet, mut marks) = (ids.insert(()), HashMap::new());
         loud.iter().for_each(|id| queue.wait(*id, Share::default(), None, now));
-        let mut done = 0;
         for turn in 0..1000 {
-            queue.begin(done);
+            queue.begin(0);
             queue.wait(quiet, marks.get(&quiet).copied().unwrap_or_default(), None, now);
             let mut served = Vec::new();
-            while let Some((id, _)) = queue.next(now, done) {
+            while let Some((id, _)) = queue.next(now) {
                 let mark = marks.entry(id).or_default();
                 let work = if id == quiet { 30 } else { 2 * TURN };
-                done += work;
+                now += time(work);
                 queue.charge(mark, work);
                 served.push((id, *mark));
             }
@@ -283,28 +302,41 @@ mod tests {
     #[test]
     fn a_newcomer_does_not_wait_behind_the_crowd_of_another_address() {
         let mut ids = SlotMap::<SocketId, ()>::with_key();
-        let (mut queue, now) = (Turns::default(), Instant::now());
+        let (mut queue, mut now) = (Turns::default(), Instant::now());
         let (crowd, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let mark = Share::default();
         for _ in 0..200 {
             queue.wait(ids.insert(()), mark, Some(crowd), now);
         }
         queue.begin(0);
-        assert!(queue.next(now, 0).is_some());
+        assert!(queue.next(now).is_some());
         queue.charge_address(crowd, 2 * TURN);
-        assert!(queue.next(now, 2 * TURN).is_none(), "the turn is over");
+        now += time(2 * TURN);
+        assert!(queue.next(now).is_none(), "the turn is over");
         let newcomer = ids.insert(());
         queue.wait(newcomer, mark, Some(other), now);
         let mut order = Vec::new();
         for _ in 0..300 {
             queue.begin(0);
-            while let Some((id, _)) = queue.next(now, 0) {
-                queue.took(Duration::from_millis(6));
+            while let Some((id, _)) = queue.next(now) {
+                now += time(2 * TURN);
                 queue.charge_address(if id == newcomer { other } else { crowd }, 2 * TURN);
                 order.push(id);
             }
         }
         assert_eq!((order.len(), order.iter().position(|id| *id == newcomer)), (200, Some(0)));
+    }
+
+    #[test]
+    fn where_everybody_has_waited_for_too_long_every_other_goes_by_its_use() {
+        let mut ids = SlotMap::<SocketId, ()>::with_key();
+        let (mut queue, now) = (Turns::default(), Instant::now());
+        queue.begin(0);
+        (0..10).for_each(|_| queue.wait(ids.insert(()), Share { mark: 1000, last: 1000 }, None, now));
+        let (quiet, later) = (ids.insert(()), now + PATIENCE);
+        queue.wait(quiet, Share::default(), None, later);
+        let order: Vec<SocketId> = std::iter::from_fn(|| queue.next(later)).map(|(id, _)| id).collect();
+        assert!(order.len() == 11 && order[..2].contains(&quiet));
     }
 
     #[test]
@@ -316,9 +348,9 @@ mod tests {
         queue.wait(rich, Share { mark: 40_000, last: 1 }, None, now);
         queue.wait(poor, Share::default(), None, now);
         let later = now + PATIENCE;
-        assert_eq!(queue.next(later, 0), Some((rich, PATIENCE)));
-        assert_eq!(queue.next(later, 0), Some((poor, PATIENCE)));
-        assert_eq!(queue.next(later, 0), None);
+        assert_eq!(queue.next(later), Some((rich, PATIENCE)), "it has waited for too long");
+        assert_eq!(queue.next(later), Some((poor, PATIENCE)));
+        assert_eq!(queue.next(later), None);
     }
 
     #[test]
@@ -331,6 +363,6 @@ mod tests {
         let (one, two) = (ids.insert(()), ids.insert(()));
         queue.wait(one, Share { last: 0, ..used }, None, now);
         queue.wait(two, fresh, None, now);
-        assert_eq!(queue.next(now, 0).map(|(id, _)| id), Some(one), "both are at the clock: the first that came");
+        assert_eq!(queue.next(now).map(|(id, _)| id), Some(one), "both are at the clock: the first that came");
     }
 }

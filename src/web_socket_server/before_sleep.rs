@@ -4,6 +4,7 @@
 //! `Write` and `Close`, which act at once where these act at the end of the turn.
 
 use std::io;
+use std::time::Instant;
 
 use super::WebSocketServer;
 use crate::client::State;
@@ -34,12 +35,10 @@ impl WebSocketServer {
         while let Some(id) = self.server.writes.next_urgent() {
             self.flush(id);
         }
-        while self.turns.may_write()
+        while self.turns.may_write(Instant::now)
             && let Some(id) = self.server.writes.next()
         {
-            let before = self.server.counters.bytes_out;
             self.flush(id);
-            self.turns.wrote(self.server.counters.bytes_out - before);
         }
         self.server.writes.compact();
         self.turns.behind = !self.server.writes.is_empty();

@@ -27,7 +27,7 @@ impl WebSocketServer {
     /// Serves those that wait, in their order, until the turn is over.
     pub(super) fn serve_waiting(&mut self) {
         let mut held_back = Vec::new();
-        while let Some((id, waited)) = self.turns.next(self.server.now, self.server.work()) {
+        while let Some((id, waited)) = self.turns.next(Instant::now()) {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             if self.turns.behind && self.server.writes.congested && socket.spreads && waited < LONGEST_HOLD {
                 held_back.push((id, waited));
