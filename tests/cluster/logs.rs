@@ -137,3 +137,15 @@ fn all_logs_together_have_an_end_and_those_written_to_longest_ago_go_first() {
     client.send_text(r#"{"opcode":"quit"}"#);
     wait_for("its log to be gone", || (counted(&redis) == before).then_some(()));
 }
+
+#[test]
+fn the_last_log_leaves_no_key_behind() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 1, &[]);
+    let (mut client, ready) = open(&servers[0], "/web?resume=");
+    publish(&servers[0], &format!(r#""uuid":"{}""#, uuid(&ready)), 1, 1);
+    let keys = |redis: &Redis| redis.cli(&["exists", "phpws:1:sizes", "phpws:1:logs"]);
+    assert_eq!(keys(&redis), "2");
+    client.send_text(r#"{"opcode":"quit"}"#);
+    wait_for("its keys to be gone", || (keys(&redis) == "0").then_some(()));
+}

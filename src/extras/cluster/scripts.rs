@@ -27,15 +27,19 @@ local function tick()
   return text
 end
 local ALL, LOG = 268435456, 1024
--- A log goes; gives what it counted.
+-- A log goes, if there is one; gives what it counted. The sum goes with the last one.
 local function forget(log)
   local sizes = redis.call('HMGET', P .. 'sizes', log, 'all')
-  local size = tonumber(sizes[1] or '0')
-  redis.call('HSET', P .. 'sizes', 'all', tonumber(sizes[2] or '0') - size)
+  if not sizes[1] then return 0 end
   redis.call('HDEL', P .. 'sizes', log)
   redis.call('ZREM', P .. 'logs', log)
   redis.call('DEL', P .. log, P .. 'parts:' .. log)
-  return size
+  if redis.call('EXISTS', P .. 'logs') == 1 then
+    redis.call('HSET', P .. 'sizes', 'all', tonumber(sizes[2]) - tonumber(sizes[1]))
+  else
+    redis.call('DEL', P .. 'sizes')
+  end
+  return tonumber(sizes[1])
 end
 -- A log was written to: its size is new, or has grown. Gives that of all.
 local function count(log, at, size, more)
