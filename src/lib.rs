@@ -46,7 +46,7 @@
 //! }
 //! ```
 //!
-//! It has no threads but the one that delivers [`notices`], and no async runtime. HTTP is spoken for the upgrade,
+//! It has no threads but the one that delivers [`notices`] and those that write the log, and no async runtime. HTTP is spoken for the upgrade,
 //! publishing, the built-in pages, health and metrics. There are no WebSocket extensions, no subprotocols, and
 //! nothing is kept on disk.
 

@@ -5,6 +5,8 @@ pub(crate) mod http_client;
 pub mod ini;
 mod invocation;
 pub mod log_file;
+pub(crate) mod log_rate;
+pub(crate) mod log_writer;
 pub mod manual;
 pub mod settings;
 pub mod systemd;

@@ -95,7 +95,7 @@ impl WebSocketServer {
         listener.failing = true;
         if listener.failure_logged.is_none_or(|logged| now - logged > ACCEPT_LOG_PAUSE) {
             listener.failure_logged = Some(now);
-            log::error!("Connection could not be established: {error}; trying again");
+            log::error!(target: "phpws", "Connection could not be established: {error}; trying again");
         }
         if !std::mem::replace(&mut listener.resting, true) {
             self.server.deadlines.set(now + ACCEPT_PAUSE, Deadline::Accept);

@@ -86,7 +86,7 @@ impl WebSocketServer {
         server.listener = Listener::new(listener, server.poll.registry()).map_err(failed)?;
         server.tls = tls;
         let secure = if server.tls.is_some() { " using SSL" } else { "" };
-        log::info!("Server initialized on {}  {}{secure}", os(), server.listener.local);
+        log::info!(target: "phpws", "Server initialized on {}  {}{secure}", os(), server.listener.local);
         Ok(server)
     }
 
@@ -172,16 +172,17 @@ impl WebSocketServer {
             self.turn(&mut events)?;
         }
         self.stopped();
-        log::info!("Server stopped");
+        log::info!(target: "phpws", "Server stopped");
+        log::logger().flush();
         Ok(())
     }
 
     /// What comes before the first turn.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.before_start()?;
-        log::info!("Starting server...");
+        log::info!(target: "phpws", "Starting server...");
         for path in self.all_apps.paths() {
-            log::info!("Registered resource : {path}");
+            log::info!(target: "phpws", "Registered resource : {path}");
         }
         self.server.now = Instant::now();
         self.server.counters.set_resources(self.all_apps.paths());
@@ -230,8 +231,8 @@ impl WebSocketServer {
             on_hangup();
         }
         match self.tls.as_mut().map(Tls::reload) {
-            Some(Ok(())) => log::info!("Certificate reloaded"),
-            Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
+            Some(Ok(())) => log::info!(target: "phpws", "Certificate reloaded"),
+            Some(Err(error)) => log::error!(target: "phpws", "Certificate not reloaded, the old one stays: {error}"),
             None => {}
         }
         self.reloaded();

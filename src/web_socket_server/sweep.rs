@@ -80,7 +80,7 @@ impl WebSocketServer {
     }
 
     pub(crate) fn ping(&mut self) {
-        log::info!("Ping Clients");
+        log::info!(target: "phpws", "Ping Clients");
         // A peer in the middle of a frame can't send a pong before that frame's end.
         for (id, socket) in &self.sockets {
             if let Stage::Frames(inbox) = &socket.stage

@@ -20,6 +20,7 @@ mod house;
 mod http_publish;
 mod limits;
 mod load;
+mod log;
 mod manual;
 mod metrics;
 mod notices;

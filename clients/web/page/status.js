@@ -72,6 +72,7 @@ const FIGURES = {
   'Messages out': ({ messages }) => count(messages.out),
   Refused: ({ refusals }) => count(sum(refusals)),
   'Too slow': ({ outbox }) => count(outbox.slow),
+  'Log lines missing': ({ log }) => count(log.dropped + log.left_out),
   Memory: ({ process }) => process.resident === null ? '–' : bytes(process.resident),
   'Notices waiting': ({ notices }) => notices === null ? 'off' : count(notices.waiting),
 };

@@ -10,6 +10,7 @@ use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::program::{log_rate, log_writer};
 use crate::rfc6455::Reason;
 use crate::server::Server;
 
@@ -109,6 +110,8 @@ impl Page {
         self.one("phpws_outbox_bytes", "Bytes that wait to be written to clients.", census.outbox_bytes);
         self.one("phpws_outbox_max_bytes", "Bytes that wait for the one client for whom most wait.", census.outbox_max);
         self.one("phpws_feedback_unheard_total", "Feedback that reached nobody.", metrics.unheard);
+        self.one("phpws_log_lines_dropped_total", "Log lines that could not be written.", log_writer::dropped());
+        self.one("phpws_log_lines_left_out_total", "Log lines of connections beyond the rate.", log_rate::left_out());
         self.one("phpws_buffer_commands_total", "Messages bufferON and bufferOFF.", metrics.buffering);
     }
 
