@@ -49,6 +49,8 @@ pub struct Client {
     pub(crate) app: Option<AppId>,
     pub(crate) ip: IpAddr,
     pub(crate) counted_ip: bool,
+    /// Whether the limits for one address do not apply to it.
+    pub(crate) exempt: bool,
     /// When its handshake was done.
     pub(crate) opened: Option<Instant>,
     /// For the few that have one.
@@ -104,6 +106,7 @@ impl Client {
             app: None,
             ip,
             counted_ip: false,
+            exempt: false,
             opened: None,
             names: None,
             dialog: true,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use phpws::commands;
 use phpws::log_file::{self, LogFile};
+use phpws::open_files;
 use phpws::resources::{ResourceDefault, ResourcePhp, ResourceStatus, ResourceWeb};
 use phpws::settings::{self, Invocation, InvocationError, Settings};
 use phpws::systemd::{self, Systemd};
@@ -49,6 +50,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     log_file::init_with_rate(settings.log_level, settings.log_format, settings.console, log_file.clone(), settings.log_rate)?;
+    open_files::raise();
 
     let mut server = match systemd::listener(&settings.address)? {
         Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,

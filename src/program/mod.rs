@@ -8,5 +8,6 @@ pub mod log_file;
 pub(crate) mod log_rate;
 pub(crate) mod log_writer;
 pub mod manual;
+pub mod open_files;
 pub mod settings;
 pub mod systemd;

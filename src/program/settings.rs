@@ -178,6 +178,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
     setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
         |s, v| { s.limits.max_clients = number(v)?; Ok(()) }),
+    setting!("max-newcomers", "", "", "COUNT", "0", "connections that are no clients yet, also plain HTTP; beyond them one goes for each that comes; 0 = an eighth of the descriptors",
+        |s, v| { s.limits.max_newcomers = number(v)?; Ok(()) }),
     setting!("max-chunks", "", "maxChunks", "COUNT", "100", "chunks between bufferON and bufferOFF (one more is accepted); 0 = unlimited",
         |s, v| { s.limits.max_chunks = number(v)?; Ok(()) }),
     setting!("max-message", "", "maxBufferSize", "BYTES", "5242880", "size of one message, also in fragments or chunks",

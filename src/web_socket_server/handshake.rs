@@ -117,7 +117,7 @@ impl WebSocketServer {
     #[doc(alias = "allowedIP")]
     fn check_origin(&mut self, id: SocketId, client_type: ClientType, request: &Request) -> Result<(), Refusal> {
         let peer = self.server.clients[id].ip;
-        self.server.clients[id].ip = Forwarded::of(request).client(peer, self.server.limits()).ip;
+        self.named(id, Forwarded::of(request).client(peer, self.server.limits()).ip);
         let origin = request.header("origin").unwrap_or_default();
         match client_type {
             ClientType::Websocket if !self.server.limits().allows_origin(origin) => {

@@ -33,6 +33,7 @@ mod dialog;
 mod handshake;
 mod listener;
 mod moments;
+mod newcomers;
 mod stop;
 mod sweep;
 mod turn;

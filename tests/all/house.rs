@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The port: what a reader of webSocketServer.php and RFC6455.php reads. A name that ends with `/` is a folder.
-const PORT: [&str; 26] = [
+const PORT: [&str; 27] = [
     "address.rs",
     "client.rs",
     "counters.rs",
@@ -20,6 +20,7 @@ const PORT: [&str; 26] = [
     "json.rs",
     "limits.rs",
     "mail/",
+    "newcomers.rs",
     "packet.rs",
     "pipe.rs",
     "printable.rs",

@@ -11,6 +11,7 @@ mod util;
 mod apps;
 mod cli;
 mod commands;
+mod descriptors;
 mod dialog;
 mod docs;
 mod embedding;

@@ -11,6 +11,7 @@
 #[path = "../util/mod.rs"]
 mod util;
 
+mod descriptors;
 mod ends;
 mod floods_of_connections;
 mod floods_of_messages;

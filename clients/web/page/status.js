@@ -67,6 +67,7 @@ const FIGURES = {
   Uptime: ({ uptime }) => time(uptime),
   Clients: ({ clients }) => count(sum(clients)),
   'Away, may come back': ({ resume }) => count(resume.away),
+  'No clients yet': ({ newcomers }) => count(newcomers.now),
   'Connections so far': ({ accepted }) => count(accepted),
   'Messages in': ({ messages }) => count(messages.in),
   'Messages out': ({ messages }) => count(messages.out),

@@ -79,6 +79,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "clients": by_type(&census.clients),
         "opened": by_type(&metrics.opened),
         "resume": {"away": census.away, "resumed": server.extras.resumes.resumed, "given_up": server.extras.resumes.expired, "lost": metrics.lost},
+        "newcomers": {"now": server.clients.newcomers.len(), "evicted": server.clients.newcomers.evicted},
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},

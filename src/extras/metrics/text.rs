@@ -89,6 +89,8 @@ impl Page {
         let states = [("handshake", census.handshaking), ("open", open), ("closing", census.closing)];
         self.many("phpws_connections", "Connections by how far they have come.", "state", states.into_iter());
         self.one("phpws_connections_accepted_total", "Connections accepted.", metrics.accepted);
+        self.one("phpws_newcomers", "Connections that are no clients.", server.clients.newcomers.len());
+        self.one("phpws_newcomers_evicted_total", "Those that gave way to newer ones.", server.clients.newcomers.evicted);
         self.one("phpws_clients_away", "Open clients whose connection broke and who may come back.", census.away);
         self.one("phpws_clients_resumed_total", "Clients that came back.", server.extras.resumes.resumed);
         self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", server.extras.resumes.expired);

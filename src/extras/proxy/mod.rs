@@ -44,9 +44,9 @@ impl WebSocketServer {
         socket.stage = Stage::Head(Vec::new());
         if let Some(client) = client {
             log::info!("Proxied client {client} on socket #{id}");
-            self.server.clients[id].ip = client.ip().to_canonical();
+            self.named(id, client.ip().to_canonical());
         }
-        socket.stream.secure(self.tls.as_ref())?;
+        self.sockets[id].stream.secure(self.tls.as_ref())?;
         Ok(true)
     }
 }
