@@ -21,7 +21,6 @@ fn main() -> ExitCode {
         Ok(Invocation::Print(text)) => print!("{text}"),
         Ok(Invocation::Run(settings)) => {
             if let Err(error) = run(*settings) {
-                log::logger().flush();
                 eprintln!("phpws: {error}");
                 return ExitCode::FAILURE;
             }

@@ -151,7 +151,6 @@ impl AllApps {
     fn panicked(&self, app: AppId, server: &mut Server, client: Option<SocketId>, panic: Box<dyn Any + Send>) {
         log::error!("Application {} panicked: {}", self.path(app), Printable(panic_message(&*panic)));
         if server.limits().exit_on_panic {
-            log::logger().flush();
             resume_unwind(panic);
         }
         if let Some(id) = client {

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,8 @@ struct Logger {
     lines: env_logger::Logger,
     rate: Mutex<LogRate>,
     queues: Vec<Arc<Queue>>,
+    /// Whether somebody has waited for its lines in vain.
+    hangs: AtomicBool,
 }
 
 impl Logger {
@@ -250,9 +253,25 @@ impl Log for Logger {
         if let Some(count) = left_out {
             self.note(count);
         }
-        let until = Instant::now() + LAST_LINES;
-        self.queues.iter().for_each(|queue| queue.flush(until));
+        let patience = if self.hangs.load(Ordering::Relaxed) { Duration::ZERO } else { LAST_LINES };
+        let until = Instant::now() + patience;
+        let hanging = self.queues.iter().filter(|queue| !queue.flush(until)).count();
+        self.hangs.store(hanging > 0, Ordering::Relaxed);
     }
+}
+
+/// Writes the last lines as the thread that started the logger ends: on Linux the main thread's values end with the
+/// program, also after a panic.
+struct LastLines;
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        log::logger().flush();
+    }
+}
+
+thread_local! {
+    static LAST_WORDS: LastLines = const { LastLines };
 }
 
 /// A warning of the logger itself.
@@ -309,8 +328,14 @@ fn start(
         .target(env_logger::Target::Pipe(Box::new(Sink(queues.clone()))))
         .build();
     let filter = lines.filter();
-    log::set_boxed_logger(Box::new(Logger { lines, rate: Mutex::new(LogRate::new(rate)), queues }))?;
+    log::set_boxed_logger(Box::new(Logger {
+        lines,
+        rate: Mutex::new(LogRate::new(rate)),
+        queues,
+        hangs: AtomicBool::new(false),
+    }))?;
     log::set_max_level(filter);
+    LAST_WORDS.with(|_| ());
     Ok(())
 }
 

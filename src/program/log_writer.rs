@@ -98,16 +98,17 @@ impl Queue {
         self.wake(state);
     }
 
-    /// Waits until all lines are written, or that moment has come.
-    pub(super) fn flush(&self, until: Instant) {
+    /// Waits until all lines are written, or that moment has come; says whether they are.
+    pub(super) fn flush(&self, until: Instant) -> bool {
         let mut state = self.lock();
         while !(state.idle && state.is_empty()) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return false;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 
     /// What there is to do, for the thread.

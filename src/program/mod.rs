@@ -1,4 +1,4 @@
-//! What only the program needs: its settings, its log file, its commands, systemd.
+//! What only the program needs: its settings, its log file, its limit of open files, its commands, systemd.
 
 pub mod commands;
 pub(crate) mod http_client;
