@@ -62,6 +62,19 @@ fn idle_connections_give_way_to_newcomers_of_any_address() {
 }
 
 #[test]
+fn by_default_an_eighth_of_the_descriptors_and_what_max_clients_leaves_may_be_no_clients() {
+    for (ulimit, args) in [("ulimit -n 1024", &[][..]), ("ulimit -n 8192", &["--max-clients", "10"])] {
+        let server = limited(ulimit, args);
+        let held: Vec<Client> = (0..1100).map(|_| idle(&server, [127, 0, 0, 2], "")).collect();
+        newcomers(&server, [127, 0, 0, 2], 5);
+        newcomers(&server, [127, 0, 0, 1], 5);
+        let now = metric(&server, "phpws_newcomers");
+        assert!((250..=257).contains(&now), "{now}");
+        drop(held);
+    }
+}
+
+#[test]
 fn silent_connections_give_way_and_one_in_the_middle_of_a_body_stays() {
     let server = Phpws::start(&["--max-newcomers", "20", "--handshake-timeout", "60"]);
     let mut busy = server.connect();
