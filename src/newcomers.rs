@@ -20,7 +20,7 @@ pub(crate) const MIN_OF_ADDRESS: usize = 8;
 const MAX_DESCRIPTORS: u64 = 1 << 20;
 /// So many connections of a trusted address weigh as much as one of a stranger.
 const TRUST: usize = 8;
-/// Places that are kept when they are no longer needed.
+/// Places that are kept when they are no longer needed, and addresses that wait to be looked at.
 const KEPT: usize = 1024;
 /// How long it is not logged again that some had to go.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
@@ -121,7 +121,8 @@ impl Newcomers {
         let members = self.origins.entry(origin).or_default();
         self.loads.remove(&(load(members.len()), origin));
         change(members);
-        if members.len() > MIN_OF_ADDRESS && !origin.exempt {
+        // What finds no place here is noted at its next change.
+        if members.len() > MIN_OF_ADDRESS && !origin.exempt && self.crowded.len() < KEPT {
             self.crowded.insert(origin);
         }
         match members.len() {

@@ -88,7 +88,7 @@ fn a_log_file_that_hangs_stops_nothing_and_what_was_dropped_is_told() {
     // Opening waits for the other end.
     let path = fifo.clone();
     let reader = std::thread::spawn(move || BufReader::new(std::fs::File::open(path).unwrap()));
-    let server = Phpws::start(&["--log-file", fifo.to_str().unwrap(), "--log-rate", "0", "--log-level", "trace"]);
+    let server = Phpws::start(&["--log-file", fifo.to_str().unwrap(), "--log-level", "trace"]);
     let reader = reader.join().unwrap();
     let (mut client, _) = server.browser();
     let message = masked(true, 1, br#"{"opcode":"none","m":"a message that nobody needs, for the log has a line of it"}"#);
@@ -146,7 +146,8 @@ fn a_flood_of_connections_leaves_a_bounded_log_that_has_the_servers_own_lines() 
 
 #[test]
 fn an_honest_servers_log_is_whole() {
-    let server = Phpws::start(&[]);
+    // The default.
+    let server = Phpws::start(&["--log-rate", "1000"]);
     for _ in 0..200 {
         server.browser();
     }
