@@ -53,6 +53,8 @@ pub struct Client {
     /// Whether a backend may come from there: the server's own host, or an allowed one.
     pub(crate) from_ours: bool,
     pub(crate) counted_ip: bool,
+    /// Whether the limits for one address do not apply to it.
+    pub(crate) exempt: bool,
     /// When its handshake was done.
     pub(crate) opened: Option<Instant>,
     /// For the few that have one.
@@ -113,6 +115,7 @@ impl Client {
             way: Way::Direct,
             from_ours: false,
             counted_ip: false,
+            exempt: false,
             opened: None,
             names: None,
             dialog: true,

@@ -49,8 +49,8 @@ pub(crate) struct Counted {
 }
 
 /// Refusals that are shown before one has happened.
-const REFUSALS: [Reason; 6] =
-    [Reason::Address, Reason::MaxClients, Reason::MaxPerIp, Reason::Origin, Reason::Resource, Reason::Session];
+const REFUSALS: [Reason; 7] =
+    [Reason::Address, Reason::Evicted, Reason::MaxClients, Reason::MaxPerIp, Reason::Origin, Reason::Resource, Reason::Session];
 
 impl Counters {
     pub(crate) fn new(now: Instant) -> Counters {

@@ -46,7 +46,7 @@
 //! }
 //! ```
 //!
-//! It has no threads but the one that delivers [`notices`], and no async runtime. HTTP is spoken for the upgrade,
+//! It has no threads but the one that delivers [`notices`] and those that write the log, and no async runtime. HTTP is spoken for the upgrade,
 //! publishing, the built-in pages, health and metrics. There are no WebSocket extensions, no subprotocols, and
 //! nothing is kept on disk.
 
@@ -65,6 +65,7 @@ mod ids;
 mod json;
 pub mod limits;
 mod mail;
+mod newcomers;
 mod own_host;
 mod packet;
 mod pipe;
@@ -99,7 +100,7 @@ pub use ids::{AppId, ClientType, SocketId};
 pub use limits::{Limits, Publish};
 pub use packet::{JsonError, Message, Packet};
 #[doc(hidden)]
-pub use program::{commands, ini, manual};
+pub use program::{commands, ini, manual, open_files};
 pub use program::{log_file, settings, systemd};
 pub use resource::{Resource, Value};
 pub use rfc6455::{CloseCode, Request};

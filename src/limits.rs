@@ -13,13 +13,17 @@ use crate::extras::browser_opcodes::lists::BrowserOpcodes;
 /// unlimited or off, as in PHP.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Browser connections from one address; an IPv6 network of 64 bits, which is what one customer
-    /// gets, counts as one. Default 0.
+    /// Browser clients from one address, and connections from there that are no clients yet; an IPv6 network of 64
+    /// bits, which is what one customer gets, counts as one. It does not apply to hosts that backends may come from,
+    /// and to trusted proxies themselves. Default 0.
     #[doc(alias = "maxPerIP")]
     pub max_per_ip: usize,
     /// Clients of all types at a time. Default 0.
     #[doc(alias = "maxClients")]
     pub max_clients: usize,
+    /// Connections that are no clients, such as those in their handshake and plain HTTP; beyond them one goes for each
+    /// that comes. Default 0: an eighth of the descriptors that the process may have, at least 256.
+    pub max_newcomers: usize,
     /// Chunks between `bufferON` and `bufferOFF`, one more being the last that is accepted, as in
     /// PHP. Default 100.
     #[doc(alias = "maxChunks")]
@@ -119,6 +123,7 @@ impl Default for Limits {
         Limits {
             max_per_ip: 0,
             max_clients: 0,
+            max_newcomers: 0,
             max_chunks: 100,
             max_message: 5 * 1024 * 1024,
             max_outbox: 8 * 1024 * 1024,

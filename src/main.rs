@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use phpws::commands;
 use phpws::log_file::{self, LogFile};
+use phpws::open_files;
 use phpws::resources::{ResourceDefault, ResourcePhp, ResourceStatus, ResourceWeb};
 use phpws::settings::{self, Invocation, InvocationError, Settings};
 use phpws::systemd::{self, Systemd};
@@ -47,14 +48,16 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         println!("phpws: settings are fine for {}", settings.address);
         return Ok(());
     }
-    log_file::init(settings.log_level, settings.log_format, settings.console, log_file.clone())?;
+    log_file::init_with_rate(settings.log_level, settings.log_format, settings.console, log_file.clone(), settings.log_rate)?;
+    open_files::raise();
 
     let mut server = match systemd::listener(&settings.address)? {
         Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,
         None => WebSocketServer::bind(&settings.address, tls, settings.limits)?,
     };
     server.notify(Systemd::from_env()?);
-    server.handle_signals(move || reopen(log_file.as_ref()))?;
+    // The log says how that went.
+    server.handle_signals(move || _ = log_file.as_ref().map(LogFile::reopen))?;
     server.require_session(sessions);
     server.send_notices(receiver)?;
     server.publish_tokens(tokens);
@@ -75,12 +78,4 @@ fn open_log(settings: &Settings) -> Result<Option<LogFile>, StartError> {
     let Some(path) = &settings.log_file else { return Ok(None) };
     let log_file = LogFile::open(path, settings.log_size, settings.log_keep);
     log_file.map(Some).map_err(|error| StartError::new(format_args!("--log-file {}", path.display()), error))
-}
-
-fn reopen(log_file: Option<&LogFile>) {
-    match log_file.map(LogFile::reopen) {
-        Some(Ok(())) => log::info!("Log file reopened"),
-        Some(Err(error)) => log::error!("Log file not reopened, the old one stays: {error}"),
-        None => {}
-    }
 }

@@ -16,6 +16,7 @@ use crate::extras::notices::{Receiver, Secret};
 use crate::extras::sessions::Sessions;
 use crate::limits::{Limits, Publish};
 use crate::program::log_file::LogFormat;
+use crate::program::log_rate::LOG_RATE;
 use crate::secret_file;
 
 pub use crate::program::invocation::{FileValues, Invocation, InvocationError, from_args, help, parse_file};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// The form of the lines.
     pub log_format: LogFormat,
+    /// Lines a second that connections may cause; 0 is no limit.
+    pub log_rate: u32,
     /// Whether browsers need a PHP session.
     pub require_session: bool,
     /// PHP's `session.save_path`.
@@ -177,10 +180,14 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.log_level = v.parse().map_err(|_| format!("'{v}' is not off, error, warn, info, debug or trace"))?; Ok(()) }),
     setting!("log-format", "", "", "FORMAT", "text", "text (date;message) or json (one object a line, with time, level and message)",
         |s, v| { s.log_format = v.parse()?; Ok(()) }),
+    setting!("log-rate", "", "", "LINES", "1000", "log lines a second that connections may cause (ten times as many in a burst); 0 = unlimited",
+        |s, v| { s.log_rate = number(v)?; Ok(()) }),
     setting!("max-per-ip", "", "maxPerIP", "COUNT", "0", "browser connections from one address; 0 = unlimited",
         |s, v| { s.limits.max_per_ip = number(v)?; Ok(()) }),
     setting!("max-clients", "", "maxClients", "COUNT", "0", "clients at a time; 0 = unlimited",
         |s, v| { s.limits.max_clients = number(v)?; Ok(()) }),
+    setting!("max-newcomers", "", "", "COUNT", "0", "connections that are no clients yet, also plain HTTP; beyond them one goes for each that comes; 0 = an eighth of the descriptors",
+        |s, v| { s.limits.max_newcomers = number(v)?; Ok(()) }),
     setting!("max-chunks", "", "maxChunks", "COUNT", "100", "chunks between bufferON and bufferOFF (one more is accepted); 0 = unlimited",
         |s, v| { s.limits.max_chunks = number(v)?; Ok(()) }),
     setting!("max-message", "", "maxBufferSize", "BYTES", "5242880", "size of one message, also in fragments or chunks",
@@ -300,6 +307,7 @@ impl Default for Settings {
             console: true,
             log_level: LevelFilter::Info,
             log_format: LogFormat::Text,
+            log_rate: LOG_RATE,
             require_session: false,
             session_path: None,
             session_cookie: Sessions::COOKIE.into(),

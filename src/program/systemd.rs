@@ -29,7 +29,7 @@ pub fn listener(address: &Address) -> Result<Option<TcpListener>, StartError> {
     if let Some(listener) = &listener {
         let local = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         if !address.resolve().is_ok_and(|expected| expected == local || expected.port() == 0) {
-            log::warn!("systemd passed a socket on {local}: it is used, and not {address}");
+            log::warn!(target: "phpws", "systemd passed a socket on {local}: it is used, and not {address}");
         }
     }
     Ok(listener)
@@ -62,7 +62,7 @@ impl Systemd {
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),
-            Err(error) => log::warn!("systemd is not told: {error}"),
+            Err(error) => log::warn!(target: "phpws", "systemd is not told: {error}"),
         }
     }
 
@@ -85,7 +85,7 @@ impl Systemd {
         let Some(socket) = &self.socket else { return };
         let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
         if let Err(error) = socket.send(lines.as_bytes()) {
-            log::warn!("systemd is not told: {error}");
+            log::warn!(target: "phpws", "systemd is not told: {error}");
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Reason {
     Request(Status),
     /// It comes from a host that may not.
     Address,
+    /// It was no client, and gave way to a newer connection.
+    Evicted,
     /// There are as many clients as may be.
     MaxClients,
     /// Its address has as many as it may have.
@@ -96,6 +98,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::Request(status) => status.as_str(),
             Reason::Address => "address",
+            Reason::Evicted => "evicted",
             Reason::MaxClients => "max_clients",
             Reason::MaxPerIp => "max_per_ip",
             Reason::Origin => "origin",

@@ -15,6 +15,7 @@ use uuid::fmt::Hyphenated;
 use crate::client::{Client, State};
 use crate::ids::{ClientType, SocketId};
 use crate::limits::counted_address;
+use crate::newcomers::{Newcomers, Origin, Rank};
 
 /// All records, by id; what is only looked at or changed goes through the table itself.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Clients {
     /// The browsers of the dialog that have a connection, in no order, and the place of each.
     browsers: Vec<SocketId>,
     places: SecondaryMap<SocketId, usize>,
+    /// Those that are no clients, and have a connection.
+    pub(crate) newcomers: Newcomers,
 }
 
 /// The hash of a uuid: its first bytes, since the keys of the table are the random ones that the server gave.
@@ -61,6 +64,39 @@ impl DerefMut for Clients {
 }
 
 impl Clients {
+    /// A connection comes, or goes on as a record of its own.
+    pub(crate) fn insert(&mut self, client: Client) -> SocketId {
+        let (origin, state) = (Origin::new(client.ip, client.exempt), client.state);
+        let id = self.records.insert(client);
+        match state {
+            State::Handshake => self.newcomers.come(id, origin),
+            _ => self.newcomers.put(id, origin, Rank::Ended),
+        }
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: SocketId) -> Option<Client> {
+        self.newcomers.remove(id);
+        self.records.remove(id)
+    }
+
+    /// A connection that was answered begins another request.
+    pub(crate) fn begins(&mut self, id: SocketId) {
+        self.newcomers.rank(id, Rank::Handshake);
+    }
+
+    /// A proxy says who is at the other end.
+    pub(crate) fn name(&mut self, id: SocketId, ip: IpAddr, exempt: bool) {
+        let client = &mut self.records[id];
+        (client.ip, client.exempt) = (ip, exempt);
+        self.newcomers.put(id, Origin::new(ip, exempt), Rank::Handshake);
+    }
+
+    /// Clients that count for an address.
+    pub(crate) fn counted(&self, ip: IpAddr) -> usize {
+        self.client_ips.get(&ip).copied().unwrap_or_default()
+    }
+
     /// The record, if the client is past its handshake and not closing.
     pub(crate) fn open_mut(&mut self, id: SocketId) -> Option<&mut Client> {
         self.records.get_mut(id).filter(|client| client.is_open())
@@ -71,6 +107,11 @@ impl Clients {
         let client = &mut self.records[id];
         let (was_open, was_away) = (client.is_open(), client.is_away());
         client.state = state;
+        match state {
+            State::Closing => self.newcomers.put(id, Origin::new(client.ip, client.exempt), Rank::Ended),
+            State::Closed => {}
+            _ => _ = self.newcomers.remove(id),
+        }
         self.open = self.open + usize::from(client.is_open()) - usize::from(was_open);
         self.away = self.away + usize::from(client.is_away()) - usize::from(was_away);
         let hears = state == State::Open && client.dialog && client.client_type == ClientType::Websocket;

@@ -58,7 +58,8 @@ impl Server {
             log::info!("{id}, Too many connections");
             return Err(Dismissal { error: Some("Too many connections".into()), code: CloseCode::TRY_AGAIN_LATER });
         }
-        let (ip, limited) = (client.ip, self.limits.max_per_ip > 0 && client.client_type == ClientType::Websocket);
+        let counts = client.client_type == ClientType::Websocket && !client.exempt;
+        let (ip, limited) = (client.ip, self.limits.max_per_ip > 0 && counts);
         if limited && !self.clients.count_ip(id, self.limits.max_per_ip) {
             let error = format!("To many connections from:  {ip}");
             self.counters.refused(Reason::MaxPerIp);

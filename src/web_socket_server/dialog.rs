@@ -28,6 +28,7 @@ impl WebSocketServer {
                 let begins = head.is_empty() && socket.reused;
                 head.extend_from_slice(&self.buffer.bytes[..count]);
                 if begins {
+                    self.server.clients.begins(id);
                     self.set_deadline(id, self.server.limits().handshake_timeout);
                 }
                 self.head(id);

@@ -38,8 +38,9 @@ impl WebSocketServer {
     ) -> Result<(), Refusal> {
         let from = self.came_from(id, request);
         let ours = self.own_host(id).admits(from);
+        self.named(id, from.ip);
         let client = &mut self.server.clients[id];
-        (client.ip, client.way, client.from_ours) = (from.ip, from.way, ours.is_ok());
+        (client.way, client.from_ours) = (from.way, ours.is_ok());
         if request.values("ident").any(|ident| ident.len() > MAX_IDENT) {
             return Err(Refusal::bad_request(format!("The header ident is over {MAX_IDENT} bytes")));
         }

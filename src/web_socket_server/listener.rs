@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use rlimit::Resource;
 use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 
 use super::{LISTENER, WebSocketServer};
@@ -16,6 +17,7 @@ use crate::address::Address;
 use crate::client::Client;
 use crate::deadlines::{Deadline, after};
 use crate::error::StartError;
+use crate::newcomers;
 use crate::pipe::Pipe;
 use crate::socket::{Peer, Socket, Stage};
 use crate::tls::Stream;
@@ -39,6 +41,8 @@ pub(super) struct Listener {
     pub(super) failing: bool,
     /// Whether a reminder to accept again is set.
     pub(super) resting: bool,
+    /// How many connections may be no clients, as far as descriptors go.
+    pub(super) newcomers: usize,
     failure_logged: Option<Instant>,
 }
 
@@ -58,7 +62,8 @@ impl Listener {
         let mut socket = TcpListener::from_std(listener);
         let local = socket.local_addr()?;
         registry.register(&mut socket, LISTENER, Interest::READABLE)?;
-        Ok(Listener { socket: Some(socket), local, ..Listener::default() })
+        let newcomers = newcomers::share_of(Resource::NOFILE.get_soft().unwrap_or_default());
+        Ok(Listener { socket: Some(socket), local, newcomers, ..Listener::default() })
     }
 }
 
@@ -67,12 +72,13 @@ impl Default for Listener {
     fn default() -> Listener {
         let local = (Ipv4Addr::LOCALHOST, 0).into();
         let (again, failing, resting) = (false, false, false);
-        Listener { socket: None, local, origin: Origin::Passed, again, failing, resting, failure_logged: None }
+        Listener { socket: None, local, origin: Origin::Passed, again, failing, resting, newcomers: 0, failure_logged: None }
     }
 }
 
 impl WebSocketServer {
     pub(super) fn accept(&mut self) {
+        self.make_room();
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.listener.socket else { return };
             match listener.accept() {
@@ -83,6 +89,7 @@ impl WebSocketServer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The peer gave up while it waited in the queue.
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                Err(error) if self.gave_way(&error) => {}
                 Err(error) => return self.accept_failed(&error),
             }
         }
@@ -95,21 +102,28 @@ impl WebSocketServer {
         listener.failing = true;
         if listener.failure_logged.is_none_or(|logged| now - logged > ACCEPT_LOG_PAUSE) {
             listener.failure_logged = Some(now);
-            log::error!("Connection could not be established: {error}; trying again");
+            log::error!(target: "phpws", "Connection could not be established: {error}; trying again");
         }
-        if !std::mem::replace(&mut listener.resting, true) {
+        if self.may_give_way(error) {
+            self.listener.again = true;
+        } else if !std::mem::replace(&mut self.listener.resting, true) {
             self.server.deadlines.set(now + ACCEPT_PAUSE, Deadline::Accept);
         }
     }
 
     fn connected(&mut self, tcp: TcpStream, peer: SocketAddr) {
         let ip = peer.ip().to_canonical();
+        let exempt = ip.is_loopback() || self.is_exempt(ip, || own_ip(&tcp));
         let socket = match self.open_socket(tcp, ip) {
             Ok(socket) => socket,
             Err(error) => return log::info!("Connection could not be established: {error}"),
         };
         self.server.counters.accepted += 1;
-        let id = self.server.clients.insert(Client::new(ip));
+        let mut client = Client::new(ip);
+        client.exempt = exempt;
+        let id = self.server.clients.insert(client);
+        // Somebody goes in the next turn, when all that came in this one have been heard.
+        self.listener.again |= self.is_crowded();
         self.sockets.insert(id, socket);
         log::info!("New client connecting from {peer} on socket #{id}");
         let (pipe, token) = (&mut self.sockets[id].stream.pipe, Token(id.as_u64() as usize));
@@ -165,4 +179,9 @@ fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // Backends get no pings; the system finds out when one of their hosts is gone.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)))
+}
+
+/// The server's address that the peer connected to.
+fn own_ip(tcp: &TcpStream) -> IpAddr {
+    tcp.local_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |own| own.ip().to_canonical())
 }

@@ -35,6 +35,7 @@ mod handshake;
 mod hold;
 mod listener;
 mod moments;
+mod newcomers;
 mod signals;
 mod stop;
 mod sweep;
@@ -90,7 +91,7 @@ impl WebSocketServer {
         server.listener = Listener::new(listener, server.poll.registry()).map_err(failed)?;
         server.tls = tls;
         let secure = if server.tls.is_some() { " using SSL" } else { "" };
-        log::info!("Server initialized on {}  {}{secure}", os(), server.listener.local);
+        log::info!(target: "phpws", "Server initialized on {}  {}{secure}", os(), server.listener.local);
         Ok(server)
     }
 
@@ -165,16 +166,17 @@ impl WebSocketServer {
             self.turn(&mut events)?;
         }
         self.stopped();
-        log::info!("Server stopped");
+        log::info!(target: "phpws", "Server stopped");
+        log::logger().flush();
         Ok(())
     }
 
     /// What comes before the first turn.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.before_start()?;
-        log::info!("Starting server...");
+        log::info!(target: "phpws", "Starting server...");
         for path in self.all_apps.paths() {
-            log::info!("Registered resource : {path}");
+            log::info!(target: "phpws", "Registered resource : {path}");
         }
         self.server.now = Instant::now();
         self.server.counters.set_resources(self.all_apps.paths());

@@ -48,8 +48,8 @@ impl WebSocketServer {
             on_hangup();
         }
         match self.tls.as_mut().map(Tls::reload) {
-            Some(Ok(())) => log::info!("Certificate reloaded"),
-            Some(Err(error)) => log::error!("Certificate not reloaded, the old one stays: {error}"),
+            Some(Ok(())) => log::info!(target: "phpws", "Certificate reloaded"),
+            Some(Err(error)) => log::error!(target: "phpws", "Certificate not reloaded, the old one stays: {error}"),
             None => {}
         }
         self.reloaded();

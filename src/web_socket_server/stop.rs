@@ -57,7 +57,7 @@ impl WebSocketServer {
             false => Stopping::Draining(Drain { end: after(now, time), last: now }),
         };
         self.listen_no_longer();
-        log::info!("Shutting down server gracefully...");
+        log::info!(target: "phpws", "Shutting down server gracefully...");
         let longest = time.saturating_add(self.server.limits().close_timeout).saturating_add(STOP_GRACE);
         self.stops(longest);
         self.server.deadlines.set(after(now, longest), Deadline::Stop);

@@ -83,7 +83,7 @@ impl WebSocketServer {
     }
 
     pub(crate) fn ping(&mut self) {
-        log::info!("Ping Clients");
+        log::info!(target: "phpws", "Ping Clients");
         // A peer in the middle of a frame can't send a pong before that frame's end.
         // Nor is one late that is not read.
         for (id, socket) in &self.sockets {

@@ -132,11 +132,13 @@ fn phps_own_configuration_file_is_read_as_it_is() {
         "[websocketserver]\nadress = 'ws://127.0.0.1:0'\nlogfile = ${PHPWS_TEST_LOG}\nconsole = true\ncertFile =\npkFile = \nmaxPerIP = 1\n\
         [jsauth]\nrequire=false\nssp=${SAVE_SESSION_PATH}\ncookie_name = \"PHPSESSID\"\n[develop]\ndevelopsystem = true ; Set to false in production\n",
     );
-    let server = Phpws::start_on("127.0.0.1:0", &["--config", &config]);
-    drop(server.browser());
+    // The limit is for strangers, whom a proxy names here.
+    let server = Phpws::start_on("127.0.0.1:0", &["--config", &config, "--trusted-proxy", "127.0.0.1"]);
+    let stranger = "X-Forwarded-For: 192.0.2.7\r\n";
+    drop(server.ready_on("/web", stranger));
     server.log_line("Connection closed to socket #1");
-    let (_one, _) = server.browser();
-    assert!(server.upgrade("/web", "").text().contains("To many connections"));
+    let (_one, _) = server.ready_on("/web", stranger);
+    assert!(server.upgrade("/web", stranger).text().contains("To many connections"));
 }
 
 #[test]

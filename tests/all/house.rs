@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The port: what a reader of webSocketServer.php and RFC6455.php reads. A name that ends with `/` is a folder.
-const PORT: [&str; 27] = [
+const PORT: [&str; 29] = [
     "address.rs",
     "client.rs",
     "counters.rs",
@@ -21,6 +21,7 @@ const PORT: [&str; 27] = [
     "limits.rs",
     "mail/",
     "own_host.rs",
+    "newcomers.rs",
     "packet.rs",
     "pipe.rs",
     "printable.rs",
@@ -35,6 +36,7 @@ const PORT: [&str; 27] = [
     "server/",
     "socket.rs",
     "tls.rs",
+    "turns.rs",
     "web_socket_server/",
 ];
 /// Files of the port that may name optional parts: the moments, and how a client is written to.

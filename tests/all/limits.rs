@@ -12,22 +12,24 @@ fn dismissed(client: &mut Client, error: &str, code: u16) {
 
 #[test]
 fn connections_of_one_address_are_counted_exactly() {
-    let server = Phpws::start(&["--max-per-ip", "2"]);
-    let (first, _) = server.browser();
-    let (_second, _) = server.browser();
+    const ADDRESS: &str = "X-Forwarded-For: 192.0.2.7\r\n";
+    let server = Phpws::start(&["--max-per-ip", "2", "--trusted-proxy", "127.0.0.1"]);
+    let browser = || server.ready_on("/web", ADDRESS);
+    let (first, _) = browser();
+    let (_second, _) = browser();
     for _ in 0..3 {
-        dismissed(&mut server.upgrade("/web", ""), "To many connections from:  127.0.0.1", 1008);
+        dismissed(&mut server.upgrade("/web", ADDRESS), "To many connections from:  192.0.2.7", 1008);
     }
-    server.log_line(", To many connections from:  127.0.0.1");
+    server.log_line(", To many connections from:  192.0.2.7");
     // Backends and refused requests do not count; a connection that ends frees its place.
     server.ready_on("/php", "Client-Type: php\r\n");
     drop(first);
     server.log_line("Client disconnected by Server - TCP connection lost");
-    let (mut third, _) = server.browser();
-    dismissed(&mut server.upgrade("/web", ""), "To many connections from:  127.0.0.1", 1008);
+    let (mut third, _) = browser();
+    dismissed(&mut server.upgrade("/web", ADDRESS), "To many connections from:  192.0.2.7", 1008);
     third.say(r#"{"opcode":"quit"}"#);
     third.closed_with(1000);
-    server.browser();
+    browser();
 }
 
 #[test]
@@ -61,9 +63,11 @@ fn a_stranger_is_no_backend_behind_a_trusted_proxy() {
 
 #[test]
 fn nobody_else_is_believed_about_addresses() {
-    let server = Phpws::start(&["--max-per-ip", "1"]);
-    let (_first, _) = server.ready_on("/web", "X-Forwarded-For: 203.0.113.5\r\n");
-    dismissed(&mut server.upgrade("/web", "X-Forwarded-For: 203.0.113.6\r\n"), "To many connections from:  127.0.0.1", 1008);
+    // What a proxy in front of the trusted one says is the word of a stranger.
+    let server = Phpws::start(&["--max-per-ip", "1", "--trusted-proxy", "127.0.0.1"]);
+    let (_first, _) = server.ready_on("/web", "X-Forwarded-For: 203.0.113.5, 192.0.2.7\r\n");
+    let mut second = server.upgrade("/web", "X-Forwarded-For: 203.0.113.6, 192.0.2.7\r\n");
+    dismissed(&mut second, "To many connections from:  192.0.2.7", 1008);
 }
 
 #[test]

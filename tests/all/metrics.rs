@@ -161,8 +161,9 @@ fn refusals_are_counted_by_reason() {
         client.head();
         assert_eq!(sample(&server, &reason(counted)), before + 1.0, "{counted}");
     }
-    let _first = server.browser();
-    assert!(server.upgrade("/web", "").text().contains("To many"));
+    let stranger = "X-Forwarded-For: 192.0.2.7\r\n";
+    let _first = server.ready_on("/web", stranger);
+    assert!(server.upgrade("/web", stranger).text().contains("To many"));
     assert!(server.upgrade("/nowhere", "").text().contains("close"));
     reaches(&server, &reason("max_per_ip"), 1.0);
     reaches(&server, &reason("resource"), 1.0);

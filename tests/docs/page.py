@@ -11,12 +11,12 @@ PATIENCE = 10
 
 
 class Page:
-    def __init__(self, resource="/web"):
+    def __init__(self, resource="/web", headers=""):
         self.heard, self.ended, self.news = [], False, threading.Condition()
         stream = socket.create_connection(("127.0.0.1", 8095), PATIENCE)
         stream.sendall(
             f"GET {resource} HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{headers}"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n".encode()
         )
         self.stream, self.input = stream, stream.makefile("rb")

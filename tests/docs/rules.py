@@ -131,7 +131,7 @@ PHP = {
 # ---- dialogs
 
 OTHER = "8c1d38f0-a3b7-48b0-a6b5-b38efe158507"
-# By what a dialog contains: options of the server, what an other page says beforehand, the resource, the client.
+# By what a dialog contains: options of the server, headers, what an other page says beforehand, the resource, the client.
 DIALOGS = [
     ('"room":"order 4711","count":2', {"other": ['{"opcode":"join","room":"order 4711"}']}),
     ('"names":["Bob","Ann"]', {"options": "--room-names", "other": ['{"opcode":"join","room":"office","name":"Bob","announce":true}']}),
@@ -139,6 +139,6 @@ DIALOGS = [
     (OTHER, {"other": []}),
     ('< {"opcode":"close"}', {"resource": "/nobody"}),
     ("Too many connections", {"options": "--max-clients 1", "other": []}),
-    ("To many connections from", {"options": "--max-per-ip 1", "other": []}),
+    ("To many connections from", {"options": "--max-per-ip 1 --trusted-proxy 127.0.0.1", "headers": "X-Forwarded-For: 192.0.2.7\r\n", "other": []}),
     ('"message":"from the back"', {"raw": True}),
 ]

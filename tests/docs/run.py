@@ -244,15 +244,16 @@ class Run:
                 return self.skip(block.place, "dialog", reason)
         scene = next((scene for part, scene in rules.DIALOGS if part in block.text), {})
         self.box.serve(f"phpws ws://127.0.0.1:8095 {scene.get('options', '')}")
-        text = block.text.replace("192.0.2.7", "127.0.0.1")
+        headers = scene.get("headers", "")
+        text = block.text if headers else block.text.replace("192.0.2.7", "127.0.0.1")
         other = None
         if "other" in scene:
-            other = Page()
+            other = Page(headers=headers)
             text = text.replace(rules.OTHER, other.uuid)
             for said in scene["other"]:
                 other.say(said)
                 other.until('"opcode":"joined"')
-        speaker = Raw() if scene.get("raw") else Page(scene.get("resource", "/web"))
+        speaker = Raw() if scene.get("raw") else Page(scene.get("resource", "/web"), headers)
         # What the server says first belongs to the dialog if it begins with that.
         first = text.startswith("< ")
         for number, line in enumerate(text.splitlines()):

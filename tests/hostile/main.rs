@@ -12,6 +12,7 @@
 mod util;
 
 mod budgets;
+mod descriptors;
 mod ends;
 mod floods_of_connections;
 mod floods_of_messages;

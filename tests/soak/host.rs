@@ -101,8 +101,11 @@ impl Host<'_> {
                 assert!(ready.starts_with(br#"{"opcode":"ready""#) && ready.ends_with(b"}"), "{ready:?}");
             }
             kind => {
-                let (path, headers) = if kind == Kind::Php { ("/php", "Client-Type: php\r\n") } else { ("/web", "") };
-                client.send(request(path, headers).as_bytes());
+                let (path, headers) = match kind {
+                    Kind::Php => ("/php", "Client-Type: php\r\n".into()),
+                    _ => ("/web", super::forwarded(guest.address)),
+                };
+                client.send(request(path, &headers).as_bytes());
                 let head = client.head();
                 assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
                 let ready = client.text();

@@ -67,11 +67,13 @@ const FIGURES = {
   Uptime: ({ uptime }) => time(uptime),
   Clients: ({ clients }) => count(sum(clients)),
   'Away, may come back': ({ resume }) => count(resume.away),
+  'No clients yet': ({ newcomers }) => count(newcomers.now),
   'Connections so far': ({ accepted }) => count(accepted),
   'Messages in': ({ messages }) => count(messages.in),
   'Messages out': ({ messages }) => count(messages.out),
   Refused: ({ refusals }) => count(sum(refusals)),
   'Too slow': ({ outbox }) => count(outbox.slow),
+  'Log lines missing': ({ log }) => count(log.dropped + log.left_out),
   Memory: ({ process }) => process.resident === null ? '–' : bytes(process.resident),
   'Notices waiting': ({ notices }) => notices === null ? 'off' : count(notices.waiting),
 };

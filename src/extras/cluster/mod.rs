@@ -258,7 +258,7 @@ impl Cluster {
     }
 
     fn up(&mut self, server: &mut Server) {
-        log::info!("Backplane is up: this process is {}", self.node);
+        log::info!(target: "phpws", "Backplane is up: this process is {}", self.node);
         self.down = None;
         // A process that took this one for dead hears of its rooms below.
         self.nodes.remove(&self.node);
@@ -273,7 +273,7 @@ impl Cluster {
     fn down(&mut self, server: &mut Server, why: &str) {
         self.counts.lost += 1;
         if self.down.is_none() {
-            log::error!("Backplane is away, other processes are not reached: {why}");
+            log::error!(target: "phpws", "Backplane is away, other processes are not reached: {why}");
         } else {
             log::debug!("Backplane is still away: {why}");
         }
@@ -328,14 +328,14 @@ impl Cluster {
         }
         if self.down.is_none() {
             self.down = Some(now);
-            log::error!("Backplane refuses, other processes are not reached: {}", Printable(error));
+            log::error!(target: "phpws", "Backplane refuses, other processes are not reached: {}", Printable(error));
         }
     }
 
     /// Redis does what it is asked; if it did not before, everything is written anew.
     fn well(&mut self, server: &mut Server) {
         if self.down.take().is_some() {
-            log::info!("Backplane works again");
+            log::info!(target: "phpws", "Backplane works again");
             self.resync_clients(server);
             self.resync_rooms(server);
         }

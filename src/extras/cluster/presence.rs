@@ -138,11 +138,11 @@ impl Cluster {
         let dead: Vec<String> = self.nodes.difference(&live).cloned().collect();
         self.nodes = live;
         if was_taken_for_dead {
-            log::warn!("Backplane: the others have taken this process for dead");
+            log::warn!(target: "phpws", "Backplane: the others have taken this process for dead");
             self.resync_rooms(server);
         }
         for node in dead {
-            log::warn!("Backplane: process {node} is gone");
+            log::warn!(target: "phpws", "Backplane: process {node} is gone");
             for room in everywhere::process_gone(server, &node) {
                 let key = self.key(&format!("room:{room}"));
                 self.command("storing a room", &[b"HDEL", key.as_bytes(), node.as_bytes()]);

@@ -32,6 +32,7 @@ impl WebSocketServer {
         let framing = Framing::of(request)?;
         let Stage::Head(head) = std::mem::replace(&mut self.sockets[id].stage, Stage::Plain) else { return Ok(()) };
         let rest = &head[end..];
+        self.asked(id, request);
         let persistence = Persistence::of(request);
         let mut exchange = Exchange { persistence, with_body: !http::is_head(request), phase: Phase::Asking };
         self.set_deadline(id, self.server.limits().message_timeout);
@@ -233,6 +234,8 @@ impl WebSocketServer {
         }
         socket.reused = true;
         socket.stage = Stage::Head(Vec::new());
+        self.answered(id);
+        let socket = &self.sockets[id];
         let keep_alive = Duration::from_secs(KEEP_ALIVE);
         let timeout = if socket.held.is_empty() { keep_alive } else { self.server.limits().handshake_timeout };
         self.set_deadline(id, timeout);

@@ -157,8 +157,8 @@ impl Http {
     /// The tokens are read again.
     pub(crate) fn reload(&mut self) {
         match self.admission.tokens.reload() {
-            Some(Ok(())) => log::info!("Tokens reloaded"),
-            Some(Err(error)) => log::error!("Tokens not reloaded, the old ones stay: {error}"),
+            Some(Ok(())) => log::info!(target: "phpws", "Tokens reloaded"),
+            Some(Err(error)) => log::error!(target: "phpws", "Tokens not reloaded, the old ones stay: {error}"),
             None => {}
         }
     }

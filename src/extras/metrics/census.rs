@@ -12,6 +12,7 @@ use super::process::Process;
 use crate::client::State;
 use crate::counters::{BOUNDS, Histogram};
 use crate::ids::ClientType;
+use crate::program::{log_rate, log_writer};
 use crate::server::Server;
 
 /// The types of clients, in the order of their counters.
@@ -78,11 +79,13 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "clients": by_type(&census.clients),
         "opened": by_type(&metrics.opened),
         "resume": {"away": census.away, "resumed": server.extras.resumes.resumed, "given_up": server.extras.resumes.expired, "lost": metrics.lost},
+        "newcomers": {"now": server.clients.newcomers.len(), "evicted": server.clients.newcomers.evicted},
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
         "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
         "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
+        "log": {"dropped": log_writer::dropped(), "left_out": log_rate::left_out()},
         "resources": resources.map(|(resource, clients)| json!({"path": &*resource.path, "clients": clients, "messages": resource.messages}))
             .collect::<Vec<_>>(),
         "refusals": metrics.refusals.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<BTreeMap<_, _>>(),

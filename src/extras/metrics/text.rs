@@ -10,6 +10,7 @@ use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::program::{log_rate, log_writer};
 use crate::rfc6455::Reason;
 use crate::server::Server;
 
@@ -88,6 +89,8 @@ impl Page {
         let states = [("handshake", census.handshaking), ("open", open), ("closing", census.closing)];
         self.many("phpws_connections", "Connections by how far they have come.", "state", states.into_iter());
         self.one("phpws_connections_accepted_total", "Connections accepted.", metrics.accepted);
+        self.one("phpws_newcomers", "Connections that are no clients.", server.clients.newcomers.len());
+        self.one("phpws_newcomers_evicted_total", "Those that gave way to newer ones.", server.clients.newcomers.evicted);
         self.one("phpws_clients_away", "Open clients whose connection broke and who may come back.", census.away);
         self.one("phpws_clients_resumed_total", "Clients that came back.", server.extras.resumes.resumed);
         self.one("phpws_clients_given_up_total", "Clients that did not come back in time.", server.extras.resumes.expired);
@@ -109,6 +112,8 @@ impl Page {
         self.one("phpws_outbox_bytes", "Bytes that wait to be written to clients.", census.outbox_bytes);
         self.one("phpws_outbox_max_bytes", "Bytes that wait for the one client for whom most wait.", census.outbox_max);
         self.one("phpws_feedback_unheard_total", "Feedback that reached nobody.", metrics.unheard);
+        self.one("phpws_log_lines_dropped_total", "Log lines that could not be written.", log_writer::dropped());
+        self.one("phpws_log_lines_left_out_total", "Log lines of connections beyond the rate.", log_rate::left_out());
         self.one("phpws_buffer_commands_total", "Messages bufferON and bufferOFF.", metrics.buffering);
     }
 

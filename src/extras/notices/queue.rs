@@ -177,7 +177,7 @@ impl Notices {
         counters.ending.store(true, Ordering::Relaxed);
         thread.unpark();
         if ended.recv_timeout(FINISH_TIME) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("{} notices were not delivered", counters.waiting.load(Ordering::Relaxed));
+            log::warn!(target: "phpws", "{} notices were not delivered", counters.waiting.load(Ordering::Relaxed));
         }
     }
 
@@ -200,7 +200,7 @@ impl Notices {
         }
         self.dropped += 1;
         if !self.gap {
-            log::warn!("Notices: {QUEUED_NOTICES} wait, further ones are dropped; a list of all clients will follow");
+            log::warn!(target: "phpws", "Notices: {QUEUED_NOTICES} wait, further ones are dropped; a list of all clients will follow");
         }
         !std::mem::replace(&mut self.gap, true)
     }

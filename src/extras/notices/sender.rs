@@ -138,13 +138,13 @@ impl Sender {
         while let Err(problem) = self.post(&body) {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
             if !std::mem::replace(&mut self.failing, true) {
-                log::warn!("Notices are not taken: {}; trying again", Printable(&problem));
+                log::warn!(target: "phpws", "Notices are not taken: {}; trying again", Printable(&problem));
             }
             self.rest(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         if std::mem::take(&mut self.failing) {
-            log::info!("Notices are taken again");
+            log::info!(target: "phpws", "Notices are taken again");
         }
     }
 

@@ -44,17 +44,16 @@ impl WebSocketServer {
         let is_probe = is_local_command(&self.buffer.bytes[..len]);
         pipe.read_exact(&mut self.buffer.bytes[..len])?;
         socket.stage = Stage::Head(Vec::new());
-        let record = &mut self.server.clients[id];
-        record.way = Way::Named;
+        self.server.clients[id].way = Way::Named;
         match client {
             Some(client) => {
                 log::info!("Proxied client {client} on socket #{id}");
-                record.ip = client.ip().to_canonical();
+                self.named(id, client.ip().to_canonical());
             }
-            None if is_probe => record.way = Way::Probe,
-            None => record.ip = UNKNOWN,
+            None if is_probe => self.server.clients[id].way = Way::Probe,
+            None => self.named(id, UNKNOWN),
         }
-        socket.stream.secure(self.tls.as_ref())?;
+        self.sockets[id].stream.secure(self.tls.as_ref())?;
         Ok(true)
     }
 }

@@ -107,6 +107,7 @@ impl WebSocketServer {
 fn ghost(client: &mut Client) -> Client {
     let mut ghost = Client::new(client.ip);
     ghost.state = State::Closing;
+    ghost.exempt = client.exempt;
     ghost.client_type = client.client_type;
     ghost.mail.outbox = std::mem::take(&mut client.mail.outbox);
     ghost.close_code = client.close_code.take();

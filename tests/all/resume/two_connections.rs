@@ -50,6 +50,9 @@ fn of_two_that_come_back_at_once_the_last_one_wins() {
     let (mut other, _) = server.browser();
     let (mut old, ready) = open(&server, "/web?resume=");
     let (mut one, mut two) = (server.connect(), server.connect());
+    // The poll has told of both before, so that it tells of the old one first.
+    other.say("{}");
+    other.say("{}");
     server.signal("STOP");
     old.send_text(r#"{"opcode":"broadcast","message":1,"cseq":1}"#);
     for client in [&mut one, &mut two] {
