@@ -231,6 +231,11 @@ impl Client {
         self.buffer.is_some()
     }
 
+    /// What the chunks cost in memory.
+    pub(crate) fn chunks_cost(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
+    }
+
     /// The first pair of each client is shown, the others only to those who look closely.
     fn buffering_level(&self) -> log::Level {
         if self.logged & BUFFERING_LOGGED != 0 { log::Level::Debug } else { log::Level::Info }

@@ -32,6 +32,11 @@ pub(crate) struct Counters {
     pub(crate) refusals: BTreeMap<Reason, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
     pub(crate) slow: u64,
+    /// Clients that held too much of the memory of all.
+    pub(crate) evicted: u64,
+    /// How long connections waited that had more to say than a turn allows, and how many wait now.
+    pub(crate) waits: Histogram,
+    pub(crate) waiting: usize,
     /// Messages that were too many to keep for a client.
     pub(crate) lost: u64,
     pub(crate) unheard: u64,
@@ -68,6 +73,9 @@ impl Counters {
             refusals: REFUSALS.map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
+            evicted: 0,
+            waits: Histogram::default(),
+            waiting: 0,
             lost: 0,
             unheard: 0,
             unheard_logged: (now, 0),

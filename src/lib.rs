@@ -65,6 +65,7 @@ mod ids;
 mod json;
 pub mod limits;
 mod mail;
+mod memory;
 mod newcomers;
 mod own_host;
 mod packet;

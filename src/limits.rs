@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::extras::browser_opcodes::lists::BrowserOpcodes;
+use crate::memory;
 
 /// What the server allows. For all numbers and times but those that say otherwise, 0 means
 /// unlimited or off, as in PHP.
@@ -35,6 +36,10 @@ pub struct Limits {
     /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
     /// Default 8 MiB.
     pub max_outbox: usize,
+    /// Bytes that all clients together may hold in memory: what waits for them, what is kept for those that are away, and
+    /// what was read of them. Above three quarters of it whoever holds most gives first; never unlimited. Default 0: a
+    /// quarter of the memory that there is for the process, at least 32 MiB.
+    pub max_memory: usize,
     /// How long a client that opted in is kept after its connection broke. Default 60 s.
     pub resume_time: Duration,
     /// Bytes of messages that are kept for one such client; beyond them the oldest go. Default 256 KiB.
@@ -127,6 +132,7 @@ impl Default for Limits {
             max_chunks: 100,
             max_message: 5 * 1024 * 1024,
             max_outbox: 8 * 1024 * 1024,
+            max_memory: 0,
             resume_time: Duration::from_secs(60),
             resume_bytes: 256 * 1024,
             max_away: 10_000,
@@ -161,6 +167,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// With the numbers that follow from the machine. Processes that share a port share its memory.
+    pub(crate) fn settled(mut self) -> Limits {
+        if self.max_memory == 0 {
+            let processes = if self.reuse_port { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+            self.max_memory = memory::LEAST.max(memory::default_limit() / processes);
+        }
+        self
+    }
+
     /// Bytes of messages that are kept for one client that may come back.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.resume_bytes

@@ -12,6 +12,10 @@ use phpws::settings::{self, Invocation, InvocationError, Settings};
 use phpws::systemd::{self, Systemd};
 use phpws::{StartError, Tls, WebSocketServer};
 
+/// It gives memory back to the system after a peak, where glibc keeps whatever lies below something in use.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(outcome) = commands::run(&args) {

@@ -65,6 +65,11 @@ impl RawInbox {
         !self.bytes.is_empty()
     }
 
+    /// What it holds in memory.
+    pub fn cost(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The next message in `input`, which is advanced past it; `None` when more bytes are needed.
     ///
     /// While the client is `buffering`, between `bufferON` and `bufferOFF`, its bytes are chunks

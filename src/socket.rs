@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::mail::outbox::Outbox;
+use crate::memory::{Charge, Kind};
 use crate::raw::RawInbox;
 use crate::rfc6455::Inbox;
 use crate::tls::Stream;
@@ -34,6 +35,8 @@ pub(crate) struct Socket {
     pub(crate) held: Held,
     /// Whether its last read was more than its share.
     pub(crate) greedy: bool,
+    /// What was read and waits, with the chunks of its client, in memory.
+    pub(crate) charge: Charge,
     /// Its place among those that wait: see [`Turns`](crate::turns::Turns).
     pub(crate) share: Share,
     /// Whether its last messages went to many others.
@@ -143,6 +146,7 @@ impl Socket {
             paused: false,
             held: Held::default(),
             greedy: false,
+            charge: Charge::new(Kind::Inbox),
             share: Share::default(),
             spreads: false,
             read_to_end: false,
@@ -154,6 +158,17 @@ impl Socket {
     /// Whether the loop may read it now.
     pub(crate) fn may_read(&self) -> bool {
         self.peer < Peer::Gone && !self.unread && !self.paused
+    }
+
+    /// What it holds in memory by itself.
+    pub(crate) fn cost(&self) -> usize {
+        let stage = match &self.stage {
+            Stage::Frames(inbox) => inbox.cost(),
+            Stage::Raw(inbox) => inbox.cost(),
+            Stage::Head(head) => head.capacity(),
+            Stage::Preface | Stage::Plain | Stage::Ignored => 0,
+        };
+        stage + self.held.cost()
     }
 
     /// Whether it has not come past its handshake, or is a plain request.

@@ -63,13 +63,12 @@ pub(crate) struct Turns {
     /// When it writes no more, once it does, and how many were written to since the clock was asked.
     writes_until: Option<Instant>,
     written: u32,
+    /// Whether all that wait have to wait on, so that the loop may rest.
+    pub(crate) resting: bool,
     /// Whether the last one went first since it had waited for too long.
     was_oldest: bool,
     /// Whether clients are still to be written to that the last turn had no time for.
     pub(crate) behind: bool,
-    /// How often a connection had to wait, and the longest time that one did.
-    pub(crate) waits: u64,
-    pub(crate) longest: Duration,
 }
 
 /// What a connection has used.
@@ -114,6 +113,11 @@ impl Turns {
         work
     }
 
+    /// This turn takes nobody at once.
+    pub(crate) fn all_wait(&mut self) {
+        self.end = 0;
+    }
+
     pub(crate) fn nobody_waits(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -126,7 +130,6 @@ impl Turns {
     /// Has a connection wait for its turn. `newcomer` is the address of one that is no client yet.
     pub(crate) fn wait(&mut self, id: SocketId, share: Share, newcomer: Option<IpAddr>, now: Instant) {
         if !self.waiting.contains_key(id) {
-            self.waits += 1;
             self.enter(id, share, newcomer, now);
         }
     }
@@ -168,11 +171,7 @@ impl Turns {
         // Not all the time: where everybody has waited for too long, nothing would be left of the order.
         let oldest = if self.was_oldest { None } else { self.oldest(now) };
         self.was_oldest = oldest.is_some();
-        oldest.or_else(|| self.lowest()).map(|(id, ticket)| {
-            let waited = now.saturating_duration_since(ticket.since);
-            self.longest = self.longest.max(waited);
-            (id, waited)
-        })
+        oldest.or_else(|| self.lowest()).map(|(id, ticket)| (id, now.saturating_duration_since(ticket.since)))
     }
 
     /// Whoever has waited for too long.

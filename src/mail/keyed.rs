@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::outbox::Run;
 use crate::ids::SocketId;
+use crate::memory::Shared;
 use crate::rfc6455::{Opcode, frame};
 
 /// The longest key, in bytes.
@@ -18,7 +19,7 @@ pub(crate) const MAX_KEY: usize = 128;
 #[derive(Debug)]
 pub(crate) struct KeyedFrame {
     pub(crate) key: Rc<str>,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Shared<Vec<u8>>,
     /// Whether somebody waits to hear what became of it.
     pub(crate) tracked: Cell<bool>,
     /// The clients for whom a newer frame took its place meanwhile.
@@ -29,7 +30,7 @@ impl KeyedFrame {
     pub(crate) fn new(key: &str, text: &str, tracked: bool) -> KeyedFrame {
         let mut bytes = Vec::new();
         frame::encode(Opcode::Text, text.as_bytes(), &mut bytes);
-        KeyedFrame { key: key.into(), bytes, tracked: Cell::new(tracked), replaced: RefCell::default() }
+        KeyedFrame { key: key.into(), bytes: Shared::new(bytes), tracked: Cell::new(tracked), replaced: RefCell::default() }
     }
 }
 
@@ -91,7 +92,7 @@ mod tests {
         outbox.push_with(&mut BufferPool::default(), false, |run| run.extend(b"=="));
         assert!(outbox.push_keyed(&mut BufferPool::default(), &frame("b", "2")).is_none());
         let old = outbox.push_keyed(&mut BufferPool::default(), &frame("a", "345")).expect("the frame that waited");
-        assert_eq!(old.bytes, b"\x81\x011");
+        assert_eq!(*old.bytes, b"\x81\x011");
         assert_eq!(bytes(&outbox), b"--\x81\x03345==\x81\x012");
         assert_eq!(outbox.bytes(), bytes(&outbox).len());
     }

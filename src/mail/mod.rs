@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use crate::ids::SocketId;
 use crate::limits::Limits;
+use crate::memory::{Charge, Kind, Shared};
 use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
 use crate::rfc6455::{Opcode, frame};
 use keyed::KeyedFrame;
-use numbered::{Item, Kept, asking_ping};
-use outbox::{BufferPool, Outbox};
+use numbered::{Item, Kept, Text, asking_ping, object, text_of};
+use outbox::{BufferPool, Outbox, SMALL};
 use pace::Pace;
 
 pub(crate) mod keyed;
@@ -27,12 +28,22 @@ const FILL: usize = 64 * 1024;
 const ASK_AFTER: usize = 4;
 
 /// The writing half of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mail {
     pub(crate) outbox: Outbox,
     pub(crate) form: Form,
     /// Whether the client is on the list of those that are written to before the loop sleeps.
     pub(crate) dirty: bool,
+    /// What it holds in memory, as it was last looked at.
+    outbox_charge: Charge,
+    kept_charge: Charge,
+}
+
+impl Default for Mail {
+    fn default() -> Mail {
+        let (outbox_charge, kept_charge) = (Charge::new(Kind::Outbox), Charge::new(Kind::Kept));
+        Mail { outbox: Outbox::default(), form: Form::Frames, dirty: false, outbox_charge, kept_charge }
+    }
 }
 
 /// How a client takes what is written.
@@ -53,7 +64,7 @@ pub(crate) enum Form {
 pub(crate) struct Letter<'a> {
     text: &'a str,
     /// The memory that the text lies in, if outboxes may share it.
-    memory: Option<Rc<Vec<u8>>>,
+    memory: Option<Rc<Shared<Vec<u8>>>>,
     /// The frame with a key, if the message has one.
     keyed: Option<Rc<KeyedFrame>>,
     /// Its position in what several processes share; 0 if it has none.
@@ -62,8 +73,8 @@ pub(crate) struct Letter<'a> {
     unasked: bool,
     /// Whether it goes to several clients, so that its frame is worth sharing.
     many: bool,
-    frame: Option<Rc<Vec<u8>>>,
-    kept: Option<Rc<str>>,
+    frame: Option<Rc<Shared<Vec<u8>>>>,
+    kept: Option<Text>,
 }
 
 impl<'a> Letter<'a> {
@@ -74,7 +85,7 @@ impl<'a> Letter<'a> {
     }
 
     /// With text that outboxes may share.
-    pub(crate) fn in_memory(self, memory: Option<Rc<Vec<u8>>>) -> Letter<'a> {
+    pub(crate) fn in_memory(self, memory: Option<Rc<Shared<Vec<u8>>>>) -> Letter<'a> {
         Letter { memory, ..self }
     }
 
@@ -84,7 +95,7 @@ impl<'a> Letter<'a> {
     }
 
     /// With text that is kept already.
-    pub(crate) fn kept(self, text: Rc<str>) -> Letter<'a> {
+    pub(crate) fn kept(self, text: Text) -> Letter<'a> {
         Letter { kept: Some(text), ..self }
     }
 
@@ -108,12 +119,12 @@ impl<'a> Letter<'a> {
         self.text.as_bytes()
     }
 
-    fn shared_frame(&mut self) -> &Rc<Vec<u8>> {
+    fn shared_frame(&mut self) -> &Rc<Shared<Vec<u8>>> {
         let text = self.text.as_bytes();
         self.frame.get_or_insert_with(|| {
             let mut encoded = Vec::new();
             frame::encode(Opcode::Text, text, &mut encoded);
-            Rc::new(encoded)
+            Rc::new(Shared::new(encoded))
         })
     }
 
@@ -122,8 +133,8 @@ impl<'a> Letter<'a> {
         Item { text: self.kept_text(), position: self.position, frame: self.keyed.clone() }
     }
 
-    fn kept_text(&mut self) -> Rc<str> {
-        self.kept.get_or_insert_with(|| self.text.into()).clone()
+    fn kept_text(&mut self) -> Text {
+        self.kept.get_or_insert_with(|| text_of(&object(self.text))).clone()
     }
 }
 
@@ -166,7 +177,13 @@ impl Mail {
     /// Queues one frame, to a raw client the bare text. Says whether there was anything to queue: raw clients have
     /// no control frames.
     #[inline]
-    pub(crate) fn frame(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Rc<Vec<u8>>>) -> bool {
+    pub(crate) fn frame(
+        &mut self,
+        pool: &mut BufferPool,
+        opcode: Opcode,
+        payload: &[u8],
+        memory: Option<&Rc<Shared<Vec<u8>>>>,
+    ) -> bool {
         if matches!((&self.form, memory), (Form::Frames, None)) {
             self.outbox.push_with(pool, false, |run| frame::encode(opcode, payload, run));
             return true;
@@ -176,7 +193,13 @@ impl Mail {
 
     /// The same for the rarer forms, and for memory that is shared.
     #[inline(never)]
-    fn frame_in_form(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Rc<Vec<u8>>>) -> bool {
+    fn frame_in_form(
+        &mut self,
+        pool: &mut BufferPool,
+        opcode: Opcode,
+        payload: &[u8],
+        memory: Option<&Rc<Shared<Vec<u8>>>>,
+    ) -> bool {
         let Mail { outbox, form, .. } = self;
         match (form, memory) {
             (Form::Raw, _) if opcode.is_control() => return false,
@@ -235,9 +258,17 @@ impl Mail {
     pub(crate) fn hand_over(&mut self, pool: &mut BufferPool, kept_bytes: usize, up_to: usize) {
         let Mail { outbox, form: Form::Numbered(kept), .. } = self else { return };
         while kept.unsent > 0 && outbox.bytes() < up_to {
-            outbox.push_with(pool, false, |run| {
-                kept.send_next(run);
-            });
+            match kept.next_shared(SMALL) {
+                // A long text is in memory once, whatever number it goes out under.
+                Some((text, range, tail)) => {
+                    outbox.push_with(pool, false, |run| frame::encode_header(Opcode::Text, range.len() + tail.len(), run));
+                    outbox.push_part(pool, text, range);
+                    outbox.push_with(pool, false, |run| run.extend_from_slice(tail.as_bytes()));
+                }
+                None => outbox.push_with(pool, false, |run| {
+                    kept.send_next(run);
+                }),
+            }
             if kept.unasked > kept_bytes / ASK_AFTER {
                 kept.unasked = 0;
                 let ping = asking_ping(kept.sent_up_to());
@@ -249,6 +280,25 @@ impl Mail {
     /// Marks the client as one that is to be written to; `false` where it was one before.
     pub(crate) fn becomes_dirty(&mut self) -> bool {
         !std::mem::replace(&mut self.dirty, true)
+    }
+
+    /// Notes what this holds in memory: after something was written, came or was acknowledged.
+    #[inline]
+    pub(crate) fn account(&mut self) {
+        if !self.outbox.is_empty() || self.outbox_charge.bytes() > 0 || self.is_numbered() || self.kept_charge.bytes() > 0 {
+            self.account_rare();
+        }
+    }
+
+    #[inline(never)]
+    fn account_rare(&mut self) {
+        self.outbox_charge.set(self.outbox.own_cost());
+        self.kept_charge.set(self.kept().map_or(0, Kept::own_cost));
+    }
+
+    /// What it held in memory by itself as that was last looked at.
+    pub(crate) fn charged(&self) -> usize {
+        self.outbox_charge.bytes() + self.kept_charge.bytes()
     }
 
     /// Bytes that wait.
@@ -308,6 +358,7 @@ impl Mail {
         if let Some(seq) = std::str::from_utf8(pong).ok().and_then(number) {
             kept.acknowledge(seq);
         }
+        self.account();
     }
 
     /// Whether what is written to it has numbers and is kept: then its client may come back.

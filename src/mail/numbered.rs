@@ -3,7 +3,9 @@
 //! It knows no server and no connection: what is due is handed out, and a number says what has come. The
 //! states of a message are its places in the queue: handed over (`sent` from the front), then not yet.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,11 +13,20 @@ use uuid::Uuid;
 
 use crate::limits::Limits;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
+use crate::memory::Shared;
 use crate::rfc6455::{Opcode, frame};
 use ResumeOutcome::{Gap, Lost, New, Resumed};
 
 /// What an item costs beside its text, and a frame with a key beside its bytes.
 pub(crate) const ITEM: usize = 64;
+
+/// The text of a message, which all clients hold together that may not have got it.
+pub(crate) type Text = Rc<Shared<String>>;
+
+/// A text that may be held together.
+pub(crate) fn text_of(text: &str) -> Text {
+    Rc::new(Shared::new(text.to_owned()))
+}
 
 /// What a client may not have got yet, and where it stands.
 #[derive(Debug)]
@@ -67,7 +78,7 @@ pub(crate) enum ResumeRequest {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
-    pub(crate) text: Rc<str>,
+    pub(crate) text: Text,
     /// Its position in what several processes share; 0 where there is none.
     pub(crate) position: u64,
     /// The frame with a key that it belongs to.
@@ -86,7 +97,7 @@ pub(crate) struct HeldBack {
 }
 
 /// A message with a position, the frame with a key that it belongs to, and its text.
-pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Rc<str>);
+pub(crate) type Held = (u64, Option<Rc<KeyedFrame>>, Text);
 
 impl HeldBack {
     pub(crate) fn hold(&mut self, held: Held, max: usize) {
@@ -251,16 +262,38 @@ impl Kept {
         };
     }
 
+    /// What it holds in memory beside texts.
+    pub(crate) fn own_cost(&self) -> usize {
+        let held_back = self.held_back.as_ref().map_or(0, |held_back| held_back.held.len());
+        ITEM * (self.items.len() + self.keys.len() + held_back)
+    }
+
+    /// The next message, if it is longer than that and its text can be sent as it is, up to its last brace: the text,
+    /// that part, and what comes behind.
+    pub(crate) fn next_shared(&mut self, longer: usize) -> Option<(Text, Range<usize>, String)> {
+        let item = self.items.get(self.sent).filter(|item| item.text.len() > longer)?;
+        let (text, range) = (item.text.clone(), members(&item.text)?);
+        let tail = tail(item.position, self.first + self.sent as u64);
+        self.sends(range.len() + tail.len());
+        Some((text, range, tail))
+    }
+
     /// The text of the next message with its number, appended as a frame; `false` where nothing waits.
     pub(crate) fn send_next(&mut self, run: &mut Vec<u8>) -> bool {
         let Some(item) = self.items.get(self.sent) else { return false };
         let before = run.len();
         encode_numbered(&item.text, item.position, self.first + self.sent as u64, run);
-        self.unasked += run.len() - before;
+        self.sends(run.len() - before);
+        true
+    }
+
+    /// The next message goes out in so many bytes.
+    fn sends(&mut self, bytes: usize) {
+        let Some(item) = self.items.get(self.sent) else { return };
+        self.unasked += bytes;
         self.unsent -= item.cost();
         self.sent_position = self.sent_position.max(item.position);
         self.sent += 1;
-        true
     }
 
     /// The members that `ready` has beside the usual ones.
@@ -288,15 +321,35 @@ pub(crate) fn asking_ping(seq: u64) -> String {
     format!(r#"{{"opcode":"PING","seq":{seq}}}"#)
 }
 
+/// The part of a JSON object before its last brace; `None` where it has no members, or is none.
+fn members(text: &str) -> Option<Range<usize>> {
+    let begin = text.len() - text.trim_start().len();
+    let members = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim_end();
+    (!members.trim_start().is_empty()).then(|| begin..begin + 1 + members.len())
+}
+
+/// What comes behind the members of an object that has some.
+fn tail(at: u64, seq: u64) -> String {
+    let at = if at > 0 { format!(r#","at":{at}"#) } else { String::new() };
+    format!(r#"{at},"seq":{seq}}}"#)
+}
+
+/// Text as a JSON object, as which it goes out: other text is put into one.
+pub(crate) fn object(text: &str) -> Cow<'_, str> {
+    match text.trim().strip_prefix('{').is_some_and(|rest| rest.ends_with('}')) {
+        true => text.into(),
+        false => format!(r#"{{"opcode":"text","text":{}}}"#, serde_json::Value::from(text)).into(),
+    }
+}
+
 /// Appends a text frame of a JSON object with the number as its last member, where it counts even if
 /// there is one of that name already; other text is put into an object.
 pub(crate) fn encode_numbered(text: &str, at: u64, seq: u64, run: &mut Vec<u8>) {
-    let at = if at > 0 { format!(r#""at":{at},"#) } else { String::new() };
-    let object = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::trim_end);
-    let numbered = match object {
-        Some(members) if members.trim_start().is_empty() => format!(r#"{{{at}"seq":{seq}}}"#),
-        Some(members) => format!(r#"{{{members},{at}"seq":{seq}}}"#),
-        None => format!(r#"{{"opcode":"text","text":{},{at}"seq":{seq}}}"#, serde_json::Value::from(text)),
+    let tail = tail(at, seq);
+    let text = object(text);
+    let numbered = match members(&text) {
+        Some(range) => text[range].to_owned() + &tail,
+        None => format!("{{{}", &tail[1..]),
     };
     frame::encode(Opcode::Text, numbered.as_bytes(), run);
 }
@@ -317,7 +370,7 @@ mod tests {
     fn kept(texts: &[&str]) -> Kept {
         let mut kept = Kept::new(ResumeOutcome::New);
         for text in texts {
-            kept.push(Item { text: (*text).into(), position: 0, frame: None });
+            kept.push(Item { text: text_of(text), position: 0, frame: None });
         }
         kept
     }
@@ -349,8 +402,8 @@ mod tests {
         kept.acknowledge(1);
         kept.acknowledge(99);
         assert_eq!((kept.items.len(), kept.cost, kept.unsent), (0, 0, 0));
-        kept.push(Item { text: "d".into(), position: 0, frame: None });
-        kept.push(Item { text: "e".into(), position: 0, frame: None });
+        kept.push(Item { text: text_of("d"), position: 0, frame: None });
+        kept.push(Item { text: text_of("e"), position: 0, frame: None });
         kept.acknowledge(4);
         assert_eq!(kept.items.len(), 2, "nobody has got what was not sent");
         assert_eq!(send_all(&mut kept), 2);

@@ -7,14 +7,17 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::keyed::{Keyed, KeyedFrame};
+use super::numbered::Text;
+use crate::memory::Shared;
 
 /// Frames are joined up to this many bytes, so that one run stays cheap to append to.
 const JOIN_UP_TO: usize = 16 * 1024;
 /// Shared frames up to this size are copied: that is less than sharing costs.
-const SMALL: usize = 512;
+pub(super) const SMALL: usize = 512;
 /// Queues that wait for their next use, and the most memory that one of them may have.
 const POOLED_QUEUES: usize = 1024;
 const POOLED_TAIL: usize = 1024;
@@ -32,8 +35,9 @@ struct Queue {
     tail: Vec<u8>,
     /// Bytes of the first run that are written already.
     written: usize,
-    /// Bytes that wait in all runs.
+    /// Bytes that wait in all runs, and those of runs that other queues hold too.
     bytes: usize,
+    shared: usize,
     /// Where the frames with a key are, while there are any.
     keyed: Option<Box<Keyed>>,
 }
@@ -41,7 +45,9 @@ struct Queue {
 #[derive(Debug)]
 pub(super) enum Run {
     Own(Vec<u8>),
-    Shared(Rc<Vec<u8>>),
+    Shared(Rc<Shared<Vec<u8>>>),
+    /// A part of a text that other clients are told too.
+    Part(Text, Range<usize>),
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
     Later(Box<str>),
     /// A frame that a newer one with the same key may take the place of.
@@ -58,8 +64,19 @@ impl Run {
         match self {
             Run::Own(bytes) => bytes,
             Run::Shared(bytes) => bytes,
+            Run::Part(text, range) => &text.as_bytes()[range.clone()],
             Run::Later(text) => text.as_bytes(),
             Run::Keyed(frame) => &frame.bytes,
+        }
+    }
+}
+
+impl Run {
+    /// Bytes that other queues hold too.
+    fn shared(&self) -> usize {
+        match self {
+            Run::Shared(_) | Run::Part(..) | Run::Keyed(_) => self.bytes().len(),
+            Run::Own(_) | Run::Later(_) => 0,
         }
     }
 }
@@ -75,6 +92,11 @@ impl Outbox {
         const RUN: usize = 64;
         let cost = |queue: &Queue| queue.bytes + RUN * queue.len() + queue.keyed.as_ref().map_or(0, |keyed| keyed.cost());
         self.0.as_deref().map_or(0, cost)
+    }
+
+    /// The same without what other queues hold too.
+    pub(crate) fn own_cost(&self) -> usize {
+        self.cost() - self.0.as_deref().map_or(0, |queue| queue.shared.min(queue.bytes))
     }
 
     /// Whether nothing waits.
@@ -95,11 +117,16 @@ impl Outbox {
     }
 
     /// Queues bytes that other outboxes hold too.
-    pub fn push_shared(&mut self, pool: &mut BufferPool, bytes: &Rc<Vec<u8>>) {
+    pub(crate) fn push_shared(&mut self, pool: &mut BufferPool, bytes: &Rc<Shared<Vec<u8>>>) {
         if bytes.len() <= SMALL {
             return self.push_with(pool, false, |run| run.extend_from_slice(bytes));
         }
         self.queue(pool).push(Run::Shared(bytes.clone()));
+    }
+
+    /// Queues a part of a text that other outboxes hold too.
+    pub(crate) fn push_part(&mut self, pool: &mut BufferPool, text: Text, range: Range<usize>) {
+        self.queue(pool).push(Run::Part(text, range));
     }
 
     /// Queues text that [`make_front`](Self::make_front) makes a frame of.
@@ -131,6 +158,7 @@ impl Outbox {
             && let Run::Keyed(old) = &mut queue.runs[at]
         {
             queue.bytes = queue.bytes + frame.bytes.len() - old.bytes.len();
+            queue.shared = queue.shared + frame.bytes.len() - old.bytes.len();
             return Some(std::mem::replace(old, frame.clone()));
         }
         keyed.insert(frame.key.clone(), next);
@@ -195,6 +223,7 @@ impl Outbox {
                 queue.tail.clear();
             }
             queue.bytes = queue.first().len() - queue.written;
+            queue.shared = queue.runs.front().map_or(0, Run::shared);
         }
     }
 
@@ -224,6 +253,7 @@ impl Queue {
     fn push(&mut self, run: Run) {
         self.end_tail();
         self.bytes += run.bytes().len();
+        self.shared += run.shared();
         self.runs.push_back(run);
     }
 
@@ -239,7 +269,7 @@ impl Queue {
             self.keyed = None;
         }
         self.tail.clear();
-        (self.written, self.bytes) = (0, 0);
+        (self.written, self.bytes, self.shared) = (0, 0, 0);
     }
 
     /// Takes less than all bytes off the front.
@@ -253,6 +283,7 @@ impl Queue {
         {
             self.written -= run.bytes().len();
             let run = self.runs.pop_front();
+            self.shared -= run.as_ref().map_or(0, Run::shared);
             if let Some(keyed) = &mut self.keyed {
                 keyed.popped(run.as_ref());
             }
@@ -281,6 +312,10 @@ mod tests {
         slices[..filled].iter().map(|slice| slice.to_vec()).collect()
     }
 
+    fn shared(bytes: Vec<u8>) -> Rc<Shared<Vec<u8>>> {
+        Rc::new(Shared::new(bytes))
+    }
+
     fn push(outbox: &mut Outbox, alone: bool, bytes: &[u8]) {
         outbox.push_with(&mut BufferPool::default(), alone, |run| run.extend_from_slice(bytes));
     }
@@ -290,8 +325,8 @@ mod tests {
         let mut outbox = Outbox::default();
         push(&mut outbox, false, b"ab");
         push(&mut outbox, false, b"cd");
-        outbox.push_shared(&mut BufferPool::default(), &Rc::new(b"ef".to_vec()));
-        outbox.push_shared(&mut BufferPool::default(), &Rc::new(vec![b'x'; 600]));
+        outbox.push_shared(&mut BufferPool::default(), &shared(b"ef".to_vec()));
+        outbox.push_shared(&mut BufferPool::default(), &shared(vec![b'x'; 600]));
         push(&mut outbox, true, b"gh");
         push(&mut outbox, true, b"ij");
         assert_eq!(front(&outbox), [&b"abcdef"[..], &[b'x'; 600], b"gh", b"ij"]);
@@ -353,7 +388,7 @@ mod tests {
                 match step {
                     0 => outbox.push_with(&mut pool, false, |run| run.extend_from_slice(&bytes)),
                     1 => outbox.push_with(&mut pool, true, |run| run.extend_from_slice(&bytes)),
-                    2 => outbox.push_shared(&mut pool, &Rc::new(bytes.clone())),
+                    2 => outbox.push_shared(&mut pool, &shared(bytes.clone())),
                     _ => {
                         let count = count.min(expected.len());
                         expected.drain(..count);
@@ -370,6 +405,7 @@ mod tests {
                 assert_eq!(waiting, expected);
                 assert_eq!((outbox.bytes(), outbox.is_empty()), (expected.len(), expected.is_empty()));
                 assert_eq!(outbox.front(), &*slices[0]);
+                assert!(outbox.own_cost() <= outbox.cost());
                 assert!(outbox.only_run().is_none_or(|run| filled < 2 && run == outbox.front()));
             }
         }

@@ -194,6 +194,8 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.max_message = positive(v)?; Ok(()) }),
     setting!("max-outbox", "", "", "BYTES", "8388608", "bytes that may wait for one slow client before it is dropped",
         |s, v| { s.limits.max_outbox = positive(v)?; Ok(()) }),
+    setting!("max-memory", "", "", "BYTES", "0", "bytes that all clients together may hold in memory; 0 = a quarter of what there is, at least 32 MiB",
+        |s, v| { s.limits.max_memory = number(v)?; Ok(()) }),
     setting!("resume-time", "", "", "SECONDS", "60", "keep browsers that opted in, and what is sent to them, so long after their connection broke; 0 = off",
         |s, v| { s.limits.resume_time = seconds(v)?; Ok(()) }),
     setting!("resume-bytes", "", "", "BYTES", "262144", "bytes of messages kept for one such client",

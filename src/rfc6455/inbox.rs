@@ -141,6 +141,11 @@ impl Inbox {
         self.message.as_ref().map_or(0, |message| message.arrived)
     }
 
+    /// What it holds in memory.
+    pub fn cost(&self) -> usize {
+        [&self.message, &self.control].into_iter().flatten().map(|part| part.bytes.capacity()).sum()
+    }
+
     /// The most common case by far, looked for first: a message of at most 125 bytes in one frame, which lies
     /// whole in `input` and follows another. `None` is anything else, of which nothing was taken.
     #[inline]

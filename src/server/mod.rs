@@ -18,6 +18,7 @@ use crate::ids::{AppId, ClientType, SocketId};
 use crate::limits::Limits;
 use crate::mail::Letter;
 use crate::mail::outbox::BufferPool;
+use crate::memory::Shared;
 use crate::packet::Packet;
 use crate::printable::Elided;
 use crate::rfc6455::{CloseCode, Opcode};
@@ -60,7 +61,7 @@ pub(crate) struct Current {
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
     /// The message that it is being given, where that has memory of its own: clients that are sent just this share it.
-    pub(crate) message: Option<Rc<Vec<u8>>>,
+    pub(crate) message: Option<Rc<Shared<Vec<u8>>>>,
     /// The client whose numbered message is being acted on, and the number.
     pub(crate) number: Option<(SocketId, u64)>,
     /// The position, in what several processes share, of the message that is being delivered; 0 if it has none.
@@ -360,7 +361,7 @@ impl Server {
 
 impl Current {
     /// The memory of the message that an application is being given, if `payload` is that very message.
-    fn memory_of(&self, payload: &[u8]) -> Option<&Rc<Vec<u8>>> {
+    fn memory_of(&self, payload: &[u8]) -> Option<&Rc<Shared<Vec<u8>>>> {
         self.message.as_ref().filter(|message| std::ptr::eq(message.as_slice(), payload))
     }
 }

@@ -108,12 +108,17 @@ impl Server {
     /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if !client.is_open() || client.mail.cost() <= self.limits.max_outbox {
-            return;
+        if client.is_open() && client.mail.cost() > self.limits.max_outbox {
+            self.counters.slow += 1;
+            self.drop_reader(id);
         }
+    }
+
+    /// The same for one that holds more than its share of what all may hold.
+    pub(crate) fn drop_reader(&mut self, id: SocketId) {
+        let client = &mut self.clients[id];
         log::warn!("Socket {id} - {} bytes queued, client reads too slowly", client.queued_bytes());
         client.mail.discard_unsent();
-        self.counters.slow += 1;
         if client.client_type == ClientType::Tcp {
             self.write(id, &close_message(Some("Too slow")));
         }

@@ -69,6 +69,7 @@ impl WebSocketServer {
         while mail.fill(&mut server.pool, connected, &server.limits) && socket.peer < Peer::Gone {
             let paced = matches!(mail.form, Form::OneARead(_));
             if paced && !mail.make_front(server.now, |when| server.deadlines.set(when, Deadline::Release(id))) {
+                mail.account();
                 return server.drop_slow(id);
             }
             match socket.write(&mail.outbox, paced) {
@@ -80,11 +81,15 @@ impl WebSocketServer {
                         pace.released(server.now, count, server.limits.php_pause);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return server.drop_slow(id),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    mail.account();
+                    return server.drop_slow(id);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.peer_gone(id, Peer::Gone),
             }
         }
+        mail.account();
         let has_left = socket.paused && client.mail.outbox.is_empty();
         if client.state == State::Closed || socket.stream.is_secure() {
             self.drop_socket(id);

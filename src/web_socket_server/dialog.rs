@@ -10,6 +10,7 @@ use super::{WebSocketServer, moments};
 use crate::client::{Client, Command, PONG_LOGGED, State};
 use crate::deadlines::after;
 use crate::ids::{AppId, SocketId};
+use crate::memory::Shared;
 use crate::packet::Message;
 use crate::printable::Elided;
 use crate::raw;
@@ -53,6 +54,7 @@ impl WebSocketServer {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = awaits_rest(socket, client);
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
+        socket.charge.set(socket.cost() + client.chunks_cost());
         let limits = &self.server.limits;
         // The deadline of a message stands from its first byte on.
         if client.is_open() && (!awaits_rest || !timed) {
@@ -64,7 +66,7 @@ impl WebSocketServer {
     fn frames(&mut self, id: SocketId, count: usize) {
         let WebSocketServer { sockets, server, all_apps, buffer, .. } = self;
         let Some(socket) = sockets.get_mut(id) else { return };
-        let Socket { stage: Stage::Frames(inbox), peer, message_timed, deadline, .. } = socket else { return };
+        let Socket { stage: Stage::Frames(inbox), peer, message_timed, deadline, charge, .. } = socket else { return };
         // What was read to its place in the inbox is not in the buffer.
         let count = count - inbox.arrived();
         let mut bytes = &mut buffer.bytes[..count];
@@ -109,7 +111,8 @@ impl WebSocketServer {
         let Some(client) = server.clients.get(id) else { return };
         // The common case: nothing is under way, nothing was, and silence has no limit.
         let is_between = !inbox.is_mid_message() && !client.is_buffering() && !*message_timed;
-        if *peer == Peer::Talking && is_between && deadline.is_none() && server.limits.idle_timeout.is_zero() {
+        let nothing_held = deadline.is_none() && charge.bytes() == 0;
+        if *peer == Peer::Talking && is_between && nothing_held && server.limits.idle_timeout.is_zero() {
             return;
         }
         // Parting was held up until the peer's close frame came.
@@ -219,7 +222,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
 /// The same for a message in memory of its own, which outboxes may then share.
 #[inline(never)]
 fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
-    let data = Rc::new(data);
+    let data = Rc::new(Shared::new(data));
     let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
     server.current.message = Some(data.clone());
     extract_message(server, all_apps, id, message);

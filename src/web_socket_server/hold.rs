@@ -20,27 +20,35 @@ use crate::turns::MESSAGE;
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// What is taken at a time of what is held.
 const PIECE: usize = 16 * 1024;
+/// How long the loop rests while all that wait have to wait on.
+pub(super) const REST: Duration = Duration::from_millis(10);
 /// When a deadline that fell due while the connection waited is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl WebSocketServer {
     /// Serves those that wait, in their order, until the turn is over.
     pub(super) fn serve_waiting(&mut self) {
-        let mut held_back = Vec::new();
+        let (mut held_back, mut served) = (Vec::new(), false);
         while let Some((id, waited)) = self.turns.next(Instant::now()) {
-            let Some(socket) = self.sockets.get_mut(id) else { continue };
-            if self.turns.behind && self.server.writes.congested && socket.spreads && waited < LONGEST_HOLD {
+            let Some(socket) = self.sockets.get(id) else { continue };
+            let crowds_out = self.turns.behind && self.server.writes.congested && socket.spreads;
+            if waited < LONGEST_HOLD && (crowds_out || self.must_spare_memory(id)) {
                 held_back.push((id, waited));
                 continue;
             }
+            served = true;
+            self.server.counters.waits.observe(waited);
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.unread = false;
             // Its time has not run meanwhile.
             socket.deadline = socket.deadline.map(|deadline| after(deadline, waited));
             self.serve_at_cost(id);
         }
+        self.turns.resting = !served && !held_back.is_empty();
         for (id, waited) in held_back {
             self.turns.wait_on(id, self.sockets.get(id).map(|socket| socket.share).unwrap_or_default(), waited, self.server.now);
         }
+        self.server.counters.waiting = self.turns.count_waiting();
     }
 
     /// Serves a connection and charges what that costs to it, or to the address of one that is no client yet. What an
@@ -136,6 +144,8 @@ impl WebSocketServer {
         self.received(id, count);
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.held.keep();
+            let chunks = self.server.clients.get(id).map_or(0, Client::chunks_cost);
+            socket.charge.set(socket.cost() + chunks);
         }
         self.answer_at_once(id);
         self.read_again(id);

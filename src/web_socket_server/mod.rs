@@ -25,6 +25,7 @@ use crate::tls::Tls;
 use crate::turns::Turns;
 use crate::waker::{Stopper, Waker, Wakers};
 use listener::Listener;
+use pressure::Pressure;
 use stop::Stopping;
 use turn::ReadBuffer;
 
@@ -36,6 +37,7 @@ mod hold;
 mod listener;
 mod moments;
 mod newcomers;
+mod pressure;
 mod signals;
 mod stop;
 mod sweep;
@@ -68,6 +70,7 @@ pub struct WebSocketServer {
     stopping: Stopping,
     /// Connections that have more to read than a turn allows.
     pub(crate) turns: Turns,
+    pressure: Pressure,
     pub(crate) parts: Parts,
 }
 
@@ -101,7 +104,7 @@ impl WebSocketServer {
         let poll = Poll::new().map_err(failed)?;
         let wakers = Wakers::new(poll.registry(), WAKERS).map_err(failed)?;
         Ok(WebSocketServer {
-            server: Server::new(limits, Instant::now()),
+            server: Server::new(limits.settled(), Instant::now()),
             all_apps: AllApps::default(),
             sockets: SecondaryMap::new(),
             buffer: ReadBuffer::new(),
@@ -113,6 +116,7 @@ impl WebSocketServer {
             wakers,
             stopping: Stopping::No,
             turns: Turns::default(),
+            pressure: Pressure::default(),
             parts: Parts::default(),
         })
     }

@@ -10,6 +10,7 @@
 //! | `ready` | the client was told to start | note it |
 //! | `defers_next`, `received`, `acted_on` | around the call with a message | let `next` wait; take or refuse it |
 //! | `went_away`, `ended` | a connection is lost, or over | keep the client; note it |
+//! | `memory_is_short` | before senders have to wait for that | let go of something |
 //! | `before_write`, `after_write` | before and after the loop writes | queue something, answer |
 //! | `next_moment`, `others_ready`, `due` | time, or an event that is not a client's | act |
 //!
@@ -139,6 +140,11 @@ impl WebSocketServer {
     /// The same, once the loop has written.
     pub(super) fn after_write(&mut self) -> bool {
         self.answer_receipts()
+    }
+
+    /// Lets go of what is kept for clients that are away, until no more than that is in use, or nothing is left.
+    pub(super) fn memory_is_short(&mut self, enough: usize) {
+        resume::let_go(&mut self.server, enough);
     }
 
     pub(super) fn next_moment(&self) -> Option<Instant> {

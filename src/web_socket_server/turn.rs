@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::Events;
 use mio::event::Event;
 
+use super::hold::REST;
 use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer};
 use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
@@ -53,6 +54,7 @@ impl WebSocketServer {
             _ => self.server.now = Instant::now(),
         }
         self.turns.begin(self.server.work());
+        self.look_at_memory();
         for event in events.iter() {
             match event.token() {
                 LISTENER => self.listener.again = true,
@@ -75,11 +77,12 @@ impl WebSocketServer {
     /// sleep.
     pub(crate) fn turn_for(&mut self, id: SocketId) {
         self.turns.begin(self.server.work());
+        self.look_at_memory();
         self.woken();
         self.readable(id);
         self.sweep();
         self.before_sleep();
-        while self.has_work() {
+        while self.has_work() && !self.turns.resting {
             self.turns.begin(self.server.work());
             self.serve_waiting();
             self.before_sleep();
@@ -93,11 +96,12 @@ impl WebSocketServer {
 
     /// How long the loop may sleep: until the next deadline, and not at all if work was left over.
     fn sleep(&self, now: Instant) -> Option<Duration> {
-        if self.listener.again || self.has_work() {
+        let rests = self.turns.resting && !self.turns.behind;
+        if self.listener.again || self.has_work() && !rests {
             return Some(Duration::ZERO);
         }
         let deadline = self.next_moment().map(|deadline| deadline.saturating_duration_since(now));
-        [self.server.deadlines.sleep(now), deadline].into_iter().flatten().min()
+        [self.server.deadlines.sleep(now), deadline, rests.then_some(REST)].into_iter().flatten().min()
     }
 
     fn socket_event(&mut self, id: SocketId, event: &Event) {

@@ -21,6 +21,7 @@ use crate::elsewhere::Target;
 use crate::extras::redis::Reply;
 use crate::extras::resume::{self, Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::ids::SocketId;
+use crate::mail::numbered::text_of;
 use crate::mail::{Form, Letter};
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
@@ -316,7 +317,7 @@ fn held_back(server: &mut Server, id: SocketId) -> Option<&mut HeldBack> {
 fn catch_up(server: &mut Server, id: SocketId, uuid: Uuid, missed: VecDeque<Remote>, held: Vec<Held>) {
     let uuid = uuid.to_string();
     let is_own = |remote: &Remote| remote.sender == uuid && !matches!(remote.to, Target::One { .. });
-    let missed = missed.into_iter().filter(|remote| !is_own(remote)).map(|remote| (remote.at, None, remote.text.into()));
+    let missed = missed.into_iter().filter(|remote| !is_own(remote)).map(|remote| (remote.at, None, text_of(&remote.text)));
     // What was held back may be among what was read.
     let all: BTreeMap<u64, Held> = missed.chain(held).map(|message| (message.0, message)).collect();
     for (position, frame, text) in all.into_values() {

@@ -5,6 +5,7 @@
 
 use httparse::Status;
 
+use crate::memory::{Charge, Kind};
 use crate::rfc6455::handshake::check_field;
 use crate::rfc6455::{Refusal, Request};
 
@@ -71,6 +72,7 @@ pub enum BodyError {
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
+    charge: Charge,
     max: usize,
     state: State,
 }
@@ -99,7 +101,7 @@ impl Body {
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Size(Vec::new()),
         };
-        Ok(Body { bytes: Vec::new(), max, state })
+        Ok(Body { bytes: Vec::new(), charge: Charge::new(Kind::Inbox), max, state })
     }
 
     /// Whether all of it is there.
@@ -118,6 +120,7 @@ impl Body {
         while used < input.len() && !self.is_done() {
             used += self.step(&input[used..])?;
         }
+        self.charge.set(self.bytes.capacity());
         Ok(used)
     }
 

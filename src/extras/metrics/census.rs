@@ -12,6 +12,7 @@ use super::process::Process;
 use crate::client::State;
 use crate::counters::{BOUNDS, Histogram};
 use crate::ids::ClientType;
+use crate::memory::{self, Kind};
 use crate::program::{log_rate, log_writer};
 use crate::server::Server;
 
@@ -86,6 +87,9 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
         "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
         "log": {"dropped": log_writer::dropped(), "left_out": log_rate::left_out()},
+        "memory": {"limit": server.limits().max_memory, "evicted": metrics.evicted,
+            "held": Kind::ALL.iter().map(|(kind, name)| ((*name).to_owned(), memory::held(*kind))).collect::<BTreeMap<_, _>>()},
+        "waits": {"now": metrics.waiting, "times": histogram(&metrics.waits)},
         "resources": resources.map(|(resource, clients)| json!({"path": &*resource.path, "clients": clients, "messages": resource.messages}))
             .collect::<Vec<_>>(),
         "refusals": metrics.refusals.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<BTreeMap<_, _>>(),

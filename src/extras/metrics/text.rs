@@ -10,6 +10,7 @@ use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::memory::{self, Kind};
 use crate::program::{log_rate, log_writer};
 use crate::rfc6455::Reason;
 use crate::server::Server;
@@ -27,6 +28,9 @@ pub(crate) fn text(server: &Server, cluster: Option<&Cluster>) -> String {
     page.traffic(metrics, &census);
     page.endings(metrics);
     page.histogram("phpws_turn_seconds", "Time from the end of a poll to the beginning of the next.", &metrics.turns);
+    page.one("phpws_memory_limit_bytes", "Most that clients may hold in memory together.", server.limits().max_memory);
+    page.one("phpws_waiting", "Connections that wait for their turn.", metrics.waiting);
+    page.histogram("phpws_wait_seconds", "Time that connections waited for their turn.", &metrics.waits);
     let help = "Time from accepting a connection to its 101, of those that got one.";
     page.histogram("phpws_handshake_seconds", help, &metrics.handshakes);
     page.notices(server);
@@ -110,6 +114,8 @@ impl Page {
         self.one("phpws_received_bytes_total", "Bytes read, without TLS.", metrics.bytes_in);
         self.one("phpws_sent_bytes_total", "Bytes written, without TLS.", metrics.bytes_out);
         self.one("phpws_outbox_bytes", "Bytes that wait to be written to clients.", census.outbox_bytes);
+        let kinds = Kind::ALL.iter().map(|(kind, name)| (*name, memory::held(*kind) as u64));
+        self.many("phpws_memory_bytes", "Bytes that clients hold in memory together.", "kind", kinds);
         self.one("phpws_outbox_max_bytes", "Bytes that wait for the one client for whom most wait.", census.outbox_max);
         self.one("phpws_feedback_unheard_total", "Feedback that reached nobody.", metrics.unheard);
         self.one("phpws_log_lines_dropped_total", "Log lines that could not be written.", log_writer::dropped());
@@ -122,6 +128,8 @@ impl Page {
         self.many("phpws_refusals_total", "Requests and clients that were not let in.", "reason", refusals);
         let closes = metrics.closes.iter().map(|(code, count)| (code, *count));
         self.many("phpws_closes_total", "Clients that have gone, by close code.", "code", closes);
+        let help = "Clients closed since memory was short and they held most.";
+        self.one("phpws_memory_evicted_total", help, metrics.evicted);
         self.one("phpws_slow_clients_dropped_total", "Clients dropped because they read too slowly.", metrics.slow);
     }
 

@@ -16,6 +16,7 @@ use super::Kept;
 use crate::extras::rooms::store::RoomId;
 use crate::ids::{AppId, SocketId};
 use crate::mail::numbered::{ITEM, Item};
+use crate::memory::{Charge, Kind};
 
 /// The clients that a message for many is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +30,6 @@ pub(crate) enum Audience {
 }
 
 /// All shelves, and those that read them.
-#[derive(Default)]
 pub(crate) struct Missed {
     shelves: HashMap<Audience, Shelf>,
     readers: SecondaryMap<SocketId, Reader>,
@@ -37,8 +37,22 @@ pub(crate) struct Missed {
     next: u64,
     /// When the last reader came.
     newest_reader: u64,
-    /// What all of it costs.
-    cost: usize,
+    /// How many messages there are on all shelves, and for one client alone, and what they cost beside their texts.
+    count: usize,
+    charge: Charge,
+}
+
+impl Default for Missed {
+    fn default() -> Missed {
+        Missed {
+            shelves: HashMap::new(),
+            readers: SecondaryMap::new(),
+            next: 0,
+            newest_reader: 0,
+            count: 0,
+            charge: Charge::new(Kind::Kept),
+        }
+    }
 }
 
 /// The messages of one audience.
@@ -98,16 +112,23 @@ impl Missed {
     /// A client is not away any more. What was kept for it alone is gone; what nobody else reads too.
     pub(crate) fn end(&mut self, id: SocketId) {
         let Some(reader) = self.readers.remove(id) else { return };
-        self.cost -= reader.own_cost;
+        self.counts(-(reader.own.len() as isize));
         for (audience, _) in reader.shelves {
             if let Some(shelf) = self.shelves.get_mut(&audience) {
                 shelf.readers -= 1;
                 if shelf.readers == 0 {
-                    self.cost -= shelf.cost;
+                    let count = shelf.entries.len() as isize;
                     self.shelves.remove(&audience);
+                    self.counts(-count);
                 }
             }
         }
+    }
+
+    /// So many messages more, or less.
+    fn counts(&mut self, more: isize) {
+        self.count = self.count.saturating_add_signed(more);
+        self.charge.set(ITEM * self.count);
     }
 
     /// How many clients that are away belong to an audience.
@@ -120,19 +141,15 @@ impl Missed {
         self.readers.get(id).is_some_and(|reader| reader.shelves.iter().any(|(other, _)| *other == audience))
     }
 
-    /// What all of it costs in memory.
-    pub(crate) fn cost(&self) -> usize {
-        self.cost
-    }
-
     /// Keeps a message for the clients of an audience that are away; `item` makes it, if there are any.
     pub(crate) fn put(&mut self, audience: Audience, sender: Option<SocketId>, max: usize, item: impl FnOnce() -> Item) {
         let Some(shelf) = self.shelves.get_mut(&audience) else { return };
-        let before = shelf.cost;
+        let before = shelf.entries.len() as isize;
         shelf.put(self.next, self.newest_reader, item(), sender);
         shelf.trim(max);
         self.next += 1;
-        self.cost = self.cost + shelf.cost - before;
+        let more = shelf.entries.len() as isize - before;
+        self.counts(more);
     }
 
     /// Keeps a message for one client that is away; gives it back where it may go into the client's own queue at once. `true` where it is time to put
@@ -144,10 +161,11 @@ impl Missed {
         if reader.own.is_empty() && reader.shelves.iter().all(|(audience, before)| count(audience) == *before) {
             return Err(item);
         }
-        self.cost += item.cost();
         reader.own_cost += item.cost();
         reader.own.push((self.next, item));
-        Ok(reader.own_cost > max)
+        let is_full = reader.own_cost > max;
+        self.counts(1);
+        Ok(is_full)
     }
 
     /// Puts all that a client has missed into its own queue, in order, as if it had been put there at once. Says how
@@ -155,8 +173,10 @@ impl Missed {
     pub(crate) fn settle(&mut self, id: SocketId, kept: &mut Kept, max: usize) -> u64 {
         let Some(reader) = self.readers.get_mut(id) else { return 0 };
         let from = std::mem::replace(&mut reader.from, self.next);
-        self.cost -= std::mem::take(&mut reader.own_cost);
-        let own = std::mem::take(&mut reader.own).into_iter();
+        reader.own_cost = 0;
+        let own = std::mem::take(&mut reader.own);
+        let own_count = own.len() as isize;
+        let own = own.into_iter();
         let (mut dropped, mut cut) = (0, None);
         let mut missed: Vec<(u64, bool, Item)> = own.map(|(number, item)| (number, false, item)).collect();
         for (audience, count) in &mut reader.shelves {
@@ -181,21 +201,19 @@ impl Missed {
             kept.post(item, max);
             lost += kept.trim(max);
         }
+        self.counts(-own_count);
         lost
     }
 
-    /// Lets go of the oldest messages until so many bytes are free; says whether there was anything to let go of.
-    pub(crate) fn shrink(&mut self, bytes: usize) -> bool {
-        let goal = self.cost.saturating_sub(bytes);
-        let any = self.cost > 0;
-        while self.cost > goal {
-            let fullest = self.shelves.values_mut().max_by_key(|shelf| shelf.cost).filter(|shelf| shelf.cost > 0);
-            let Some(shelf) = fullest else { break };
-            let before = shelf.cost;
-            shelf.trim(before / 2);
-            self.cost -= before - shelf.cost;
-        }
-        any
+    /// Lets go of the older half of the shelf that holds most; `false` where there is nothing to let go of.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let fullest = self.shelves.values_mut().max_by_key(|shelf| shelf.cost);
+        let Some(shelf) = fullest.filter(|shelf| !shelf.entries.is_empty()) else { return false };
+        let before = shelf.entries.len() as isize;
+        shelf.trim(shelf.cost / 2);
+        let less = before - shelf.entries.len() as isize;
+        self.counts(-less);
+        less > 0
     }
 }
 

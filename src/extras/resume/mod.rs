@@ -13,6 +13,7 @@ use crate::elsewhere::Ending;
 use crate::extras::rooms::store::Rooms;
 use crate::ids::{AppId, ClientType, SocketId};
 pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
+use crate::memory;
 use crate::packet::{Message, Packet};
 use crate::rfc6455::{CloseCode, Request};
 use crate::server::Server;
@@ -105,6 +106,27 @@ pub(crate) fn change_rooms<T>(server: &mut Server, id: SocketId, change: impl Fn
     let changed = change(&mut server.extras.rooms);
     server.extras.went_away(id, &server.clients[id]);
     changed
+}
+
+/// Lets go of what is kept for clients that are away, the oldest first, until no more than that is in use. They hear of
+/// a gap when they come back.
+pub(crate) fn let_go(server: &mut Server, enough: usize) {
+    while memory::in_use() > enough && server.extras.missed.shrink() {}
+    if memory::in_use() <= enough {
+        return;
+    }
+    let away = server.clients.iter().filter_map(|(id, client)| Some((client.mail.kept()?.away_since?, id)));
+    let mut away: Vec<_> = away.collect();
+    away.sort_unstable();
+    for (_, id) in away {
+        settle(server, id);
+        let Some(client) = server.clients.get_mut(id) else { continue };
+        server.counters.lost += client.mail.kept_mut().map_or(0, |kept| kept.trim(0));
+        client.mail.account();
+        if memory::in_use() <= enough {
+            return;
+        }
+    }
 }
 
 fn kept_mut(server: &mut Server, id: SocketId) -> Option<&mut Kept> {

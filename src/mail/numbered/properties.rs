@@ -83,7 +83,7 @@ impl World {
         self.pushed += 1;
         let text = format!(r#"{{"filling":"{}","message":{}}}"#, "x".repeat(filling), self.pushed);
         let frame = key.map(|key| Rc::new(KeyedFrame::new(&key.to_string(), &text, false)));
-        let replaced = self.kept.push(Item { text: text.into(), position: 0, frame });
+        let replaced = self.kept.push(Item { text: text_of(&text), position: 0, frame });
         let sent = self.kept.sent_up_to();
         let older = key.and_then(|key| self.keys.iter().rev().find(|(_, other)| *other == key));
         match older.filter(|(seq, _)| *seq > sent) {
@@ -104,11 +104,18 @@ impl World {
     fn send(&mut self, count: usize) {
         for _ in 0..count {
             let mut run = Vec::new();
-            if self.kept.away_since.is_some() || !self.kept.send_next(&mut run) {
+            if self.kept.away_since.is_some() {
                 return;
             }
-            let at = if run[1] < 126 { 2 } else { 4 };
-            let value: serde_json::Value = serde_json::from_slice(&run[at..]).unwrap();
+            // Long texts go out in parts, to the same effect.
+            let value: serde_json::Value = if let Some((text, range, tail)) = self.kept.next_shared(100) {
+                serde_json::from_str(&(text[range].to_owned() + &tail)).unwrap()
+            } else if self.kept.send_next(&mut run) {
+                let at = if run[1] < 126 { 2 } else { 4 };
+                serde_json::from_slice(&run[at..]).unwrap()
+            } else {
+                return;
+            };
             self.on_the_way.push((value["seq"].as_u64().unwrap(), value["message"].as_u64().unwrap()));
         }
     }
