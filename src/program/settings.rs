@@ -4,6 +4,8 @@
 //! file is the name or PHP's own word for it. How they are read into the table is `invocation`. PHP
 //! counterpart: `GetAllConfig.php` and the parameters of `runSocketServer.php`.
 
+mod values;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use crate::limits::{Limits, Publish};
 use crate::program::log_file::LogFormat;
 use crate::program::log_rate::LOG_RATE;
 use crate::secret_file;
+
+use values::{host, net, number, origin, positive, publish, seconds, some_seconds, switch};
 
 pub use crate::program::invocation::{FileValues, Invocation, InvocationError, from_args, help, parse_file};
 
@@ -328,67 +332,4 @@ impl Default for Settings {
 fn read_secret(path: &Path) -> Result<Secret, StartError> {
     let failed = |problem: InvalidValue| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
     secret_file::read(path).and_then(|bytes| Secret::new(&bytes)).map_err(failed)
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, InvalidValue> {
-    text.parse().map_err(|_| format!("'{text}' is not a whole number in range").into())
-}
-
-fn positive(text: &str) -> Result<usize, InvalidValue> {
-    match number(text)? {
-        0 => Err("must be more than 0".into()),
-        number => Ok(number),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, InvalidValue> {
-    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if seconds < 1e9 => Ok(duration),
-        _ => Err(format!("'{text}' is not a number of seconds in range").into()),
-    }
-}
-
-fn some_seconds(text: &str) -> Result<Duration, InvalidValue> {
-    let duration = seconds(text)?;
-    if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) }
-}
-
-/// PHP's words for yes and no.
-fn switch(text: &str) -> Result<bool, InvalidValue> {
-    match text.to_ascii_lowercase().as_str() {
-        "on" | "yes" | "true" | "1" => Ok(true),
-        "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
-        _ => Err(format!("'{text}' is not on or off").into()),
-    }
-}
-
-fn publish(text: &str) -> Result<Publish, InvalidValue> {
-    match text {
-        "token" => Ok(Publish::Token),
-        _ => match switch(text) {
-            Ok(true) => Ok(Publish::On),
-            Ok(false) => Ok(Publish::Off),
-            Err(_) => Err(format!("'{text}' is not on, token or off").into()),
-        },
-    }
-}
-
-fn net(text: &str) -> Result<ipnet::IpNet, InvalidValue> {
-    let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
-    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS").into())
-}
-
-fn host(text: &str) -> Result<String, InvalidValue> {
-    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
-        true => Ok(text.into()),
-        false => Err(format!("'{text}' is not a name of a host; write it without scheme and port, like ws.example.com").into()),
-    }
-}
-
-fn origin(text: &str) -> Result<String, InvalidValue> {
-    match text.split_once("://") {
-        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(text.into()),
-        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com").into()),
-    }
 }
