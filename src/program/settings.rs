@@ -17,6 +17,7 @@ use crate::extras::http::tokens::Tokens;
 use crate::extras::notices::{Receiver, Secret};
 use crate::extras::sessions::Sessions;
 use crate::limits::{Limits, Publish};
+use crate::program::internet::Internet;
 use crate::program::log_file::LogFormat;
 use crate::program::log_rate::LOG_RATE;
 use crate::secret_file;
@@ -30,6 +31,8 @@ pub use crate::program::invocation::{FileValues, Invocation, InvocationError, fr
 pub struct Settings {
     /// Where to listen.
     pub address: Address,
+    /// What `--internet` did, where it is on.
+    pub internet: Option<Internet>,
     /// Certificate chain, PEM.
     pub cert: Option<PathBuf>,
     /// Private key, PEM; without it the certificate's file is searched for one.
@@ -88,6 +91,11 @@ impl Settings {
             }
             (None, None) => Ok(Tokens::default()),
         }
+    }
+
+    /// Whether tokens are given, right or wrong.
+    pub fn has_tokens(&self) -> bool {
+        self.publish_token_file.is_some() || self.publish_token.is_some()
     }
 
     /// The session check, where it is asked for.
@@ -168,6 +176,8 @@ macro_rules! setting {
 pub const SETTINGS: &[Setting] = &[
     setting!("address", "", "adress", "ADDRESS", "ws://127.0.0.1:8095", "where to listen; the same as the first argument",
         |s, v| { s.address = Address::parse(v)?; Ok(()) }),
+    setting!("internet", "", "", "", "off", "strict values for a server that strangers reach, and a list of what is still to be named; each setting that is given wins over it",
+        |s, v| { s.internet = switch(v)?.then(Internet::default); Ok(()) }),
     setting!("cert", "", "certFile", "FILE", "", "certificate chain for wss:// (PEM)",
         |s, v| { s.cert = Some(v.into()); Ok(()) }),
     setting!("key", "", "pkFile", "FILE", "", "private key for wss:// (PEM: PKCS#8, PKCS#1 or SEC1); default: in the --cert file",
@@ -303,6 +313,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             address: Address::default(),
+            internet: None,
             cert: None,
             key: None,
             log_file: None,
