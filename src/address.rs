@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use crate::error::InvalidValue;
 
@@ -47,6 +47,11 @@ impl Address {
         }
         let port = port.map_or(Ok(default_port), parse_port)?;
         Ok(Address { secure, host: host.to_owned(), port })
+    }
+
+    /// Whether only this host reaches it.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
     /// The socket address to bind: the first IPv4 one of a name, as PHP takes it, else the first.

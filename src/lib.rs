@@ -101,7 +101,7 @@ pub use ids::{AppId, ClientType, SocketId};
 pub use limits::{Limits, Publish};
 pub use packet::{JsonError, Message, Packet};
 #[doc(hidden)]
-pub use program::{commands, ini, manual, open_files};
+pub use program::{commands, ini, internet, manual, open_files};
 pub use program::{log_file, settings, systemd};
 pub use resource::{Resource, Value};
 pub use rfc6455::{CloseCode, Request};

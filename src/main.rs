@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     if let Some(outcome) = commands::run(&args) {
         return outcome;
     }
+    // Before the settings: some of them follow from it.
+    open_files::raise();
     match settings::from_args(&args, |name| std::env::var(name).ok()) {
         Ok(Invocation::Print(text)) => print!("{text}"),
         Ok(Invocation::Run(settings)) => {
@@ -50,15 +52,21 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
         println!("phpws: settings are fine for {}", settings.address);
+        for line in settings.internet.iter().flat_map(|internet| [internet.told()].into_iter().chain(internet.missing())) {
+            println!("phpws: {line}");
+        }
         return Ok(());
     }
     log_file::init_with_rate(settings.log_level, settings.log_format, settings.console, log_file.clone(), settings.log_rate)?;
-    open_files::raise();
 
     let mut server = match systemd::listener(&settings.address)? {
         Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,
         None => WebSocketServer::bind(&settings.address, tls, settings.limits)?,
     };
+    if let Some(internet) = &settings.internet {
+        log::info!("{}", internet.told());
+        internet.missing().for_each(|line| log::warn!("{line}"));
+    }
     server.notify(Systemd::from_env()?);
     // The log says how that went.
     server.handle_signals(move || _ = log_file.as_ref().map(LogFile::reopen))?;

@@ -17,7 +17,7 @@ pub(crate) const MIN_NEWCOMERS: usize = 256;
 /// So many of one address are allowed in any case: those over `max_per_ip` are told so in their handshake.
 pub(crate) const MIN_OF_ADDRESS: usize = 8;
 /// A descriptor limit beyond this counts as this one: some systems have limits that no memory suffices for.
-const MAX_DESCRIPTORS: u64 = 1 << 20;
+pub(crate) const MAX_DESCRIPTORS: u64 = 1 << 20;
 /// So many connections of a trusted address weigh as much as one of a stranger.
 const TRUST: usize = 8;
 /// Places that are kept when they are no longer needed, and addresses that wait to be looked at.

@@ -4,7 +4,7 @@
 //! The first of flag, environment and file that has a setting counts. Errors name the place where the
 //! value stands. PHP counterpart: `getOptions.php` and `GetAllConfig.php`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -13,8 +13,9 @@ use getopts::{HasArg, Occur, Options};
 use crate::address;
 use crate::error::StartError;
 use crate::program::ini::{self, Entry};
-use crate::program::manual;
+use crate::program::internet::{self, Internet};
 use crate::program::settings::{ACTIONS, SECRET_VARIABLE, SETTINGS, Setting, Settings, TOKEN_VARIABLE};
+use crate::program::{manual, open_files};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -64,20 +65,49 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
     let notify_secret = variable(SECRET_VARIABLE).filter(|secret| !secret.trim().is_empty());
     let publish_token = variable(TOKEN_VARIABLE).filter(|tokens| !tokens.is_empty());
     let mut settings = Settings { check: flags.opt_present("check"), notify_secret, publish_token, ..Settings::default() };
+    let mut given = BTreeSet::new();
     for setting in SETTINGS {
         let flag = flags.opt_present(setting.name).then(|| flag_values(&flags, setting));
         let flag = flag.or_else(|| positional.clone().filter(|_| setting.name == "address").map(|address| vec![address]));
-        let given = flag.map(|values| (format!("--{}", setting.name), values));
+        let from_flag = flag.map(|values| (format!("--{}", setting.name), values));
         let from_variable = || variable(&setting.variable()).map(|value| (setting.variable(), split(setting, &value)));
         let from_file = || file.get(setting.name).cloned();
-        let Some((subject, values)) = given.or_else(from_variable).or_else(from_file) else { continue };
+        let Some((subject, values)) = from_flag.or_else(from_variable).or_else(from_file) else { continue };
         // Nothing means no for a switch, as in PHP, and elsewhere that the default stands.
         for value in values.iter().filter(|value| !value.is_empty() || setting.is_switch()) {
             (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
+            given.insert(setting.name);
         }
+    }
+    if settings.internet.is_some() {
+        be_strict(&mut settings, &given)?;
     }
     check_together(&settings)?;
     Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// Sets what `--internet` stands for where nothing was given, and finds out what is still to be named.
+fn be_strict(settings: &mut Settings, given: &BTreeSet<&str>) -> Result<(), StartError> {
+    let mut set = internet::strict(open_files::limit(), settings.limits.max_message, settings.has_tokens());
+    set.retain(|(name, _)| !given.contains(name));
+    for setting in SETTINGS {
+        for (_, value) in set.iter().filter(|(name, _)| *name == setting.name) {
+            (setting.set)(settings, value).map_err(|problem| StartError::new("--internet", problem))?;
+        }
+    }
+    let proxied = !settings.limits.trusted_proxies.is_empty();
+    let local = settings.address.is_loopback();
+    let is_unnamed = |name: &str| match name {
+        "cert" => !settings.address.secure && !proxied && !local,
+        "allowed-origin" => settings.limits.allowed_origins.is_empty(),
+        "trusted-proxy" => local && !proxied,
+        // That a session or tokens are not wanted can be said.
+        "require-session" => !settings.require_session && !given.contains(name),
+        _ => !settings.has_tokens() && !given.contains("publish"),
+    };
+    let unnamed = internet::TO_NAME.into_iter().filter(|(name, _)| is_unnamed(name)).collect();
+    settings.internet = Some(Internet { set, unnamed });
+    Ok(())
 }
 
 /// What some flags ask for instead of a server.

@@ -3,6 +3,7 @@
 pub mod commands;
 pub(crate) mod http_client;
 pub mod ini;
+pub mod internet;
 mod invocation;
 pub mod log_file;
 pub(crate) mod log_rate;

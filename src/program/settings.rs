@@ -4,6 +4,8 @@
 //! file is the name or PHP's own word for it. How they are read into the table is `invocation`. PHP
 //! counterpart: `GetAllConfig.php` and the parameters of `runSocketServer.php`.
 
+mod values;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +17,12 @@ use crate::extras::http::tokens::Tokens;
 use crate::extras::notices::{Receiver, Secret};
 use crate::extras::sessions::Sessions;
 use crate::limits::{Limits, Publish};
+use crate::program::internet::Internet;
 use crate::program::log_file::LogFormat;
 use crate::program::log_rate::LOG_RATE;
 use crate::secret_file;
+
+use values::{host, net, number, origin, positive, publish, seconds, some_seconds, switch};
 
 pub use crate::program::invocation::{FileValues, Invocation, InvocationError, from_args, help, parse_file};
 
@@ -26,6 +31,8 @@ pub use crate::program::invocation::{FileValues, Invocation, InvocationError, fr
 pub struct Settings {
     /// Where to listen.
     pub address: Address,
+    /// What `--internet` did, where it is on.
+    pub internet: Option<Internet>,
     /// Certificate chain, PEM.
     pub cert: Option<PathBuf>,
     /// Private key, PEM; without it the certificate's file is searched for one.
@@ -84,6 +91,11 @@ impl Settings {
             }
             (None, None) => Ok(Tokens::default()),
         }
+    }
+
+    /// Whether tokens are given, right or wrong.
+    pub fn has_tokens(&self) -> bool {
+        self.publish_token_file.is_some() || self.publish_token.is_some()
     }
 
     /// The session check, where it is asked for.
@@ -164,6 +176,8 @@ macro_rules! setting {
 pub const SETTINGS: &[Setting] = &[
     setting!("address", "", "adress", "ADDRESS", "ws://127.0.0.1:8095", "where to listen; the same as the first argument",
         |s, v| { s.address = Address::parse(v)?; Ok(()) }),
+    setting!("internet", "", "", "", "off", "strict values for a server that strangers reach, and a list of what is still to be named; each setting that is given wins over it",
+        |s, v| { s.internet = switch(v)?.then(Internet::default); Ok(()) }),
     setting!("cert", "", "certFile", "FILE", "", "certificate chain for wss:// (PEM)",
         |s, v| { s.cert = Some(v.into()); Ok(()) }),
     setting!("key", "", "pkFile", "FILE", "", "private key for wss:// (PEM: PKCS#8, PKCS#1 or SEC1); default: in the --cert file",
@@ -301,6 +315,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             address: Address::default(),
+            internet: None,
             cert: None,
             key: None,
             log_file: None,
@@ -330,67 +345,4 @@ impl Default for Settings {
 fn read_secret(path: &Path) -> Result<Secret, StartError> {
     let failed = |problem: InvalidValue| StartError::new(format_args!("--notify-secret-file {}", path.display()), problem);
     secret_file::read(path).and_then(|bytes| Secret::new(&bytes)).map_err(failed)
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, InvalidValue> {
-    text.parse().map_err(|_| format!("'{text}' is not a whole number in range").into())
-}
-
-fn positive(text: &str) -> Result<usize, InvalidValue> {
-    match number(text)? {
-        0 => Err("must be more than 0".into()),
-        number => Ok(number),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, InvalidValue> {
-    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if seconds < 1e9 => Ok(duration),
-        _ => Err(format!("'{text}' is not a number of seconds in range").into()),
-    }
-}
-
-fn some_seconds(text: &str) -> Result<Duration, InvalidValue> {
-    let duration = seconds(text)?;
-    if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) }
-}
-
-/// PHP's words for yes and no.
-fn switch(text: &str) -> Result<bool, InvalidValue> {
-    match text.to_ascii_lowercase().as_str() {
-        "on" | "yes" | "true" | "1" => Ok(true),
-        "off" | "no" | "false" | "0" | "none" | "" => Ok(false),
-        _ => Err(format!("'{text}' is not on or off").into()),
-    }
-}
-
-fn publish(text: &str) -> Result<Publish, InvalidValue> {
-    match text {
-        "token" => Ok(Publish::Token),
-        _ => match switch(text) {
-            Ok(true) => Ok(Publish::On),
-            Ok(false) => Ok(Publish::Off),
-            Err(_) => Err(format!("'{text}' is not on, token or off").into()),
-        },
-    }
-}
-
-fn net(text: &str) -> Result<ipnet::IpNet, InvalidValue> {
-    let host = || text.parse().map(|ip: std::net::IpAddr| ip.to_canonical().into());
-    text.parse().or_else(|_| host()).map_err(|_| format!("'{text}' is not an IP address, or one with /BITS").into())
-}
-
-fn host(text: &str) -> Result<String, InvalidValue> {
-    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
-        true => Ok(text.into()),
-        false => Err(format!("'{text}' is not a name of a host; write it without scheme and port, like ws.example.com").into()),
-    }
-}
-
-fn origin(text: &str) -> Result<String, InvalidValue> {
-    match text.split_once("://") {
-        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(text.into()),
-        _ => Err(format!("'{text}' is not an origin; write scheme and host, like https://example.com").into()),
-    }
 }

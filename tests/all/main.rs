@@ -19,6 +19,7 @@ mod frames;
 mod handshake;
 mod house;
 mod http_publish;
+mod internet;
 mod limits;
 mod load;
 mod log;

@@ -190,6 +190,18 @@ fn a_socket_of_another_kind_or_a_second_one_ends_the_start() {
 }
 
 #[test]
+fn the_units_bound_the_memory_of_one_process_and_of_two_alike() {
+    let percent = |name: &str| {
+        let unit = std::fs::read_to_string(format!("{}/packaging/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let service = unit.split("[Service]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        let value = service.lines().find_map(|line| line.strip_prefix("MemoryMax=")?.strip_suffix('%')).unwrap();
+        value.parse::<u32>().unwrap()
+    };
+    assert!((20..=80).contains(&percent("phpws.service")));
+    assert_eq!(2 * percent("phpws@.service"), percent("phpws.service"));
+}
+
+#[test]
 fn a_socket_meant_for_another_process_is_not_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = Command::new("sh");

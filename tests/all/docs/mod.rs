@@ -5,7 +5,8 @@ mod reading;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use phpws::settings::{self, SETTINGS, Setting};
+use phpws::settings::{self, Invocation, SETTINGS, Setting};
+use phpws::{Limits, internet};
 use reading::{blocks, dialogs, docs, files, flat, prose, quoted, read, root, slug, sources, table, words};
 
 // ---- settings
@@ -73,6 +74,47 @@ fn each_field_of_limits_is_documented_with_its_default() {
         documented += 1;
     }
     assert_eq!(documented, rows.len(), "limits.md has a field that is not there");
+}
+
+#[test]
+fn each_setting_stands_in_security_with_its_default_and_its_strict_value() {
+    let strict = internet::strict(65_536, Limits::default().max_message, false);
+    let to_name: Vec<&str> = internet::TO_NAME.iter().map(|(name, _)| *name).collect();
+    let rows = table("docs/security.md", &["Setting", "Default", "PHP", "With `--internet`"]);
+    let others: Vec<String> = table("docs/security.md", &["For", "Settings"]).iter().flat_map(|row| quoted(&row[1])).collect();
+    for setting in SETTINGS {
+        let flag = format!("--{}", setting.name);
+        let Some(row) = rows.iter().find(|row| row[0] == format!("`{flag}`")) else {
+            assert!(others.contains(&flag), "docs/security.md: do strangers meet {flag}?");
+            continue;
+        };
+        assert!(!others.contains(&flag), "docs/security.md has {flag} twice");
+        let default = if setting.default.is_empty() { "none".into() } else { format!("`{}`", setting.default) };
+        assert_eq!(row[1], default, "docs/security.md: the default of {flag}");
+        let value = strict.iter().find(|(name, _)| *name == setting.name).map(|(_, value)| value.as_str());
+        let expected = match (setting.name, value) {
+            ("max-clients", Some("49152")) => "three quarters of the descriptors".to_owned(),
+            ("publish", Some("off")) => "`token` with tokens, else `off`".to_owned(),
+            (_, Some(value)) => format!("`{value}`"),
+            (name, None) if to_name.contains(&name) => "to be named".to_owned(),
+            (_, None) => "the same".to_owned(),
+        };
+        assert_eq!(row[3], expected, "docs/security.md: {flag} with --internet");
+    }
+    assert_eq!(rows.len() + others.len(), SETTINGS.len(), "docs/security.md has a row that is no setting, or one twice");
+}
+
+#[test]
+fn each_default_that_is_shown_is_the_one_that_counts() {
+    let told = |flags: &[String]| match settings::from_args(flags, |_| None) {
+        Ok(Invocation::Run(settings)) => format!("{settings:?}"),
+        other => panic!("{flags:?}: {other:?}"),
+    };
+    let nothing = told(&[]);
+    for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+        let flag = format!("--{}={}", setting.name, setting.default);
+        assert_eq!(told(std::slice::from_ref(&flag)), nothing, "{flag} is not the default");
+    }
 }
 
 #[test]
