@@ -27,6 +27,8 @@ pub enum Deadline {
     Ping,
     /// systemd's watchdog wants a sign of life.
     Watchdog,
+    /// A request with many messages goes on.
+    Sending(SocketId),
     /// Accepting failed a moment ago and may go on.
     Accept,
     /// Notices were lost; the receiver is to be told who is there.

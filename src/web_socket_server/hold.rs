@@ -65,9 +65,7 @@ impl WebSocketServer {
             self.turns.charge_address(ip, work);
         } else if let Some(socket) = self.sockets.get_mut(id) {
             // An answer costs a few units beside `next`, and so does feedback.
-            if messages > 0 {
-                socket.spreads = work / messages > 8 * MESSAGE;
-            }
+            socket.spreads = work.checked_div(messages).map_or(socket.spreads, |each| each > 8 * MESSAGE);
             self.turns.charge(&mut socket.share, work);
         }
     }

@@ -144,7 +144,7 @@ impl WebSocketServer {
 
     /// Lets go of what is kept for clients that are away, until no more than that is in use, or nothing is left.
     pub(super) fn memory_is_short(&mut self, enough: usize) {
-        resume::let_go(&mut self.server, enough);
+        self.let_go_of_kept(enough);
     }
 
     pub(super) fn next_moment(&self) -> Option<Instant> {
@@ -160,6 +160,7 @@ impl WebSocketServer {
             Deadline::Away(id) => resume::expire(&mut self.server, id),
             Deadline::Listing => notices::resync(&mut self.server),
             Deadline::Watchdog => self.next_sign_of_life(),
+            Deadline::Sending(id) => self.go_on_sending(id),
             _ => {}
         }
     }

@@ -47,14 +47,12 @@ impl WebSocketServer {
         let max = self.server.limits().max_per_ip;
         let before = self.server.closing.len();
         for origin in crowded.into_iter().filter(|_| max > 0) {
-            while let Some(id) = self.surplus(origin, max) {
-                self.evict(id);
-            }
+            while self.surplus(origin, max).is_some_and(|id| self.evict(id)) {}
         }
         let most = self.most_newcomers();
         for _ in 0..came {
             match self.server.clients.newcomers.first() {
-                Some(id) if self.server.clients.newcomers.len() > most => self.evict(id),
+                Some(id) if self.server.clients.newcomers.len() > most => _ = self.evict(id),
                 _ => break,
             }
         }
@@ -88,10 +86,11 @@ impl WebSocketServer {
     /// Frees a descriptor where an accept failed for want of one; `false` where nobody may go.
     pub(super) fn gave_way(&mut self, error: &io::Error) -> bool {
         let first = self.server.clients.newcomers.first().filter(|_| is_shortage(error));
-        first.map(|id| self.evict(id)).is_some_and(|()| {
+        let gave_way = first.is_some_and(|id| self.evict(id));
+        if gave_way {
             self.before_sleep();
-            true
-        })
+        }
+        gave_way
     }
 
     /// Whether somebody may give way in the next turn, once all that came in this one have been heard.
@@ -99,12 +98,22 @@ impl WebSocketServer {
         is_shortage(error) && self.server.clients.newcomers.len() > 0
     }
 
-    fn evict(&mut self, id: SocketId) {
+    /// Says whether it went: one that has said something, and waits for its turn, is heard first.
+    fn evict(&mut self, id: SocketId) -> bool {
         let has_more_to_read = self.server.clients.get(id).is_some_and(|client| client.queued_bytes() > 0);
+        if self.sockets.get(id).is_some_and(|socket| socket.unread) {
+            let client = &self.server.clients[id];
+            let origin = Origin::new(client.ip, client.exempt);
+            self.server.clients.newcomers.put(id, origin, Rank::Busy);
+            return false;
+        }
         let newcomers = &mut self.server.clients.newcomers;
         match newcomers.evict(id) {
             // It was promised its last bytes, and goes as late as one that is being answered.
-            Some((origin, Rank::Ended)) if has_more_to_read => return newcomers.put(id, origin, Rank::Busy),
+            Some((origin, Rank::Ended)) if has_more_to_read => {
+                newcomers.put(id, origin, Rank::Busy);
+                return false;
+            }
             Some((_, Rank::Ended)) => {}
             _ => self.server.counters.refused(Reason::Evicted),
         }
@@ -114,6 +123,7 @@ impl WebSocketServer {
         self.peer_gone(id, Peer::Gone);
         // Until it is closed it is no candidate again.
         self.server.clients.newcomers.remove(id);
+        true
     }
 }
 

@@ -29,7 +29,7 @@ impl WebSocketServer {
                 Deadline::Unlisten => self.unlisten(),
                 Deadline::Goodbyes => self.goodbyes(),
                 Deadline::Stop => self.stopping = Stopping::Now,
-                Deadline::Away(_) | Deadline::Listing | Deadline::Watchdog => self.due(deadline),
+                Deadline::Away(_) | Deadline::Listing | Deadline::Watchdog | Deadline::Sending(_) => self.due(deadline),
             }
         }
     }

@@ -4,6 +4,8 @@
 //! loop; everything else at once.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
@@ -92,20 +94,25 @@ impl Endpoint {
         }
     }
 
+    /// Whether the request brings a list of messages: they are sent a few at a time, by [`SendList`].
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::List)
+    }
+
     /// Does what the request asks for: an answer, or `None` where the loop will give one.
     pub(crate) fn act(&self, server: &mut Server, all_apps: &AllApps, id: SocketId, body: &[u8]) -> Option<Answer> {
         let sent = match &self.kind {
             Kind::Client(uuid) => return client(server, id, uuid),
             kind => match (json::check(body), kind) {
                 (Err(fault), _) => return Some(Answer::error(Status::BadRequest, &format!("Not JSON: {fault}"))),
-                (Ok(text), Kind::List) => send_list(server, all_apps, text),
                 (Ok(text), Kind::Broadcast) => self.send(server, all_apps, text, "", true),
                 (Ok(text), Kind::Feedback(uuid) | Kind::Client(uuid)) => self.send(server, all_apps, text, uuid, false),
+                (Ok(_), Kind::List) => return None,
             },
         };
         match sent {
             Ok(sent) => {
-                server.ask(Asker::Http { id, list: matches!(self.kind, Kind::List) }, sent);
+                server.ask(Asker::Http { id, list: false }, sent);
                 None
             }
             Err(answer) => Some(answer),
@@ -193,10 +200,40 @@ impl Message<'_> {
     }
 }
 
-fn send_list(server: &mut Server, all_apps: &AllApps, text: &str) -> Result<Vec<Sent>, Answer> {
-    let list =
-        json::list(text).map_err(|fault| Answer::error(Status::BadRequest, &format!("Not a list of messages: {fault}")))?;
-    Ok(list.iter().map(|item| send_item(server, all_apps, item)).collect())
+/// How long messages of one list are sent in a turn.
+const SENDING: Duration = Duration::from_millis(2);
+
+/// A list of messages that is being sent, a few in each turn.
+pub(crate) struct SendList {
+    text: String,
+    /// Where the messages are that are still to be sent, the last one first.
+    left: Vec<Range<usize>>,
+    sent: Vec<Sent>,
+}
+
+impl SendList {
+    /// The list in the body of a request.
+    pub(crate) fn new(body: Vec<u8>) -> Result<SendList, Answer> {
+        let bad = |why: String| Answer::error(Status::BadRequest, &why);
+        json::check(&body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
+        let text = String::from_utf8(body).map_err(|_| bad("Not JSON: not UTF-8".into()))?;
+        let items = json::list(&text).map_err(|fault| bad(format!("Not a list of messages: {fault}")))?;
+        let begin = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
+        let left = items.iter().rev().map(|item| begin(item)..begin(item) + item.len()).collect();
+        Ok(SendList { left, sent: Vec::with_capacity(items.len()), text })
+    }
+
+    /// Sends some of the messages, one at least; gives what became of all, once all are sent.
+    pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<Vec<Sent>> {
+        let begun = Instant::now();
+        while let Some(item) = self.left.pop() {
+            self.sent.push(send_item(server, all_apps, &self.text[item]));
+            if !self.left.is_empty() && begun.elapsed() >= SENDING {
+                return None;
+            }
+        }
+        Some(std::mem::take(&mut self.sent))
+    }
 }
 
 fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {

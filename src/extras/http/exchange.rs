@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::client::{Client, State};
+use crate::deadlines::Deadline;
 use crate::extras::http::body::{Body, BodyError, Framing};
-use crate::extras::http::endpoints::{self as publish, Endpoint};
+use crate::extras::http::endpoints::{self as publish, Endpoint, SendList};
 use crate::extras::http::health;
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
 use crate::ids::SocketId;
@@ -127,10 +128,38 @@ impl WebSocketServer {
         };
         let Phase::Body(begun) = std::mem::replace(&mut exchange.phase, Phase::Asking) else { return };
         let (endpoint, body) = *begun;
-        self.pause(id, &self.buffer.bytes[used..count].to_vec());
+        let rest = self.buffer.bytes[used..count].to_vec();
+        self.pause(id, &rest);
+        if endpoint.is_list() {
+            return self.begin_list(id, body.into_bytes());
+        }
         let answer = endpoint.act(&mut self.server, &self.all_apps, id, &body.into_bytes());
         if let Some(answer) = answer {
             self.answer_asked(id, &answer);
+        }
+    }
+
+    fn begin_list(&mut self, id: SocketId, body: Vec<u8>) {
+        match (SendList::new(body), self.parts.http.exchanges.get_mut(id)) {
+            (Ok(list), Some(exchange)) => {
+                exchange.phase = Phase::Sending(Box::new(list));
+                self.go_on_sending(id);
+            }
+            (Err(answer), _) => self.answer_asked(id, &answer),
+            (_, None) => {}
+        }
+    }
+
+    /// Sends more of a list, in this turn as much as others can spare the time for.
+    pub(crate) fn go_on_sending(&mut self, id: SocketId) {
+        let Some(exchange) = self.parts.http.exchanges.get_mut(id) else { return };
+        let Phase::Sending(list) = &mut exchange.phase else { return };
+        match list.go_on(&mut self.server, &self.all_apps) {
+            None => self.server.deadlines.set(self.server.now, Deadline::Sending(id)),
+            Some(sent) => {
+                exchange.phase = Phase::Asking;
+                self.server.ask(Asker::Http { id, list: true }, sent);
+            }
         }
     }
 

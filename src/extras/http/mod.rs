@@ -16,7 +16,7 @@ use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
 use body::{Body, Framing};
-use endpoints::Endpoint;
+use endpoints::{Endpoint, SendList};
 
 pub(crate) mod admission;
 pub mod body;
@@ -181,6 +181,8 @@ struct Exchange {
 enum Phase {
     /// The body comes in.
     Body(Box<(Endpoint, Body)>),
+    /// A list of messages is being sent.
+    Sending(Box<SendList>),
     /// It is not known yet what became of the message.
     Asking,
     /// The answer is on its way.

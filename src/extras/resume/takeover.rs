@@ -6,7 +6,7 @@
 
 use mio::Token;
 
-use super::{Kept, ResumeRequest, find_resumable, remind_of, resume};
+use super::{Kept, ResumeRequest, find_resumable, let_go, remind_of, resume};
 use crate::client::{Client, State};
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
@@ -74,6 +74,11 @@ impl WebSocketServer {
         self.attach(socket, id);
         // TLS may hold more behind the request than the poll knows of.
         self.read_again(id);
+    }
+
+    /// Memory is short: what is kept for clients that are away goes first.
+    pub(crate) fn let_go_of_kept(&mut self, enough: usize) {
+        let_go(&mut self.server, enough);
     }
 
     /// Takes the connection of a client that stays: it ends by itself, under a record of its own.
