@@ -29,6 +29,7 @@ impl Kind {
 
 thread_local! {
     static HELD: [Cell<usize>; 4] = const { [const { Cell::new(0) }; 4] };
+    static SUM: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Bytes of one kind.
@@ -37,15 +38,15 @@ pub(crate) fn held(kind: Kind) -> usize {
 }
 
 /// All bytes.
+#[inline]
 pub(crate) fn in_use() -> usize {
-    HELD.with(|held| held.iter().map(Cell::get).sum())
+    SUM.get()
 }
 
 fn change(kind: Kind, from: usize, to: usize) {
-    HELD.with(|held| {
-        let cell = &held[kind as usize];
-        cell.set(cell.get().wrapping_add(to).wrapping_sub(from));
-    });
+    let changed = |sum: usize| sum.wrapping_add(to).wrapping_sub(from);
+    HELD.with(|held| held[kind as usize].set(changed(held[kind as usize].get())));
+    SUM.set(changed(SUM.get()));
 }
 
 /// What one part holds.

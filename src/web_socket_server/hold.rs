@@ -55,10 +55,13 @@ impl WebSocketServer {
     /// answer to a TLS handshake takes can only be measured.
     #[inline(never)]
     pub(super) fn serve_at_cost(&mut self, id: SocketId) {
+        if self.server.writes.congested {
+            self.before_sleep();
+        }
         let Some(client) = self.server.clients.get(id) else { return };
         let (newcomer, work, messages) = (client.newcomer(), self.server.work(), self.server.counters.messages_in);
         let begun = newcomer.map(|_| Instant::now());
-        self.serve(id);
+        self.read(id);
         let (work, messages) = (self.server.work() - work, self.server.counters.messages_in - messages);
         if let (Some(ip), Some(begun)) = (newcomer, begun) {
             let work = work.max(self.turns.took(begun.elapsed()));

@@ -12,7 +12,7 @@ use super::hold::REST;
 use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer};
 use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
-use crate::socket::{Peer, Socket, Stage};
+use crate::socket::{Peer, Stage};
 
 /// The one buffer that all connections are read into. With room for a header, so that a message of
 /// 256 KiB fits into one read. What is more stays in the system's buffer for the next turn.
@@ -125,7 +125,6 @@ impl WebSocketServer {
     fn readable(&mut self, id: SocketId) {
         match self.turns.must_wait(self.server.work()) {
             true => self.read_again(id),
-            false if self.sockets.get(id).is_some_and(Socket::is_new) => self.serve_at_cost(id),
             false => self.serve(id),
         }
     }
@@ -136,6 +135,16 @@ impl WebSocketServer {
         if self.server.writes.congested {
             self.before_sleep();
         }
+        let Some(socket) = self.sockets.get(id).filter(|socket| socket.may_read()) else { return };
+        match socket.is_new() {
+            true => self.serve_at_cost(id),
+            false => self.read(id),
+        }
+    }
+
+    /// The same without a look at what it costs.
+    #[inline(always)]
+    pub(super) fn read(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) else { return };
         if matches!(socket.stage, Stage::Preface) {
             return self.preface(id);
