@@ -44,7 +44,8 @@ pub struct Limits {
     pub resume_time: Duration,
     /// Bytes of messages that are kept for one such client; beyond them the oldest go. Default 256 KiB.
     pub resume_bytes: usize,
-    /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 10,000.
+    /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 0: one for each 16 KiB of
+    /// `max_memory`, at most 100,000.
     pub max_away: usize,
     /// Messages, pings and pongs a second from one browser, with twice as many in a burst; a client
     /// past them is told and closed with 1008. Default 0.
@@ -112,6 +113,11 @@ pub struct Limits {
     pub page: bool,
 }
 
+/// By default one client may be away for so many bytes of the memory of all. It costs some one KiB, and what is for it alone.
+const MEMORY_OF_ONE_AWAY: usize = 16 * 1024;
+/// No more by default: each is looked at now and then.
+const MOST_AWAY: usize = 100_000;
+
 /// Who may publish over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publish {
@@ -135,7 +141,7 @@ impl Default for Limits {
             max_memory: 0,
             resume_time: Duration::from_secs(60),
             resume_bytes: 256 * 1024,
-            max_away: 10_000,
+            max_away: 0,
             max_message_rate: 0,
             max_byte_rate: 0,
             max_rooms: 10_000,
@@ -172,6 +178,9 @@ impl Limits {
         if self.max_memory == 0 {
             let processes = if self.reuse_port { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
             self.max_memory = memory::LEAST.max(memory::default_limit() / processes);
+        }
+        if self.max_away == 0 {
+            self.max_away = (self.max_memory / MEMORY_OF_ONE_AWAY).min(MOST_AWAY);
         }
         self
     }
