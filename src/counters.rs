@@ -32,6 +32,8 @@ pub(crate) struct Counters {
     pub(crate) refusals: BTreeMap<Reason, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
     pub(crate) slow: u64,
+    /// How often a client had to wait for its rate.
+    pub(crate) paced: u64,
     /// Messages that were too many to keep for a client.
     pub(crate) lost: u64,
     pub(crate) unheard: u64,
@@ -68,6 +70,7 @@ impl Counters {
             refusals: REFUSALS.map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
+            paced: 0,
             lost: 0,
             unheard: 0,
             unheard_logged: (now, 0),

@@ -117,6 +117,7 @@ impl Page {
         self.many("phpws_refusals_total", "Requests and clients that were not let in.", "reason", refusals);
         let closes = metrics.closes.iter().map(|(code, count)| (code, *count));
         self.many("phpws_closes_total", "Clients that have gone, by close code.", "code", closes);
+        self.one("phpws_paced_total", "How often a client was held back since it sent too fast.", metrics.paced);
         self.one("phpws_slow_clients_dropped_total", "Clients dropped because they read too slowly.", metrics.slow);
     }
 
