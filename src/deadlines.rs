@@ -17,6 +17,8 @@ pub enum Deadline {
     Socket(SocketId),
     /// The next frame for a PHP client that reads one frame at a time.
     Release(SocketId),
+    /// A connection that is too fast has rested, and may be read on.
+    Rested(SocketId),
     /// A client that is away has had its time to come back.
     Away(SocketId),
     /// An application asked to be called again with this number.

@@ -47,8 +47,9 @@ pub struct Limits {
     /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 0: one for each 16 KiB of
     /// `max_memory`, at most 100,000.
     pub max_away: usize,
-    /// Messages, pings and pongs a second from one browser, with twice as many in a burst; a client
-    /// past them is told and closed with 1008. Default 0.
+    /// Messages a second from one browser, with twice as many in a burst; past them the next one waits for its
+    /// `next`. A client that goes on without waiting, at ten times the rate, is told and closed with 1008; so is one
+    /// with so many pings and pongs. Default 0.
     pub max_message_rate: u32,
     /// Bytes a second from one browser, with twice as many in a burst; past them as above. Default 0.
     pub max_byte_rate: u32,
@@ -188,6 +189,12 @@ impl Limits {
     /// Bytes of messages that are kept for one client that may come back.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.resume_bytes
+    }
+
+    /// Whether browsers that send too fast are slowed down.
+    #[inline]
+    pub(crate) fn paces(&self) -> bool {
+        (self.max_message_rate | self.max_byte_rate) > 0
     }
 
     /// Whether `ip` is one of the further hosts of backends, wherever the server itself is.

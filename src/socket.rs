@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::mail::outbox::Outbox;
@@ -27,10 +28,12 @@ pub(crate) struct Socket {
     pub(crate) message_timed: bool,
     /// Whether the last write found it full.
     full: bool,
-    /// Whether it has more to read than one turn allows, and waits for its turn.
+    /// Whether it has more to read than one turn allows, and waits for its turn, or rests.
     pub(crate) unread: bool,
     /// Whether nothing is read until it is woken.
     pub(crate) paused: bool,
+    /// The time in which nothing is read of it, since it is too fast.
+    pub(crate) rest: Option<Box<Range<Instant>>>,
     /// What was read and not taken.
     pub(crate) held: Held,
     /// Whether its last read was more than its share.
@@ -144,6 +147,7 @@ impl Socket {
             full: false,
             unread: false,
             paused: false,
+            rest: None,
             held: Held::default(),
             greedy: false,
             charge: Charge::new(Kind::Inbox),

@@ -84,27 +84,6 @@ impl Server {
         self.push_first(id, &ready);
     }
 
-    /// Takes messages and bytes from a client's allowance; past it, the client is told once and
-    /// closed. Says whether it still has a connection.
-    #[inline]
-    pub(crate) fn spend(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
-        match self.clients.get(id) {
-            Some(client) if client.rate.is_none() => client.is_connected(),
-            _ => self.spend_limited(id, messages, bytes),
-        }
-    }
-
-    fn spend_limited(&mut self, id: SocketId, messages: u32, bytes: usize) -> bool {
-        let now = self.now;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return false };
-        let enough = client.rate.as_mut().is_none_or(|rate| rate.take(messages, bytes, now));
-        if !enough {
-            log::warn!("Socket {id} - sends too much");
-            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
-        }
-        enough
-    }
-
     /// Nothing is queued for this client any more; before it sleeps the loop finishes what this begins. A
     /// client that may come back only loses its connection.
     #[doc(alias = "Close")]

@@ -1,5 +1,7 @@
 //! The clients that are to be written to, in the order in which something was queued for them, and what they cost.
 
+use std::time::Duration;
+
 use super::{Server, close_message};
 use crate::client::Client;
 use crate::counters::Counters;
@@ -96,13 +98,49 @@ impl Server {
         turns::work(messages_in + controls_in, bytes_in, self.writes.end(), messages_out)
     }
 
-    /// Whether a client that sends more has had its share, which ends at `end` once that is set.
+    /// Whether a client that sends more has had its share, which ends at `end` once that is set, or all that its rate
+    /// allows.
     #[inline(never)]
     pub(crate) fn has_done_enough(&self, id: SocketId, end: &mut u64) -> bool {
         if *end == 0 {
             *end = self.work() + turns::SLICE;
         }
+        if self.limits.paces() && self.rest(id).is_some() {
+            return true;
+        }
         self.work() >= *end && self.clients.get(id).is_some_and(Client::is_connected)
+    }
+
+    /// Notes what was read of a client that has a rate.
+    pub(crate) fn was_read(&mut self, id: SocketId, bytes: usize) {
+        if let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) {
+            rate.was_read(bytes, self.now);
+        }
+    }
+
+    /// Notes that a message of such a client is taken.
+    pub(crate) fn take_message(&mut self, id: SocketId) {
+        if let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) {
+            rate.take_message(self.now);
+        }
+    }
+
+    /// How long nothing is to be read of a client, since its rate allows no more.
+    pub(crate) fn rest(&self, id: SocketId) -> Option<Duration> {
+        let client = self.clients.get(id).filter(|client| client.is_connected())?;
+        client.rate.as_ref()?.rest(self.now)
+    }
+
+    /// Whether a client still has a connection after this came of it, which nothing had asked for: where it is far too
+    /// much, the client is told and closed.
+    pub(crate) fn bears(&mut self, id: SocketId, messages: usize, bytes: usize) -> bool {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return false };
+        let floods = client.rate.as_mut().is_some_and(|rate| rate.floods(messages, bytes, self.now));
+        if floods {
+            log::warn!("Socket {id} - sends too much");
+            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
+        }
+        !floods
     }
 
     /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.

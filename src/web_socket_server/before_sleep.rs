@@ -144,9 +144,9 @@ impl WebSocketServer {
             return;
         };
         socket.deadline = Some(after(self.server.now, self.server.limits().close_timeout));
-        let paused = socket.paused;
+        let paused = socket.paused || socket.rest.is_some();
         self.remind(id);
-        // It waited for its `ready` or for its HTTP answer: what still comes and its end are to be seen.
+        // It waited for its `ready` or for its HTTP answer, or rested: what still comes and its end are to be seen.
         if paused {
             self.wake(id);
         }

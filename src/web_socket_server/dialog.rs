@@ -70,9 +70,6 @@ impl WebSocketServer {
         // What was read to its place in the inbox is not in the buffer.
         let count = count - inbox.arrived();
         let mut bytes = &mut buffer.bytes[..count];
-        if server.limits.max_byte_rate > 0 {
-            server.spend(id, 0, count);
-        }
         let mut end = 0;
         loop {
             let event = match inbox.next_event(&mut bytes) {
@@ -111,8 +108,9 @@ impl WebSocketServer {
         let Some(client) = server.clients.get(id) else { return };
         // The common case: nothing is under way, nothing was, and silence has no limit.
         let is_between = !inbox.is_mid_message() && !client.is_buffering() && !*message_timed;
-        let nothing_held = deadline.is_none() && charge.bytes() == 0;
-        if *peer == Peer::Talking && is_between && nothing_held && server.limits.idle_timeout.is_zero() {
+        let is_timed = deadline.is_some() || !server.limits.idle_timeout.is_zero();
+        let is_free = charge.bytes() == 0 && client.rate.is_none();
+        if *peer == Peer::Talking && is_between && !is_timed && is_free {
             return;
         }
         // Parting was held up until the peer's close frame came.
@@ -120,6 +118,7 @@ impl WebSocketServer {
             self.peer_gone(id, Peer::Finished);
         }
         self.move_deadline(id);
+        self.rest(id);
     }
 
     /// Acts on a control frame of bytes that are held; `false` where it is none, or a close frame, which stays where it is.
@@ -177,8 +176,8 @@ pub(crate) fn awaits_rest(socket: &Socket, client: &Client) -> bool {
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let Some(client) = server.clients.get(id).filter(|client| client.is_connected()) else { return };
     let (app, dialog) = (client.app, client.dialog);
-    if client.rate.is_some() && !server.spend(id, 1, 0) {
-        return;
+    if client.rate.is_some() {
+        server.take_message(id);
     }
     let Some(app) = app else { return };
     server.counters.message_in(app, message.bytes());
@@ -233,7 +232,7 @@ fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, 
 #[inline(never)]
 fn control(server: &mut Server, id: SocketId, opcode: Opcode, payload: &[u8]) {
     server.counters.controls_in += 1;
-    if server.spend(id, 1, 0) {
+    if server.bears(id, 1, 0) {
         match opcode {
             Opcode::Ping => server.push(id, Opcode::Pong, payload),
             _ => pong(server, id, payload),

@@ -93,6 +93,7 @@ impl WebSocketServer {
     pub(crate) fn wake(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.paused = false;
+            socket.unread &= socket.rest.take().is_none();
             self.read_again(id);
         }
     }
@@ -108,14 +109,47 @@ impl WebSocketServer {
             }
             let Some(socket) = self.sockets.get_mut(id) else { return };
             socket.held = Held::new(rest);
-            socket.greedy = true;
+            // What comes during a rest is looked at as a whole.
+            socket.greedy = !self.server.limits.paces();
         }
+        self.rest(id);
+        self.read_again(id);
+    }
+
+    /// Has a connection rest whose client has sent as much as its rate allows.
+    pub(super) fn rest(&mut self, id: SocketId) {
+        if let Some(rest) = self.server.rest(id)
+            && self.rest_for(id, rest)
+        {
+            self.server.counters.paced += 1;
+        }
+    }
+
+    /// Reads nothing of a connection for a while; `false` where nothing is read of it anyway.
+    fn rest_for(&mut self, id: SocketId, rest: Duration) -> bool {
+        let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) else { return false };
+        let until = after(self.server.now, rest);
+        socket.unread = true;
+        socket.rest = Some(Box::new(self.server.now..until));
+        self.server.deadlines.set(until, Deadline::Rested(id));
+        true
+    }
+
+    /// A connection that has rested waits for its turn. Its time has not run meanwhile.
+    pub(super) fn rested(&mut self, id: SocketId) {
+        let now = self.server.now;
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        // An older reminder is passed over.
+        let Some(rest) = socket.rest.take_if(|rest| rest.end <= now) else { return };
+        socket.deadline = socket.deadline.map(|deadline| after(deadline, now - rest.start));
+        socket.unread = false;
         self.read_again(id);
     }
 
     /// Acts on pings and pongs between whole frames, up to a close frame or an error, and gives the rest.
     fn take_control(&mut self, id: SocketId, mut rest: &mut [u8]) -> Vec<u8> {
         let mut messages = Vec::with_capacity(rest.len());
+        let mut whole = 0;
         while let Ok(Some((header, begin))) = Header::parse(rest) {
             let Some(end) = usize::try_from(header.len).ok().and_then(|len| begin.checked_add(len)) else { break };
             if end > rest.len() {
@@ -125,12 +159,17 @@ impl WebSocketServer {
             rest = behind;
             if !self.control(id, header, &mut frame[begin..]) {
                 messages.extend_from_slice(frame);
+                whole += usize::from(header.fin);
                 if header.opcode == Opcode::Close {
                     break;
                 }
             }
         }
         messages.extend_from_slice(rest);
+        // One may always come, of any length.
+        if whole > 1 {
+            self.server.bears(id, whole, messages.len());
+        }
         messages
     }
 

@@ -24,6 +24,8 @@ use crate::tls::Stream;
 
 /// New connections in one turn, so that a flood of them does not starve the others. The rest waits for the next turn.
 const ACCEPTS_PER_TURN: usize = 128;
+/// The same with TLS, where each costs more.
+const SECURE_ACCEPTS_PER_TURN: usize = 32;
 /// How long accepting rests after the system refused it, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long such a refusal is not logged again.
@@ -79,7 +81,8 @@ impl Default for Listener {
 impl WebSocketServer {
     pub(super) fn accept(&mut self) {
         self.make_room();
-        for _ in 0..ACCEPTS_PER_TURN {
+        let most = if self.tls.is_some() { SECURE_ACCEPTS_PER_TURN } else { ACCEPTS_PER_TURN };
+        for _ in 0..most {
             let Some(listener) = &self.listener.socket else { return };
             match listener.accept() {
                 Ok((tcp, peer)) => {

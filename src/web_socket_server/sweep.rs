@@ -18,6 +18,7 @@ impl WebSocketServer {
             match deadline {
                 Deadline::Socket(id) => self.check_deadline(id),
                 Deadline::Release(id) => self.release(id),
+                Deadline::Rested(id) => self.rested(id),
                 Deadline::App(app, tag) | Deadline::Timer(app, tag, _) => {
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_timer(server, tag))
                 }

@@ -107,7 +107,7 @@ impl WebSocketServer {
     fn socket_event(&mut self, id: SocketId, event: &Event) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let ended = event.is_read_closed() || event.is_error();
-        if event.is_error() && !socket.held.is_empty() {
+        if event.is_error() && (socket.rest.is_some() || !socket.held.is_empty()) {
             return self.peer_gone(id, Peer::Gone);
         }
         // The end may have come with the last bytes, and then it has no event of its own.
@@ -137,6 +137,8 @@ impl WebSocketServer {
         }
         let Some(socket) = self.sockets.get(id).filter(|socket| socket.may_read()) else { return };
         match socket.is_new() {
+            // An answer to a TLS handshake may take longer than all else in a turn.
+            true if socket.stream.is_handshaking() => self.read_again(id),
             true => self.serve_at_cost(id),
             false => self.read(id),
         }
@@ -159,6 +161,9 @@ impl WebSocketServer {
             Ok(count) => {
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.server.counters.bytes_in += count as u64;
+                if self.server.limits.paces() {
+                    self.server.was_read(id, count);
+                }
                 self.received(id, count);
                 self.answer_at_once(id);
                 self.buffer.note_read(count);

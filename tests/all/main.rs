@@ -28,6 +28,7 @@ mod metrics;
 mod notices;
 mod openapi;
 mod own_host;
+mod pace;
 mod page;
 mod php_clients;
 mod regressions;

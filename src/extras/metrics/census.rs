@@ -84,6 +84,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "handshaking": census.handshaking,
         "accepted": metrics.accepted,
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
+        "paced": metrics.paced,
         "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
         "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
         "log": {"dropped": log_writer::dropped(), "left_out": log_rate::left_out()},

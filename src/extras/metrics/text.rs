@@ -130,6 +130,7 @@ impl Page {
         self.many("phpws_closes_total", "Clients that have gone, by close code.", "code", closes);
         let help = "Clients closed since memory was short and they held most.";
         self.one("phpws_memory_evicted_total", help, metrics.evicted);
+        self.one("phpws_paced_total", "How often a client was held back since it sent too fast.", metrics.paced);
         self.one("phpws_slow_clients_dropped_total", "Clients dropped because they read too slowly.", metrics.slow);
     }
 

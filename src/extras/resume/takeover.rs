@@ -94,7 +94,7 @@ impl WebSocketServer {
 
     /// Puts a socket under another id. What it has to read or write the poll tells anew.
     pub(crate) fn attach(&mut self, mut socket: Socket, id: SocketId) {
-        socket.unread = false;
+        (socket.unread, socket.rest) = (false, None);
         socket.reminder = None;
         let moved = socket.stream.pipe.register(self.poll.registry(), Token(id.as_u64() as usize), true);
         self.sockets.insert(id, socket);
