@@ -32,6 +32,8 @@ pub(crate) struct Counters {
     pub(crate) refusals: BTreeMap<Reason, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
     pub(crate) slow: u64,
+    /// Messages for one client that were dropped since too much waited for it.
+    pub(crate) feedback_dropped: u64,
     /// How often a client had to wait for its rate.
     pub(crate) paced: u64,
     /// Messages that were too many to keep for a client.
@@ -70,6 +72,7 @@ impl Counters {
             refusals: REFUSALS.map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
             slow: 0,
+            feedback_dropped: 0,
             paced: 0,
             lost: 0,
             unheard: 0,

@@ -28,8 +28,8 @@ pub struct Limits {
     /// `maxBufferSize`.
     #[doc(alias = "maxBufferSize")]
     pub max_message: usize,
-    /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
-    /// Default 8 MiB.
+    /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited. Feedback does not get so
+    /// far: past half of them it waits with its sender, a second at most, and is then dropped. Default 8 MiB.
     pub max_outbox: usize,
     /// How long a client that opted in is kept after its connection broke. Default 60 s.
     pub resume_time: Duration,

@@ -83,7 +83,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
         "paced": metrics.paced,
         "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
-        "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
+        "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow, "dropped": metrics.feedback_dropped},
         "resources": resources.map(|(resource, clients)| json!({"path": &*resource.path, "clients": clients, "messages": resource.messages}))
             .collect::<Vec<_>>(),
         "refusals": metrics.refusals.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<BTreeMap<_, _>>(),

@@ -109,6 +109,8 @@ impl Page {
         self.one("phpws_outbox_bytes", "Bytes that wait to be written to clients.", census.outbox_bytes);
         self.one("phpws_outbox_max_bytes", "Bytes that wait for the one client for whom most wait.", census.outbox_max);
         self.one("phpws_feedback_unheard_total", "Feedback that reached nobody.", metrics.unheard);
+        let help = "Messages for one client that were dropped since it read too slowly.";
+        self.one("phpws_feedback_dropped_total", help, metrics.feedback_dropped);
         self.one("phpws_buffer_commands_total", "Messages bufferON and bufferOFF.", metrics.buffering);
     }
 
