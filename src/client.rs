@@ -69,6 +69,8 @@ pub struct Client {
     pub(crate) request: Option<Box<Request>>,
     pub(crate) mail: Mail,
     pub(crate) rate: Option<Box<Rate>>,
+    /// Whether it has a rate, or a message of it was put off.
+    pub(crate) may_rest: bool,
 }
 
 /// Bytes of the header `Ident`; a request with a longer one is answered with 400.
@@ -126,6 +128,7 @@ impl Client {
             request: None,
             mail: Mail::default(),
             rate: None,
+            may_rest: false,
         }
     }
 
@@ -249,6 +252,14 @@ impl Client {
     /// The code that the connection ended with; 1006 where it broke without a close frame.
     pub(crate) fn final_code(&self) -> u16 {
         self.close_code.unwrap_or(1006)
+    }
+
+    /// What an application would get of a message: all chunks with the last, and none of those before.
+    pub(crate) fn whole<'a>(&'a self, message: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.buffer {
+            None => Some(message),
+            Some(buffer) => (message == b"bufferOFF").then_some(&buffer.bytes),
+        }
     }
 
     /// `bufferON`, `bufferOFF` and the chunks between them. A limit of 0 chunks means no limit.

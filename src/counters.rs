@@ -37,6 +37,8 @@ pub(crate) struct Counters {
     /// How long connections waited that had more to say than a turn allows, and how many wait now.
     pub(crate) waits: Histogram,
     pub(crate) waiting: usize,
+    /// Messages for one client that were dropped since too much waited for it.
+    pub(crate) feedback_dropped: u64,
     /// How often a client had to wait for its rate.
     pub(crate) paced: u64,
     /// Messages that were too many to keep for a client.
@@ -78,6 +80,7 @@ impl Counters {
             evicted: 0,
             waits: Histogram::default(),
             waiting: 0,
+            feedback_dropped: 0,
             paced: 0,
             lost: 0,
             unheard: 0,

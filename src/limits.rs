@@ -33,8 +33,8 @@ pub struct Limits {
     /// `maxBufferSize`.
     #[doc(alias = "maxBufferSize")]
     pub max_message: usize,
-    /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited.
-    /// Default 8 MiB.
+    /// Bytes that may wait for one client; past them it is closed with 1013; never unlimited. Feedback does not get so
+    /// far: past half of them it waits with its sender, a second at most, and is then dropped. Default 8 MiB.
     pub max_outbox: usize,
     /// Bytes that all clients together may hold in memory: what waits for them, what is kept for those that are away, and
     /// what was read of them. Above three quarters of it whoever holds most gives first; never unlimited. Default 0: a

@@ -71,15 +71,15 @@ impl Rate {
         Rate { messages: allow(messages), bytes: allow(bytes), read: (now, now) }
     }
 
-    /// So many bytes were read.
-    pub(crate) fn was_read(&mut self, bytes: usize, now: Instant) {
+    /// The client is read now.
+    pub(crate) fn is_read(&mut self, now: Instant) {
         self.read = (now, self.read.0);
-        self.bytes.taken.take(bytes, self.bytes.each_second, now);
     }
 
-    /// A message is taken.
-    pub(crate) fn take_message(&mut self, now: Instant) {
-        self.messages.taken.take(1, self.messages.each_second, now);
+    /// Takes so much from both buckets, also where there is not enough.
+    pub(crate) fn take(&mut self, messages: usize, bytes: usize, now: Instant) {
+        self.messages.taken.take(messages, self.messages.each_second, now);
+        self.bytes.taken.take(bytes, self.bytes.each_second, now);
     }
 
     /// How long to wait until the next message may be taken, and the next byte read.
@@ -110,7 +110,7 @@ mod tests {
 
     /// How many messages may be taken at once.
     fn burst(rate: &mut Rate, now: Instant) -> usize {
-        let may = |_: &usize| rate.rest(now).is_none().then(|| rate.take_message(now)).is_some();
+        let may = |_: &usize| rate.rest(now).is_none().then(|| rate.take(1, 0, now)).is_some();
         (0..1000).take_while(may).count()
     }
 
@@ -118,7 +118,7 @@ mod tests {
     fn a_bucket_holds_two_seconds_and_refills() {
         let start = Instant::now();
         let mut rate = Rate::new(10, 0, start);
-        rate.was_read(1 << 30, start);
+        rate.take(0, 1 << 30, start);
         assert_eq!(burst(&mut rate, start), 20);
         assert_eq!(rate.rest(start), Some(SECOND / 10));
         assert_eq!(burst(&mut rate, start + SECOND), 10);
@@ -129,9 +129,9 @@ mod tests {
     fn more_than_a_bucket_holds_is_made_up_for() {
         let start = Instant::now();
         let mut rate = Rate::new(0, 1000, start);
-        rate.was_read(1999, start);
+        rate.take(0, 1999, start);
         assert_eq!(rate.rest(start), None);
-        rate.was_read(8001, start);
+        rate.take(0, 8001, start);
         assert_eq!(rate.rest(start), Some(8 * SECOND + SECOND / 1000));
         assert_eq!(rate.rest(start + 9 * SECOND), None);
     }
@@ -140,13 +140,13 @@ mod tests {
     fn what_came_during_a_long_rest_is_no_flood() {
         let start = Instant::now();
         let mut rate = Rate::new(10, 1000, start);
-        rate.was_read(0, start);
+        rate.is_read(start);
         assert!(!rate.floods(200, 20_000, start) && rate.floods(1, 0, start));
         // Two times too fast, also where it was not looked at for an hour.
         let later = start + 3600 * SECOND;
-        rate.was_read(0, later);
+        rate.is_read(later);
         assert!(!rate.floods(2 * 36_000, 2 * 3_600_000, later));
-        rate.was_read(0, later + SECOND);
+        rate.is_read(later + SECOND);
         assert!(!rate.floods(100, 0, later + SECOND) && rate.floods(300, 0, later + SECOND));
     }
 
@@ -165,11 +165,12 @@ mod tests {
                 while let Some(rest) = rate.rest(now) {
                     now += rest;
                 }
-                rate.was_read(*size, now);
+                rate.is_read(now);
+                rate.take(0, *size, now);
                 total += size;
                 // All of a message that is not taken at once may wait.
                 prop_assert!(!rate.floods(1, 0, now));
-                rate.take_message(now);
+                rate.take(1, 0, now);
             }
             let time = (now - start + HELD).as_secs_f64();
             let most = |each_second: u32| f64::from(each_second) * time * 1.000_001 + 1.0;
@@ -191,7 +192,7 @@ mod tests {
             for rest in rests {
                 now += Duration::from_millis(rest);
                 let total = (now - start).as_millis() as usize * (each_second * times) as usize / 1000;
-                rate.was_read(0, now);
+                rate.is_read(now);
                 floods |= rate.floods(total - sent, 0, now);
                 sent = total;
             }

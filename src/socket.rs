@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::ids::SocketId;
 use crate::mail::outbox::Outbox;
 use crate::memory::{Charge, Kind};
 use crate::raw::RawInbox;
@@ -36,7 +37,7 @@ pub(crate) struct Socket {
     pub(crate) rest: Option<Box<Range<Instant>>>,
     /// What was read and not taken.
     pub(crate) held: Held,
-    /// Whether its last read was more than its share.
+    /// Whether its last read was more than its share, or its client has a rate.
     pub(crate) greedy: bool,
     /// What was read and waits, with the chunks of its client, in memory.
     pub(crate) charge: Charge,
@@ -59,11 +60,26 @@ pub(crate) struct Held {
     taken: usize,
     /// Whether some are looked at now, and may be given back.
     lent: bool,
+    /// The message before them, which was read and waits for its receiver.
+    pub(crate) untaken: Option<Box<Untaken>>,
+}
+
+/// A message of a client that is taken once its receiver is not full any more, or time is up.
+#[derive(Debug)]
+pub(crate) struct Untaken {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) receiver: SocketId,
+    pub(crate) until: Instant,
 }
 
 impl Held {
     pub(crate) fn new(bytes: Vec<u8>) -> Held {
         Held { bytes, ..Held::default() }
+    }
+
+    /// Puts bytes where none are.
+    pub(crate) fn put(&mut self, bytes: Vec<u8>) {
+        (self.bytes, self.taken) = (bytes, 0);
     }
 
     /// The next bytes, `most` of them.
@@ -95,12 +111,12 @@ impl Held {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
+        self.taken == self.bytes.len() && self.untaken.is_none()
     }
 
     /// What it costs in memory.
     pub(crate) fn cost(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.untaken.as_ref().map_or(0, |untaken| untaken.bytes.capacity())
     }
 
     pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
@@ -197,7 +213,7 @@ impl Socket {
 
     /// Reads once: the rest of a large message to its place in the inbox, and everything else to the
     /// beginning of `buffer`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Stage::Frames(inbox) = &mut self.stage
             && let Some(room) = inbox.room(buffer.len())

@@ -85,7 +85,7 @@ pub struct Outcome {
     pub delivered: usize,
     /// Clients for which it waits: behind a socket that takes no more, or until they come back.
     pub queued: usize,
-    /// Clients that were closed before they had it.
+    /// Clients that were closed before they had it, or that had no room for it.
     pub failed: usize,
     /// Whether other processes did not answer, so that the counts are of this one alone.
     pub unknown: bool,

@@ -32,6 +32,7 @@ impl Server {
         client.mail.form = form;
         let (messages, bytes) = (self.limits.max_message_rate, self.limits.max_byte_rate);
         let limited = client_type == ClientType::Websocket && (messages > 0 || bytes > 0);
+        client.may_rest = limited;
         client.rate = limited.then(|| Box::new(Rate::new(messages, bytes, self.now)));
         self.counters.opened(client_type);
     }

@@ -143,8 +143,8 @@ impl Server {
     }
 
     /// Sends a packet to the browser client that its `uuid` names, or to the client of any type that
-    /// its `ident` names; `false` where nobody of that name exists. Whether other processes have it is
-    /// not known here: then it is `true`.
+    /// its `ident` names; `false` where nobody of that name exists, or too much waits for it already. Whether other
+    /// processes have it is not known here: then it is `true`.
     pub fn feedback(&mut self, packet: &Packet<'_>) -> bool {
         let to = To::Name { uuid: packet.uuid(), ident: packet.ident() };
         self.deliver(Delivery::new(to, packet.text())).error.is_none()
@@ -302,7 +302,9 @@ impl Server {
         log::trace!("#{id} > {}", Elided(opcode, payload));
         if client.mail.frame(&mut self.pool, opcode, payload, self.current.memory_of(payload)) {
             self.counters.frame_out(opcode);
-            self.writes.congested |= client.mail.cost() > self.limits.max_outbox / 2;
+            if client.mail.cost() > self.limits.max_outbox / 2 {
+                self.writes.note_full(id);
+            }
             if client.mail.becomes_dirty() {
                 self.writes.push(id);
             }
@@ -352,7 +354,9 @@ impl Server {
 
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        self.writes.congested |= client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected();
+        if client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected() {
+            self.writes.note_full(id);
+        }
         if client.mail.becomes_dirty() {
             self.writes.push(id);
         }

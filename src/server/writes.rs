@@ -1,13 +1,22 @@
 //! The clients that are to be written to, in the order in which something was queued for them, and what they cost.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
+
+use slotmap::SecondaryMap;
 
 use super::{Server, close_message};
 use crate::client::Client;
 use crate::counters::Counters;
+use crate::deadlines::after;
 use crate::ids::{ClientType, SocketId};
+use crate::packet::{Message, Packet};
 use crate::rfc6455::CloseCode;
+use crate::socket::{Socket, Untaken};
 use crate::turns;
+
+/// What is read of a connection that has more to say than its share.
+const GREEDY_READ: usize = 16 * 1024;
 
 /// A queue of clients, each in it once, and those that go first.
 #[derive(Debug, Default)]
@@ -21,7 +30,19 @@ pub(crate) struct Writes {
     before: u64,
     /// Whether so much is queued for one that the loop should write before it reads on.
     pub(crate) congested: bool,
+    /// Clients for which that much is queued, or was a moment ago, and when that was looked at.
+    pub(crate) full: SecondaryMap<SocketId, ()>,
+    looked: Option<Instant>,
+    /// The message that was put off just now.
+    pub(crate) untaken: Option<Box<Untaken>>,
+    /// Whether a message is taken that was put off for long enough.
+    pub(crate) late: bool,
 }
+
+/// How long a client that is not full any more may stand among those that are.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a message waits for room at its receiver.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Writes {
     /// Adds a client that is not in the queue.
@@ -33,6 +54,13 @@ impl Writes {
     /// Has a client written to before the others.
     pub(crate) fn push_urgent(&mut self, id: SocketId) {
         self.urgent.push(id);
+    }
+
+    /// Much is queued for this client.
+    #[cold]
+    pub(crate) fn note_full(&mut self, id: SocketId) {
+        self.congested = true;
+        self.full.insert(id, ());
     }
 
     /// Takes the next client.
@@ -105,23 +133,33 @@ impl Server {
         if *end == 0 {
             *end = self.work() + turns::SLICE;
         }
-        if self.limits.paces() && self.rest(id).is_some() {
+        if self.writes.untaken.is_some() || self.limits.paces() && self.rest(id).is_some() {
             return true;
         }
         self.work() >= *end && self.clients.get(id).is_some_and(Client::is_connected)
     }
 
-    /// Notes what was read of a client that has a rate.
-    pub(crate) fn was_read(&mut self, id: SocketId, bytes: usize) {
-        if let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) {
-            rate.was_read(bytes, self.now);
-        }
+    /// Reads a connection that is greedy, or whose client has a rate.
+    #[cold]
+    pub(crate) fn read_greedy(&mut self, id: SocketId, socket: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) else {
+            // Whoever sent more than could be taken is read in small pieces.
+            socket.greedy = false;
+            let most = GREEDY_READ.min(buffer.len());
+            return socket.read(&mut buffer[..most]);
+        };
+        // What has come during a rest is looked at as a whole.
+        let count = socket.read(buffer)?;
+        rate.is_read(self.now);
+        rate.take(0, count, self.now);
+        Ok(count)
     }
 
-    /// Notes that a message of such a client is taken.
-    pub(crate) fn take_message(&mut self, id: SocketId) {
+    /// Takes a message from a client's allowance.
+    #[inline(never)]
+    pub(crate) fn spend(&mut self, id: SocketId) {
         if let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) {
-            rate.take_message(self.now);
+            rate.take(1, 0, self.now);
         }
     }
 
@@ -141,6 +179,53 @@ impl Server {
             self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
         }
         !floods
+    }
+
+    /// Whether so much waits for a client that what one other has for it is not taken.
+    pub(crate) fn is_full(&self, id: SocketId) -> bool {
+        let half = self.limits.max_outbox / 2;
+        self.clients.get(id).is_some_and(|client| client.is_connected() && client.mail.cost() > half)
+    }
+
+    /// Whether a message for this client alone has room in its queue. One with a key has as long as it fits, since it may
+    /// take the place of an older one. What is left of `max_outbox` is for the client's own answers, so that nobody's
+    /// feedback closes it.
+    pub(crate) fn has_room(&mut self, id: SocketId, message: &str, keyed: bool) -> bool {
+        let Some(client) = self.clients.get(id) else { return true };
+        let (cost, most) = (client.mail.cost(), self.limits.max_outbox);
+        let fits = (cost <= most / 2 || keyed) && cost + message.len() <= most / 8 * 7;
+        let has_room = fits || !client.is_connected();
+        if !has_room {
+            self.writes.full.insert(id, ());
+            self.counters.feedback_dropped += 1;
+            log::debug!("Socket {id} - feedback dropped, too much waits");
+        }
+        has_room
+    }
+
+    /// Whether a message of a client is put off, since it is feedback for somebody who is full. Asked while somebody is.
+    #[cold]
+    pub(crate) fn puts_off(&mut self, id: SocketId, message: Message<'_>) -> bool {
+        if self.writes.looked.is_none_or(|looked| self.now.saturating_duration_since(looked) >= LOOK_AGAIN) {
+            let mut full = std::mem::take(&mut self.writes.full);
+            full.retain(|id, ()| self.is_full(id));
+            (self.writes.full, self.writes.looked) = (full, Some(self.now));
+        }
+        let receiver = self.clients.get(id).filter(|client| client.dialog).and_then(|client| {
+            let packet = Packet::parse(Message::Binary(client.whole(message.bytes())?)).ok()?;
+            self.receiver(packet.uuid(), packet.ident()).filter(|_| packet.opcode() == "feedback")
+        });
+        let Some(receiver) = receiver.filter(|receiver| self.is_full(*receiver) && !self.writes.late) else { return false };
+        let until = after(self.now, PATIENCE);
+        self.writes.untaken = Some(Box::new(Untaken { bytes: message.bytes().to_vec(), receiver, until }));
+        self.clients[id].may_rest = true;
+        true
+    }
+
+    /// Whether a message of a client waits on: its receiver is still full, and there is time.
+    pub(crate) fn waits_on(&self, id: SocketId, untaken: &Untaken) -> bool {
+        let connected = self.clients.get(id).is_some_and(Client::is_connected);
+        connected && self.now < untaken.until && self.is_full(untaken.receiver)
     }
 
     /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.

@@ -109,7 +109,7 @@ impl WebSocketServer {
         // The common case: nothing is under way, nothing was, and silence has no limit.
         let is_between = !inbox.is_mid_message() && !client.is_buffering() && !*message_timed;
         let is_timed = deadline.is_some() || !server.limits.idle_timeout.is_zero();
-        let is_free = charge.bytes() == 0 && client.rate.is_none();
+        let is_free = charge.bytes() == 0 && !client.may_rest;
         if *peer == Peer::Talking && is_between && !is_timed && is_free {
             return;
         }
@@ -146,7 +146,7 @@ impl WebSocketServer {
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let (mut bytes, mut end) = (&buffer.bytes[..count], 0);
         while server.is_open(id) {
-            if !bytes.is_empty() && server.has_done_enough(id, &mut end) {
+            if server.writes.untaken.is_some() || !bytes.is_empty() && server.has_done_enough(id, &mut end) {
                 let left = bytes.len();
                 return self.hold(id, count - left..count);
             }
@@ -175,9 +175,12 @@ pub(crate) fn awaits_rest(socket: &Socket, client: &Client) -> bool {
 #[doc(alias = "extractMessage")]
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let Some(client) = server.clients.get(id).filter(|client| client.is_connected()) else { return };
-    let (app, dialog) = (client.app, client.dialog);
-    if client.rate.is_some() {
-        server.take_message(id);
+    let (app, dialog, has_rate) = (client.app, client.dialog, client.rate.is_some());
+    if !server.writes.full.is_empty() && server.puts_off(id, message) {
+        return;
+    }
+    if has_rate {
+        server.spend(id);
     }
     let Some(app) = app else { return };
     server.counters.message_in(app, message.bytes());
@@ -220,7 +223,7 @@ fn dispatch(server: &mut Server, all_apps: &mut AllApps, id: SocketId, app: AppI
 
 /// The same for a message in memory of its own, which outboxes may then share.
 #[inline(never)]
-fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
+pub(super) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id: SocketId, opcode: Opcode, data: Vec<u8>) {
     let data = Rc::new(Shared::new(data));
     let message = if opcode == Opcode::Text { Message::from_bytes(&data) } else { Message::Binary(&data) };
     server.current.message = Some(data.clone());

@@ -103,6 +103,7 @@ impl WebSocketServer {
         log::info!("ClientType: {client_type}");
         self.server.counters.handshake(self.server.now, self.sockets[id].deadline, self.server.limits().handshake_timeout);
         self.server.open(id, client_type, app, options.dialog, form);
+        self.sockets[id].greedy = self.server.limits().paces();
         let answer = match paced {
             true => handshake::switching_protocols_for_php(&accept),
             false => handshake::switching_protocols(&accept),

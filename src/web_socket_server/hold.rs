@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::WebSocketServer;
+use super::dialog::extract_collected;
 use crate::client::{Client, State};
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
@@ -24,6 +25,8 @@ const PIECE: usize = 16 * 1024;
 pub(super) const REST: Duration = Duration::from_millis(10);
 /// When a deadline that fell due while the connection waited is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// When it is looked again whether the receiver of a message that waits has room.
+const TRY_AGAIN: Duration = Duration::from_millis(15);
 
 impl WebSocketServer {
     /// Serves those that wait, in their order, until the turn is over.
@@ -98,7 +101,8 @@ impl WebSocketServer {
         }
     }
 
-    /// Keeps what is left in the buffer for the connection's next turn. The pings and pongs in it are acted on now.
+    /// Keeps what is left in the buffer for the connection's next turn, behind a message that was put off. The pings and
+    /// pongs in it are acted on now.
     #[cold]
     pub(super) fn hold(&mut self, id: SocketId, rest: Range<usize>) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
@@ -108,41 +112,46 @@ impl WebSocketServer {
                 rest = self.take_control(id, &mut rest);
             }
             let Some(socket) = self.sockets.get_mut(id) else { return };
-            socket.held = Held::new(rest);
-            // What comes during a rest is looked at as a whole.
-            socket.greedy = !self.server.limits.paces();
+            socket.held.put(rest);
+            socket.greedy = true;
         }
         self.rest(id);
         self.read_again(id);
     }
 
-    /// Has a connection rest whose client has sent as much as its rate allows.
+    /// Has a connection rest whose client has sent as much as its rate allows, or whose message waits for its receiver.
+    #[inline(never)]
     pub(super) fn rest(&mut self, id: SocketId) {
-        if let Some(rest) = self.server.rest(id)
-            && self.rest_for(id, rest)
-        {
+        let untaken = self.server.writes.untaken.take();
+        let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) else { return };
+        socket.held.untaken = untaken.or(socket.held.untaken.take());
+        let waits = socket.held.untaken.is_some();
+        if let Some(client) = self.server.clients.get_mut(id) {
+            socket.greedy |= client.rate.is_some();
+            client.may_rest = waits || client.rate.is_some();
+        }
+        let Some(rest) = self.server.rest(id).or(waits.then_some(TRY_AGAIN)) else { return };
+        if !waits {
             self.server.counters.paced += 1;
         }
-    }
-
-    /// Reads nothing of a connection for a while; `false` where nothing is read of it anyway.
-    fn rest_for(&mut self, id: SocketId, rest: Duration) -> bool {
-        let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.may_read()) else { return false };
         let until = after(self.server.now, rest);
         socket.unread = true;
         socket.rest = Some(Box::new(self.server.now..until));
         self.server.deadlines.set(until, Deadline::Rested(id));
-        true
     }
 
     /// A connection that has rested waits for its turn. Its time has not run meanwhile.
     pub(super) fn rested(&mut self, id: SocketId) {
-        let now = self.server.now;
-        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let WebSocketServer { sockets, server, .. } = self;
         // An older reminder is passed over.
-        let Some(rest) = socket.rest.take_if(|rest| rest.end <= now) else { return };
-        socket.deadline = socket.deadline.map(|deadline| after(deadline, now - rest.start));
-        socket.unread = false;
+        let Some(socket) = sockets.get_mut(id) else { return };
+        let Some(rest) = socket.rest.as_mut().filter(|rest| rest.end <= server.now) else { return };
+        if socket.held.untaken.as_ref().is_some_and(|untaken| server.waits_on(id, untaken)) {
+            rest.end = after(server.now, TRY_AGAIN);
+            return server.deadlines.set(rest.end, Deadline::Rested(id));
+        }
+        socket.deadline = socket.deadline.map(|deadline| after(deadline, server.now - rest.start));
+        (socket.unread, socket.rest) = (false, None);
         self.read_again(id);
     }
 
@@ -176,7 +185,19 @@ impl WebSocketServer {
     /// Takes what was held, or as much of it as a share will hardly go beyond. It fits into the buffer, from which it
     /// came.
     pub(super) fn take_held(&mut self, id: SocketId) {
-        let socket = &mut self.sockets[id];
+        let WebSocketServer { sockets, server, all_apps, .. } = self;
+        let socket = &mut sockets[id];
+        if let Some(untaken) = socket.held.untaken.take_if(|untaken| !server.waits_on(id, untaken)) {
+            server.writes.late = true;
+            extract_collected(server, all_apps, id, Opcode::Text, untaken.bytes);
+            server.writes.late = false;
+            self.answer_at_once(id);
+            self.rest(id);
+            return self.read_again(id);
+        }
+        if socket.held.untaken.is_some() {
+            return self.rest(id);
+        }
         let most = if matches!(socket.stage, Stage::Frames(_)) { PIECE } else { usize::MAX };
         let piece = socket.held.lend(most);
         let count = piece.len();

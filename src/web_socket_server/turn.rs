@@ -20,9 +20,6 @@ const READ_BUFFER: usize = 256 * 1024 + MAX_HEADER;
 /// A read this large means that large messages are in use. A server of small ones need not keep freed memory.
 const LARGE_READ: usize = 64 * 1024;
 
-/// What is read of a connection that has more to say than its share.
-const GREEDY_READ: usize = 16 * 1024;
-
 /// The memory that all connections are read into.
 pub(crate) struct ReadBuffer {
     pub(crate) bytes: Box<[u8]>,
@@ -154,16 +151,13 @@ impl WebSocketServer {
         if !socket.held.is_empty() {
             return self.take_held(id);
         }
-        // Whoever sent more than could be taken is read in small pieces.
-        let most = if std::mem::take(&mut socket.greedy) { GREEDY_READ } else { self.buffer.bytes.len() };
-        match socket.read(&mut self.buffer.bytes[..most]) {
+        let buffer = &mut self.buffer.bytes;
+        let read = if socket.greedy { self.server.read_greedy(id, socket, buffer) } else { socket.read(buffer) };
+        match read {
             Ok(0) => self.peer_gone(id, Peer::Finished),
             Ok(count) => {
                 let drained = socket.stream.drained && !socket.read_to_end;
                 self.server.counters.bytes_in += count as u64;
-                if self.server.limits.paces() {
-                    self.server.was_read(id, count);
-                }
                 self.received(id, count);
                 self.answer_at_once(id);
                 self.buffer.note_read(count);

@@ -172,9 +172,9 @@ fn refusals_are_counted_by_reason() {
 #[test]
 fn a_client_that_reads_too_slowly_is_counted() {
     let server = Phpws::start(&["--max-outbox", "100000", "--max-message", "100000"]);
-    let (_stuck, uuid) = server.browser();
+    let _stuck = server.browser();
     let (mut backend, _) = server.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n");
-    let message = format!(r#"{{"opcode":"feedback","uuid":"{uuid}","message":"{}"}}"#, "x".repeat(60_000));
+    let message = format!(r#"{{"opcode":"broadcast","message":"{}"}}"#, "x".repeat(60_000));
     wait_for("a slow client", || {
         backend.say(&message);
         (sample(&server, "phpws_slow_clients_dropped_total") == 1.0).then_some(())

@@ -1,10 +1,11 @@
-//! What is too fast waits for its `next`: a sender beyond its rate. Time is what the test says.
+//! What is too fast waits for its `next`: a sender beyond its rate, and one whose receiver is full. Time is what the test
+//! says.
 
 use std::time::{Duration, Instant};
 
-use phpws::resources::ResourceWeb;
+use phpws::resources::{ResourcePhp, ResourceWeb};
 use phpws::testing::Harness;
-use phpws::{Limits, SocketId};
+use phpws::{Delivery, Limits, Message, Outcome, Resource, Server, SocketId, To};
 use proptest::prelude::*;
 
 use crate::util::http::metric;
@@ -188,4 +189,142 @@ fn who_is_held_back_is_counted_answers_pings_and_may_break() {
     reset(stream);
     server.log_line("Client disconnected by Server - TCP connection lost");
     assert!(start.elapsed() < SECOND);
+}
+
+const TO_TILL: &str = r#"{"opcode":"feedback","ident":"till"}"#;
+
+/// A server with a backend that is served a frame at a time, for which as much waits as feedback may fill.
+fn full_till(php_pause: Duration) -> (Harness, SocketId) {
+    let mut harness = web(Limits { max_outbox: 20_000, php_pause, ..Limits::default() });
+    harness.register("/php", ResourcePhp);
+    harness.register("/tell", Tell::default());
+    let till = harness.connect_with("/php", "Client-Type: php\r\nIdent: till\r\n");
+    let page = harness.connect("/web");
+    // Each costs its 36 bytes and 64 more.
+    for _ in 0..101 {
+        harness.send(page, TO_TILL);
+        assert_eq!(harness.texts(page), [NEXT]);
+    }
+    (harness, till)
+}
+
+/// Tells a client what became of what was sent to the till for it.
+#[derive(Default)]
+struct Tell(Option<SocketId>);
+
+impl Resource for Tell {
+    fn on_data(&mut self, server: &mut Server, id: SocketId, _message: Message<'_>) {
+        self.0 = Some(id);
+        server.send_and_tell(Delivery::new(To::Name { uuid: "", ident: "till" }, "{}"), 7);
+    }
+
+    fn on_sent(&mut self, server: &mut Server, number: u64, outcome: &Outcome) {
+        let told = format!("{number}: failed {}, {}", outcome.failed, outcome.error.as_deref().unwrap_or_default());
+        server.write(self.0.unwrap(), &told);
+    }
+}
+
+#[test]
+fn feedback_for_somebody_who_is_full_waits_until_there_is_room() {
+    let (mut harness, till) = full_till(10 * MS);
+    let (page, other) = (harness.connect("/web"), harness.connect("/web"));
+    harness.feed(page, &[masked(true, 1, TO_TILL.as_bytes()), masked(true, 9, b"p"), masked(true, 1, b"{}")].concat());
+    harness.send(page, "bufferON");
+    assert_eq!(harness.frames(page), [(10, b"p".to_vec())], "what is behind it waits too, but for the ping");
+    for message in ["{}", r#"{"opcode":"feedback","ident":"nobody"}"#, r#"{"opcode":"broadcast"}"#] {
+        harness.send(other, message);
+        assert_eq!(harness.texts(other), [NEXT], "others don't wait");
+    }
+    let (mut waited, mut answered) = (Duration::ZERO, 0);
+    harness.texts(till);
+    while answered < 3 {
+        harness.advance(5 * MS);
+        waited += 5 * MS;
+        answered += harness.texts(page).iter().filter(|text| *text == NEXT).count();
+    }
+    assert!((10 * MS..100 * MS).contains(&waited), "{waited:?}");
+    assert!(!harness.texts(till).is_empty());
+}
+
+#[test]
+fn feedback_in_chunks_waits_with_the_last_one() {
+    let (mut harness, _) = full_till(10 * MS);
+    let page = harness.connect("/web");
+    for (message, nexts) in [("bufferON", 1), (&TO_TILL[..9], 1), (&TO_TILL[9..], 1), ("bufferOFF", 0)] {
+        harness.send(page, message);
+        assert_eq!(harness.texts(page).len(), nexts, "{message}");
+    }
+    (0..10).for_each(|_| harness.advance(15 * MS));
+    assert_eq!(harness.texts(page), [NEXT]);
+}
+
+#[test]
+fn feedback_for_somebody_who_stays_full_is_dropped_after_a_second_and_the_sender_told() {
+    let (mut harness, till) = full_till(10_000 * SECOND);
+    let (page, tell) = (harness.connect("/web"), harness.connect("/tell"));
+    harness.send(tell, "x");
+    let told = "7: failed 1, too much waits for the client: it reads too slowly";
+    assert_eq!(harness.texts(tell), [NEXT, told], "an application is told at once");
+    let receipt = r#"{"opcode":"feedback","ident":"till","receipt":1}"#;
+    let frame = masked(true, 1, receipt.as_bytes());
+    harness.feed(page, &frame.repeat(5));
+    for _ in 0..5 {
+        let mut waited = Duration::ZERO;
+        let texts = loop {
+            harness.advance(5 * MS);
+            waited += 5 * MS;
+            match harness.texts(page) {
+                texts if texts.is_empty() => assert!(waited < 2 * SECOND),
+                texts => break texts,
+            }
+        };
+        assert!(waited >= SECOND && waited <= SECOND + 50 * MS, "{waited:?}");
+        assert!(texts.len() == 2 && texts[0] == NEXT && texts[1].contains(r#""failed":1"#), "{texts:?}");
+    }
+    harness.send(page, "{}");
+    assert_eq!(harness.texts(page), [NEXT]);
+    assert!(!harness.is_closed(till));
+}
+
+#[test]
+fn raw_clients_and_backends_wait_like_pages() {
+    let (mut harness, _) = full_till(10_000 * SECOND);
+    let (raw, backend) = (harness.open(), harness.connect_with("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n"));
+    harness.feed(raw, b"php process\nGET /php HTTP/1.1\n");
+    harness.discard(raw);
+    harness.discard(backend);
+    harness.feed(raw, format!("{TO_TILL}{TO_TILL}{{}}").as_bytes());
+    harness.send(backend, TO_TILL);
+    assert_eq!((harness.discard(raw), harness.discard(backend)), (0, 0));
+    (0..70).for_each(|_| harness.advance(15 * MS));
+    assert_eq!((harness.discard(raw), harness.discard(backend)), (NEXT.len(), NEXT.len() + 2));
+    (0..70).for_each(|_| harness.advance(15 * MS));
+    assert_eq!(harness.discard(raw), 2 * NEXT.len());
+}
+
+#[test]
+fn many_senders_together_do_not_close_a_receiver_and_none_of_them_waits_longer() {
+    let (mut harness, till) = full_till(10 * MS);
+    let pages: Vec<SocketId> = (0..60).map(|_| harness.connect("/web")).collect();
+    let small = r#"{"opcode":"feedback","ident":"till","receipt":1}"#;
+    let large = format!(r#"{{"opcode":"feedback","ident":"till","receipt":1,"m":"{}"}}"#, "x".repeat(7000));
+    for (at, page) in pages.iter().enumerate() {
+        let text = if at % 10 == 0 { &large } else { small };
+        harness.feed(*page, &masked(true, 1, text.as_bytes()).repeat(5));
+    }
+    let (mut delivered, mut failed) = (0, 0);
+    for round in 0..600 {
+        harness.advance(10 * MS);
+        // Its own messages are answered meanwhile.
+        harness.send(till, "{}");
+        assert!(!harness.is_closed(till), "in round {round}");
+        for page in &pages {
+            for text in harness.texts(*page) {
+                failed += usize::from(text.contains(r#""failed":1"#));
+                delivered += usize::from(text.contains(r#""queued":1"#));
+            }
+        }
+    }
+    assert_eq!(delivered + failed, 300, "{delivered} {failed}");
+    assert!(delivered > 100 && failed > 0, "{delivered} {failed}");
 }

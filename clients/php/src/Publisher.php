@@ -47,8 +47,8 @@ final class Publisher
      * @param array<string, mixed> $extra further keys of the packet
      * @param string $key a newer message with the same key replaces this one while it waits for a slow browser
      * @return array{delivered: int, queued: int}
-     * @throws PublishException with status 404 if nobody has that uuid; with 503, of several processes, if nobody knows: it may
-     *                          have arrived, so send it again only if twice does no harm
+     * @throws PublishException with status 404 if nobody has that uuid; with 503 if the client reads too slowly, and, of several
+     *                          processes, if nobody knows: it may have arrived, so send it again only if twice does no harm
      */
     public function feedback($message, string $uuid, array $extra = [], string $key = ''): array
     {

@@ -86,7 +86,7 @@ pub(crate) fn snapshot(server: &Server) -> Value {
         "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
         "paced": metrics.paced,
         "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
-        "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow},
+        "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow, "dropped": metrics.feedback_dropped},
         "log": {"dropped": log_writer::dropped(), "left_out": log_rate::left_out()},
         "memory": {"limit": server.limits().max_memory, "evicted": metrics.evicted,
             "held": Kind::ALL.iter().map(|(kind, name)| ((*name).to_owned(), memory::held(*kind))).collect::<BTreeMap<_, _>>()},

@@ -120,6 +120,8 @@ impl Page {
         self.one("phpws_feedback_unheard_total", "Feedback that reached nobody.", metrics.unheard);
         self.one("phpws_log_lines_dropped_total", "Log lines that could not be written.", log_writer::dropped());
         self.one("phpws_log_lines_left_out_total", "Log lines of connections beyond the rate.", log_rate::left_out());
+        let help = "Messages for one client that were dropped since it read too slowly.";
+        self.one("phpws_feedback_dropped_total", help, metrics.feedback_dropped);
         self.one("phpws_buffer_commands_total", "Messages bufferON and bufferOFF.", metrics.buffering);
     }
 

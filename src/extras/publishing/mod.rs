@@ -116,6 +116,12 @@ impl Server {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
         };
+        if let [id] = receivers[..]
+            && single
+            && !self.has_room(id, text, key.is_some())
+        {
+            return Sent::dropped();
+        }
         let frame = key.map(|key| Rc::new(KeyedFrame::new(key, text, asked)));
         let letter = self.letter(text).unasked().keyed(frame.clone());
         let mut letter = if single { letter } else { letter.many() };

@@ -23,6 +23,8 @@ pub(crate) struct Sent {
     pub(crate) ask: Option<u64>,
     /// Whether nobody knows what became of it in other processes.
     unknown: bool,
+    /// Whether its only receiver had no room for it.
+    dropped: bool,
 }
 
 /// What a question to other processes is about.
@@ -65,9 +67,14 @@ impl Sent {
         Sent { error: Some((status, error.into())), ..Sent::to(Vec::new(), true, None) }
     }
 
+    /// A message for one client for which too much waits already.
+    pub(crate) fn dropped() -> Sent {
+        Sent { dropped: true, ..Sent::nowhere(503, "too much waits for the client: it reads too slowly") }
+    }
+
     /// A message to these clients.
     pub(super) fn to(receivers: Vec<SocketId>, single: bool, frame: Option<Rc<KeyedFrame>>) -> Sent {
-        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false }
+        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false, dropped: false }
     }
 
     /// A message of which other processes will say what became of it.
@@ -88,7 +95,8 @@ impl Sent {
     /// Counts what `fate` says of each receiver.
     pub(crate) fn report(self, mut fate: impl FnMut(SocketId) -> Fate) -> Report {
         if let Some((status, error)) = self.error {
-            return Report { status, error: Some(error), ..Report::default() };
+            let fates = Fates { failed: usize::from(self.dropped), ..Fates::default() };
+            return Report { status, fates, error: Some(error), ..Report::default() };
         }
         let fates = Fates { queued: self.uncounted, ..Fates::default() };
         let mut report = Report { fates, unknown: self.unknown, single: self.single, ..Report::default() };

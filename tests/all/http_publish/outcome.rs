@@ -1,6 +1,7 @@
 //! What became of a message: delivered, queued, replaced, and receipts.
 
 use super::{NOBODY, ask, post, status};
+use crate::util::http::metric;
 use crate::util::{Client, Phpws, masked, wait_for};
 use serde_json::Value;
 
@@ -37,21 +38,45 @@ fn what_waits_behind_a_full_socket_is_queued() {
 }
 
 #[test]
-fn a_client_that_is_dropped_for_it_has_not_got_it() {
+fn a_message_for_a_client_that_is_full_is_dropped_and_the_client_stays() {
     let server = Phpws::start(&["--max-outbox", "300000"]);
-    let (_page, uuid) = server.browser();
+    let (mut page, uuid) = server.narrow_on("/web", "");
     let body = format!("\"{}\"", "x".repeat(200_000));
-    let mut last = 0;
-    let failed = wait_for("the end of the client", || {
+    let (mut last, mut taken) = (0, 0);
+    let dropped = wait_for("a full client", || {
         let answer = ask(&server, post(&format!("/feedback/{uuid}"), "", &body));
-        let ended = answer.status == 404;
-        assert!(ended || answer.status >= last, "202 after 200, 404 after 202");
+        assert!(answer.status >= last, "202 after 200, 503 after 202");
         last = answer.status;
-        ended.then_some(answer)
+        taken += usize::from(last < 300);
+        (last >= 300).then_some(answer)
     });
     assert_eq!(
-        failed.body,
-        "{\"delivered\":0,\"queued\":0,\"failed\":1,\"error\":\"the client was closed before it had the message\"}\n"
+        dropped.body,
+        "{\"delivered\":0,\"queued\":0,\"failed\":1,\"error\":\"too much waits for the client: it reads too slowly\"}\n"
+    );
+    assert_eq!(dropped.status, 503);
+    let list = ask(&server, post("/publish", "", &format!(r#"[{{"uuid":"{uuid}","message":{body}}}]"#)));
+    assert_eq!((list.status, &list.json()["results"][0]["status"]), (207, &Value::from(503)));
+    assert_eq!(metric(&server, "phpws_feedback_dropped_total"), 2.0);
+    // It gets what was not dropped, and goes on.
+    for _ in 0..taken {
+        assert!(page.text().len() > 200_000);
+    }
+    page.say("{}");
+    assert_eq!(ask(&server, post(&format!("/feedback/{uuid}"), "", "1")).status, 200);
+}
+
+#[test]
+fn a_client_that_is_dropped_for_a_broadcast_has_not_got_what_came_before() {
+    let server = Phpws::start(&["--max-outbox", "300000"]);
+    let (_page, uuid) = server.narrow_on("/web", "");
+    let broadcast = format!(r#"{{"broadcast":true,"message":"{}"}}"#, "x".repeat(100_000));
+    let list = format!(r#"[{{"uuid":"{uuid}","message":1}}{}]"#, format!(",{broadcast}").repeat(40));
+    let results = ask(&server, post("/publish", "", &list)).json();
+    assert_eq!(
+        results["results"][0],
+        serde_json::json!({"status": 404, "delivered": 0, "queued": 0, "failed": 1,
+            "error": "the client was closed before it had the message"})
     );
     assert_eq!(ask(&server, post(&format!("/feedback/{uuid}"), "", "1")).error(), "nobody has that uuid");
 }
