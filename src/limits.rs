@@ -44,7 +44,7 @@ pub struct Limits {
     pub resume_time: Duration,
     /// Bytes of messages that are kept for one such client; beyond them the oldest go. Default 256 KiB.
     pub resume_bytes: usize,
-    /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 0: one for each 16 KiB of
+    /// Clients that may be away at a time; one that is lost beyond them is not kept. Default 0: one for each 4 KiB of
     /// `max_memory`, at most 100,000.
     pub max_away: usize,
     /// Messages a second from one browser, with twice as many in a burst; past them the next one waits for its
@@ -114,8 +114,8 @@ pub struct Limits {
     pub page: bool,
 }
 
-/// By default one client may be away for so many bytes of the memory of all. It costs some one KiB, and what is for it alone.
-const MEMORY_OF_ONE_AWAY: usize = 16 * 1024;
+/// By default one client may be away for so many bytes of the memory of all. It costs some 1.5 KiB, and what is for it alone.
+const MEMORY_OF_ONE_AWAY: usize = 4 * 1024;
 /// No more by default: each is looked at now and then.
 const MOST_AWAY: usize = 100_000;
 

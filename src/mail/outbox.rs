@@ -98,7 +98,7 @@ impl Outbox {
     pub(crate) fn own_cost(&self) -> usize {
         let own = |queue: &Queue| queue.bytes - queue.shared.min(queue.bytes);
         // Bytes of its own lie in memory that grew by doubling.
-        self.cost() + self.0.as_deref().map_or(0, |queue| own(queue) / 2 + own(queue)) - self.bytes()
+        self.cost() + self.0.as_deref().map_or(0, |queue| 2 * own(queue)) - self.bytes()
     }
 
     /// Whether nothing waits.

@@ -214,7 +214,7 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.resume_time = seconds(v)?; Ok(()) }),
     setting!("resume-bytes", "", "", "BYTES", "262144", "bytes of messages kept for one such client",
         |s, v| { s.limits.resume_bytes = positive(v)?; Ok(()) }),
-    setting!("max-away", "", "", "COUNT", "0", "such clients that are away at a time; 0 = one for each 16 KiB of max-memory, at most 100000",
+    setting!("max-away", "", "", "COUNT", "0", "such clients that are away at a time; 0 = one for each 4 KiB of max-memory, at most 100000",
         |s, v| { s.limits.max_away = number(v)?; Ok(()) }),
     setting!("max-message-rate", "", "", "COUNT", "0", "messages a second from one browser (twice as many in a burst); past them the next one waits; 0 = unlimited",
         |s, v| { s.limits.max_message_rate = number(v)?; Ok(()) }),

@@ -18,8 +18,9 @@ fn a_stranger_is_no_backend_whatever_it_says_of_its_address() {
     let two = "Client-Type: php\r\nX-Forwarded-For: ::1\r\nX-Forwarded-For: 203.0.113.5\r\n";
     assert!(answer(&lab, two).starts_with("HTTP/1.1 403 "));
     lab.wait_for_log("No connection allowed from: 203.0.113.5", 3);
-    // Where no proxy is trusted nobody is believed, and the range of 127 is the server's own host.
+    // Where no proxy is trusted, what somebody passed on is of no host of ours; the range of 127 itself is the server's own.
     let lab = Lab::start(&[]);
-    assert!(answer(&lab, forged).starts_with("HTTP/1.1 101 "));
-    println!("forged addresses: refused behind a trusted proxy, not looked at without one");
+    assert!(answer(&lab, forged).starts_with("HTTP/1.1 403 "));
+    assert!(answer(&lab, "Client-Type: php\r\n").starts_with("HTTP/1.1 101 "));
+    println!("forged addresses: refused, behind a trusted proxy and without one");
 }
