@@ -186,6 +186,12 @@ impl Limits {
         self
     }
 
+    /// A client for which more waits is full.
+    #[inline]
+    pub(crate) fn full_outbox(&self) -> usize {
+        self.max_outbox / 2
+    }
+
     /// Bytes of messages that are kept for one client that may come back.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.resume_bytes

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
 
 /// What the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,9 @@ impl Drop for Charge {
         self.set(0);
     }
 }
+
+/// Bytes that several outboxes may hold.
+pub(crate) type Block = Rc<Shared<Vec<u8>>>;
 
 /// What a shared block costs beside its bytes.
 const BLOCK: usize = 64;
@@ -161,8 +165,6 @@ fn limit_of(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
 
     #[test]

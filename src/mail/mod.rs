@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::ids::SocketId;
 use crate::limits::Limits;
-use crate::memory::{Charge, Kind, Shared};
+use crate::memory::{Block, Charge, Kind, Shared};
 use crate::rfc6455::handshake::{PHP_FIRST_READ, PHP_READ};
 use crate::rfc6455::{Opcode, frame};
 use keyed::KeyedFrame;
@@ -64,7 +64,7 @@ pub(crate) enum Form {
 pub(crate) struct Letter<'a> {
     text: &'a str,
     /// The memory that the text lies in, if outboxes may share it.
-    memory: Option<Rc<Shared<Vec<u8>>>>,
+    memory: Option<Block>,
     /// The frame with a key, if the message has one.
     keyed: Option<Rc<KeyedFrame>>,
     /// Its position in what several processes share; 0 if it has none.
@@ -73,7 +73,7 @@ pub(crate) struct Letter<'a> {
     unasked: bool,
     /// Whether it goes to several clients, so that its frame is worth sharing.
     many: bool,
-    frame: Option<Rc<Shared<Vec<u8>>>>,
+    frame: Option<Block>,
     kept: Option<Text>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Letter<'a> {
     }
 
     /// With text that outboxes may share.
-    pub(crate) fn in_memory(self, memory: Option<Rc<Shared<Vec<u8>>>>) -> Letter<'a> {
+    pub(crate) fn in_memory(self, memory: Option<Block>) -> Letter<'a> {
         Letter { memory, ..self }
     }
 
@@ -119,7 +119,7 @@ impl<'a> Letter<'a> {
         self.text.as_bytes()
     }
 
-    fn shared_frame(&mut self) -> &Rc<Shared<Vec<u8>>> {
+    fn shared_frame(&mut self) -> &Block {
         let text = self.text.as_bytes();
         self.frame.get_or_insert_with(|| {
             let mut encoded = Vec::new();
@@ -177,13 +177,7 @@ impl Mail {
     /// Queues one frame, to a raw client the bare text. Says whether there was anything to queue: raw clients have
     /// no control frames.
     #[inline]
-    pub(crate) fn frame(
-        &mut self,
-        pool: &mut BufferPool,
-        opcode: Opcode,
-        payload: &[u8],
-        memory: Option<&Rc<Shared<Vec<u8>>>>,
-    ) -> bool {
+    pub(crate) fn frame(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Block>) -> bool {
         if matches!((&self.form, memory), (Form::Frames, None)) {
             self.outbox.push_with(pool, false, |run| frame::encode(opcode, payload, run));
             return true;
@@ -193,13 +187,7 @@ impl Mail {
 
     /// The same for the rarer forms, and for memory that is shared.
     #[inline(never)]
-    fn frame_in_form(
-        &mut self,
-        pool: &mut BufferPool,
-        opcode: Opcode,
-        payload: &[u8],
-        memory: Option<&Rc<Shared<Vec<u8>>>>,
-    ) -> bool {
+    fn frame_in_form(&mut self, pool: &mut BufferPool, opcode: Opcode, payload: &[u8], memory: Option<&Block>) -> bool {
         let Mail { outbox, form, .. } = self;
         match (form, memory) {
             (Form::Raw, _) if opcode.is_control() => return false,

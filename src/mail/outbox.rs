@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use super::keyed::{Keyed, KeyedFrame};
 use super::numbered::Text;
-use crate::memory::Shared;
+use crate::memory::Block;
 
 /// Frames are joined up to this many bytes, so that one run stays cheap to append to.
 const JOIN_UP_TO: usize = 16 * 1024;
@@ -45,7 +45,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) enum Run {
     Own(Vec<u8>),
-    Shared(Rc<Shared<Vec<u8>>>),
+    Shared(Block),
     /// A part of a text that other clients are told too.
     Part(Text, Range<usize>),
     /// The text of a frame that is made when its turn comes: then it takes more bytes.
@@ -69,9 +69,7 @@ impl Run {
             Run::Keyed(frame) => &frame.bytes,
         }
     }
-}
 
-impl Run {
     /// Bytes that other queues hold too.
     fn shared(&self) -> usize {
         match self {
@@ -119,7 +117,7 @@ impl Outbox {
     }
 
     /// Queues bytes that other outboxes hold too.
-    pub(crate) fn push_shared(&mut self, pool: &mut BufferPool, bytes: &Rc<Shared<Vec<u8>>>) {
+    pub(crate) fn push_shared(&mut self, pool: &mut BufferPool, bytes: &Block) {
         if bytes.len() <= SMALL {
             return self.push_with(pool, false, |run| run.extend_from_slice(bytes));
         }
@@ -314,8 +312,8 @@ mod tests {
         slices[..filled].iter().map(|slice| slice.to_vec()).collect()
     }
 
-    fn shared(bytes: Vec<u8>) -> Rc<Shared<Vec<u8>>> {
-        Rc::new(Shared::new(bytes))
+    fn shared(bytes: Vec<u8>) -> Block {
+        Rc::new(crate::memory::Shared::new(bytes))
     }
 
     fn push(outbox: &mut Outbox, alone: bool, bytes: &[u8]) {

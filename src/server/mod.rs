@@ -6,7 +6,6 @@
 //! `specificChecks`. The words `elsewhere`, `number`, `position` and `away` serve optional parts: a first reader skips
 //! them.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, State};
@@ -18,7 +17,7 @@ use crate::ids::{AppId, ClientType, SocketId};
 use crate::limits::Limits;
 use crate::mail::Letter;
 use crate::mail::outbox::BufferPool;
-use crate::memory::Shared;
+use crate::memory::Block;
 use crate::packet::Packet;
 use crate::printable::Elided;
 use crate::rfc6455::{CloseCode, Opcode};
@@ -61,7 +60,7 @@ pub(crate) struct Current {
     /// The application that is being called.
     pub(crate) app: Option<AppId>,
     /// The message that it is being given, where that has memory of its own: clients that are sent just this share it.
-    pub(crate) message: Option<Rc<Shared<Vec<u8>>>>,
+    pub(crate) message: Option<Block>,
     /// The client whose numbered message is being acted on, and the number.
     pub(crate) number: Option<(SocketId, u64)>,
     /// The position, in what several processes share, of the message that is being delivered; 0 if it has none.
@@ -302,7 +301,7 @@ impl Server {
         log::trace!("#{id} > {}", Elided(opcode, payload));
         if client.mail.frame(&mut self.pool, opcode, payload, self.current.memory_of(payload)) {
             self.counters.frame_out(opcode);
-            if client.mail.cost() > self.limits.max_outbox / 2 {
+            if client.mail.cost() > self.limits.full_outbox() {
                 self.writes.note_full(id);
             }
             if client.mail.becomes_dirty() {
@@ -354,7 +353,7 @@ impl Server {
 
     pub(crate) fn mark_dirty(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
-        if client.mail.cost() > self.limits.max_outbox / 2 && client.is_connected() {
+        if client.mail.cost() > self.limits.full_outbox() && client.is_connected() {
             self.writes.note_full(id);
         }
         if client.mail.becomes_dirty() {
@@ -365,7 +364,7 @@ impl Server {
 
 impl Current {
     /// The memory of the message that an application is being given, if `payload` is that very message.
-    fn memory_of(&self, payload: &[u8]) -> Option<&Rc<Shared<Vec<u8>>>> {
+    fn memory_of(&self, payload: &[u8]) -> Option<&Block> {
         self.message.as_ref().filter(|message| std::ptr::eq(message.as_slice(), payload))
     }
 }

@@ -183,8 +183,8 @@ impl Server {
 
     /// Whether so much waits for a client that what one other has for it is not taken.
     pub(crate) fn is_full(&self, id: SocketId) -> bool {
-        let half = self.limits.max_outbox / 2;
-        self.clients.get(id).is_some_and(|client| client.is_connected() && client.mail.cost() > half)
+        let full = self.limits.full_outbox();
+        self.clients.get(id).is_some_and(|client| client.is_connected() && client.mail.cost() > full)
     }
 
     /// Whether a message for this client alone has room in its queue. One with a key has as long as it fits, since it may
@@ -193,7 +193,7 @@ impl Server {
     pub(crate) fn has_room(&mut self, id: SocketId, message: &str, keyed: bool) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let (cost, most) = (client.mail.cost(), self.limits.max_outbox);
-        let fits = (cost <= most / 2 || keyed) && cost + message.len() <= most / 8 * 7;
+        let fits = (cost <= self.limits.full_outbox() || keyed) && cost + message.len() <= most / 8 * 7;
         let has_room = fits || !client.is_connected();
         if !has_room {
             self.writes.full.insert(id, ());

@@ -67,7 +67,7 @@ impl WebSocketServer {
         let Stage::Head(head) = std::mem::replace(&mut socket.stage, stage) else { return };
         let rest = &head[end..];
         if self.server.clients[id].is_waiting() {
-            return self.pause(id, rest);
+            return self.pause(id, rest.to_vec());
         }
         // The head is at most one read longer than its limit, so the rest fits into the buffer.
         self.buffer.bytes[..rest.len()].copy_from_slice(rest);

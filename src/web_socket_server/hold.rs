@@ -86,10 +86,10 @@ impl WebSocketServer {
     }
 
     /// Reads no more of a connection until it is woken. `rest` was read already.
-    pub(crate) fn pause(&mut self, id: SocketId, rest: &[u8]) {
+    pub(crate) fn pause(&mut self, id: SocketId, rest: Vec<u8>) {
         let socket = &mut self.sockets[id];
         socket.paused = true;
-        socket.held = Held::new(rest.to_vec());
+        socket.held = Held::new(rest);
     }
 
     /// Goes on with a connection that was paused: first with what was read already, in the next turn.

@@ -52,7 +52,7 @@ impl WebSocketServer {
                 if !matches!(framing, Framing::None | Framing::Length(0)) {
                     exchange.persistence = Persistence::Close;
                 }
-                self.pause(id, rest);
+                self.pause(id, rest.to_vec());
                 self.answer(id, exchange, &answer);
             }
         }
@@ -129,7 +129,7 @@ impl WebSocketServer {
         let Phase::Body(begun) = std::mem::replace(&mut exchange.phase, Phase::Asking) else { return };
         let (endpoint, body) = *begun;
         let rest = self.buffer.bytes[used..count].to_vec();
-        self.pause(id, &rest);
+        self.pause(id, rest);
         if endpoint.is_list() {
             return self.begin_list(id, body.into_bytes());
         }
