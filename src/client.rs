@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::forwarded::{ClientAddress, Way};
 use crate::ids::{AppId, ClientType};
 use crate::mail::Mail;
+use crate::newcomers::Origin;
 use crate::packet::Message;
 use crate::rate::Rate;
 use crate::rfc6455::Request;
@@ -151,6 +152,11 @@ impl Client {
     /// The same, with the way on which the client came.
     pub(crate) fn address(&self) -> ClientAddress {
         ClientAddress { ip: self.ip, way: self.way }
+    }
+
+    /// Where its connection counts, while it is no client.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::new(self.ip, self.exempt)
     }
 
     /// The name the client gave itself with the header `Ident`; empty if it gave none, or may be no backend.

@@ -1,20 +1,21 @@
-//! Token buckets: how much a client may send, or an address may ask. They know neither; time is an argument.
+//! Token buckets: how much a client may send, an address may ask, or strangers may log. They know none of these; time
+//! is an argument.
 
 use std::time::{Duration, Instant};
 
 use crate::deadlines::after;
 
-/// A bucket holds two seconds' worth.
+/// A bucket holds two seconds' worth, where nothing else is said.
 const HELD: Duration = Duration::from_secs(2);
 
-/// A token bucket, kept as the moment at which it will be full again.
+/// A token bucket that holds so many seconds' worth, kept as the moment at which it will be full again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct Bucket<const SECONDS: u64 = { HELD.as_secs() }> {
     full: Instant,
 }
 
-impl Bucket {
-    pub(crate) fn full(now: Instant) -> Bucket {
+impl<const SECONDS: u64> Bucket<SECONDS> {
+    pub(crate) fn full(now: Instant) -> Bucket<SECONDS> {
         Bucket { full: now }
     }
 
@@ -24,7 +25,7 @@ impl Bucket {
 
     /// How long to wait until there are so many tokens; a rate of 0 is no limit.
     pub(crate) fn wait(&self, count: usize, each_second: u32, now: Instant) -> Option<Duration> {
-        let lacking = self.full_after(count, each_second, now)?.saturating_duration_since(now + HELD);
+        let lacking = self.full_after(count, each_second, now)?.saturating_duration_since(now + Duration::from_secs(SECONDS));
         (!lacking.is_zero()).then_some(lacking)
     }
 

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::rate::Bucket;
+
 /// The default: lines a second.
 pub(crate) const LOG_RATE: u32 = 1000;
-/// A burst may have as many lines as so long.
-const BURST: Duration = Duration::from_secs(10);
+/// A burst may have as many lines as so many seconds.
+const BURST: u64 = 10;
 /// Time between two lines that say how many were left out.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 /// What the targets of lines begin with that a connection may cause; a shorter one is the server's own.
@@ -39,9 +41,9 @@ pub(super) struct Verdict {
 #[derive(Debug)]
 pub(super) struct LogRate {
     each_second: u32,
-    info: Allowance,
+    info: Option<Bucket<BURST>>,
     /// Warnings and errors have their own, so that a flood of other lines hides none of them.
-    warnings: Allowance,
+    warnings: Option<Bucket<BURST>>,
     left_out: u64,
     noted: Option<Instant>,
 }
@@ -49,21 +51,29 @@ pub(super) struct LogRate {
 impl LogRate {
     /// So many lines a second; 0 is no limit.
     pub(super) fn new(each_second: u32) -> LogRate {
-        let [info, warnings] = [Allowance::default(), Allowance::default()];
-        LogRate { each_second, info, warnings, left_out: 0, noted: None }
+        LogRate { each_second, info: None, warnings: None, left_out: 0, noted: None }
     }
 
     /// A line is to be written.
     pub(super) fn admit(&mut self, target: &str, level: Level, now: Instant) -> Verdict {
-        let allowance = if level <= Level::Warn { &mut self.warnings } else { &mut self.info };
-        let is_bounded = self.each_second > 0 && target.starts_with(OF_CONNECTIONS);
-        let written = !is_bounded || allowance.take(self.each_second, now);
+        let written = !target.starts_with(OF_CONNECTIONS) || self.take(level, now);
         if !written {
             self.left_out += 1;
             LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         }
         let is_due = self.left_out > 0 && self.noted.is_none_or(|noted| now.saturating_duration_since(noted) >= NOTE_PAUSE);
         Verdict { written, note: is_due.then(|| self.note(now)) }
+    }
+
+    /// Takes one line of the allowance for its level, if there is any left.
+    fn take(&mut self, level: Level, now: Instant) -> bool {
+        let bucket = if level <= Level::Warn { &mut self.warnings } else { &mut self.info };
+        let bucket = bucket.get_or_insert(Bucket::full(now));
+        let fits = bucket.wait(1, self.each_second, now).is_none();
+        if fits {
+            bucket.take(1, self.each_second, now);
+        }
+        fits
     }
 
     /// What was left out and not yet told; none of it is told again.
@@ -74,23 +84,6 @@ impl LogRate {
     fn note(&mut self, now: Instant) -> u64 {
         self.noted = Some(now);
         std::mem::take(&mut self.left_out)
-    }
-}
-
-/// A token bucket, kept as the moment at which it will be full again.
-#[derive(Debug, Default)]
-struct Allowance {
-    full: Option<Instant>,
-}
-
-impl Allowance {
-    fn take(&mut self, each_second: u32, now: Instant) -> bool {
-        let full = self.full.map_or(now, |full| full.max(now)) + Duration::from_secs(1) / each_second;
-        let fits = full.saturating_duration_since(now) <= BURST;
-        if fits {
-            self.full = Some(full);
-        }
-        fits
     }
 }
 

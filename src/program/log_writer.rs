@@ -145,10 +145,9 @@ impl Queue {
 
 /// Writes lines, and before them how many are missing there. Gives the number that is still to be told.
 fn write(place: &mut impl Place, missing: u64, lines: &[u8], note: &impl Fn(u64) -> Vec<u8>) -> u64 {
-    let count = || lines.iter().filter(|byte| **byte == b'\n').count() as u64;
     let lost = match missing {
         // While there is no room for the note, there is none for the lines.
-        1.. if place.write(&note(missing)) > 0 => missing + count(),
+        1.. if place.write(&note(missing)) > 0 => missing + count_lines(lines),
         _ => return place_lines(place, lines),
     };
     DROPPED.fetch_add(lost - missing, Ordering::Relaxed);
@@ -164,24 +163,32 @@ fn place_lines(place: &mut impl Place, lines: &[u8]) -> u64 {
 /// Writes whole lines, however long that takes, and says how many are lost since an error came. `torn` is whether the
 /// last line that went there has no end.
 pub(super) fn write_lines(out: &mut impl Write, lines: &[u8], torn: &mut bool) -> u64 {
-    let mut left = lines;
+    // What is torn gets an end first, so that nothing is joined to it.
+    if *torn && !write_bytes(out, b"\n").is_empty() {
+        return count_lines(lines);
+    }
+    let left = write_bytes(out, lines);
+    let written = &lines[..lines.len() - left.len()];
+    *torn = !written.is_empty() && !written.ends_with(b"\n");
+    count_lines(left)
+}
+
+/// Writes until an error comes, and gives what is left.
+fn write_bytes<'a>(out: &mut impl Write, mut left: &'a [u8]) -> &'a [u8] {
     while !left.is_empty() {
-        // What is torn gets an end first, so that nothing is joined to it.
-        let part: &[u8] = if *torn && left.len() == lines.len() { b"\n" } else { left };
-        match out.write(part) {
+        match out.write(left) {
             Ok(0) => break,
-            Ok(_) if part.len() == 1 && *torn && left.len() == lines.len() => *torn = false,
             Ok(count) => left = &left[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
             Err(_) => break,
         }
     }
-    let begun = left.len() < lines.len() && !left.is_empty();
-    if begun {
-        *torn = lines[lines.len() - left.len() - 1] != b'\n';
-    }
-    left.iter().filter(|byte| **byte == b'\n').count() as u64
+    left
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 #[cfg(test)]
@@ -246,7 +253,7 @@ mod tests {
             fn write(&mut self, lines: &[u8]) -> u64 {
                 if self.0 > 0 {
                     self.0 -= 1;
-                    return lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    return count_lines(lines);
                 }
                 self.1.extend_from_slice(lines);
                 0

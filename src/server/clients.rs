@@ -15,7 +15,7 @@ use uuid::fmt::Hyphenated;
 use crate::client::{Client, State};
 use crate::ids::{ClientType, SocketId};
 use crate::limits::counted_address;
-use crate::newcomers::{Newcomers, Origin, Rank};
+use crate::newcomers::{Newcomers, Rank};
 
 /// All records, by id; what is only looked at or changed goes through the table itself.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl DerefMut for Clients {
 impl Clients {
     /// A connection comes, or goes on as a record of its own.
     pub(crate) fn insert(&mut self, client: Client) -> SocketId {
-        let (origin, state) = (Origin::new(client.ip, client.exempt), client.state);
+        let (origin, state) = (client.origin(), client.state);
         let id = self.records.insert(client);
         match state {
             State::Handshake => self.newcomers.come(id, origin),
@@ -89,7 +89,8 @@ impl Clients {
     pub(crate) fn name(&mut self, id: SocketId, ip: IpAddr, exempt: bool) {
         let client = &mut self.records[id];
         (client.ip, client.exempt) = (ip, exempt);
-        self.newcomers.put(id, Origin::new(ip, exempt), Rank::Handshake);
+        let origin = client.origin();
+        self.newcomers.put(id, origin, Rank::Handshake);
     }
 
     /// Clients that count for an address.
@@ -108,7 +109,7 @@ impl Clients {
         let (was_open, was_away) = (client.is_open(), client.is_away());
         client.state = state;
         match state {
-            State::Closing => self.newcomers.put(id, Origin::new(client.ip, client.exempt), Rank::Ended),
+            State::Closing => self.newcomers.put(id, client.origin(), Rank::Ended),
             State::Closed => {}
             _ => _ = self.newcomers.remove(id),
         }

@@ -36,8 +36,7 @@ impl WebSocketServer {
 
     /// It was answered, and the connection waits for the next one.
     pub(crate) fn answered(&mut self, id: SocketId) {
-        let client = &self.server.clients[id];
-        let origin = Origin::new(client.ip, client.exempt);
+        let origin = self.server.clients[id].origin();
         self.server.clients.newcomers.put(id, origin, Rank::Idle);
     }
 
@@ -102,8 +101,7 @@ impl WebSocketServer {
     fn evict(&mut self, id: SocketId) -> bool {
         let has_more_to_read = self.server.clients.get(id).is_some_and(|client| client.queued_bytes() > 0);
         if self.sockets.get(id).is_some_and(|socket| socket.unread) {
-            let client = &self.server.clients[id];
-            let origin = Origin::new(client.ip, client.exempt);
+            let origin = self.server.clients[id].origin();
             self.server.clients.newcomers.put(id, origin, Rank::Busy);
             return false;
         }

@@ -152,8 +152,8 @@ impl Missed {
         self.counts(more);
     }
 
-    /// Keeps a message for one client that is away; gives it back where it may go into the client's own queue at once. `true` where it is time to put
-    /// what is kept into the client's own queue.
+    /// Keeps a message for one client that is away; gives it back where it may go into the client's own queue at once.
+    /// `true` where it is time to put what is kept there.
     pub(crate) fn put_own(&mut self, id: SocketId, item: Item, max: usize) -> Result<bool, Item> {
         let Some(reader) = self.readers.get_mut(id) else { return Err(item) };
         let count = |audience| self.shelves.get(audience).map_or(0, |shelf| shelf.count);
