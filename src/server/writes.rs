@@ -119,7 +119,7 @@ impl Writes {
 }
 
 impl Server {
-    /// All work so far, in the units of [`turns`](crate::turns).
+    /// All work so far, in the units of [`turns`].
     #[inline]
     pub(crate) fn work(&self) -> u64 {
         let Counters { messages_in, controls_in, messages_out, bytes_in, .. } = self.counters;
