@@ -191,7 +191,7 @@ class Run:
         if done.returncode != 0:
             raise Failure(done.stderr)
         self.box.serve("phpws ws://127.0.0.1:8095")
-        self.box.run(f"curl -fsS http://{done.stdout.strip()}/metrics | grep -q phpws_clients")
+        self.box.run(f"curl -fsS http://{done.stdout.strip()}/metrics | grep phpws_clients")
         self.counts["run"] += 1
 
     def check_toml(self, block, _following):
