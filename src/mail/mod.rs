@@ -34,15 +34,13 @@ pub(crate) struct Mail {
     pub(crate) form: Form,
     /// Whether the client is on the list of those that are written to before the loop sleeps.
     pub(crate) dirty: bool,
-    /// What it holds in memory, as it was last looked at.
-    outbox_charge: Charge,
+    /// What is kept, as it was last looked at.
     kept_charge: Charge,
 }
 
 impl Default for Mail {
     fn default() -> Mail {
-        let (outbox_charge, kept_charge) = (Charge::new(Kind::Outbox), Charge::new(Kind::Kept));
-        Mail { outbox: Outbox::default(), form: Form::Frames, dirty: false, outbox_charge, kept_charge }
+        Mail { outbox: Outbox::default(), form: Form::Frames, dirty: false, kept_charge: Charge::new(Kind::Kept) }
     }
 }
 
@@ -273,20 +271,20 @@ impl Mail {
     /// Notes what this holds in memory: after something was written, came or was acknowledged.
     #[inline]
     pub(crate) fn account(&mut self) {
-        if !self.outbox.is_empty() || self.outbox_charge.bytes() > 0 || self.is_numbered() || self.kept_charge.bytes() > 0 {
+        if !self.outbox.is_empty() || self.is_numbered() || self.kept_charge.bytes() > 0 {
             self.account_rare();
         }
     }
 
     #[inline(never)]
     fn account_rare(&mut self) {
-        self.outbox_charge.set(self.outbox.own_cost());
+        self.outbox.account();
         self.kept_charge.set(self.kept().map_or(0, Kept::own_cost));
     }
 
     /// What it held in memory by itself as that was last looked at.
     pub(crate) fn charged(&self) -> usize {
-        self.outbox_charge.bytes() + self.kept_charge.bytes()
+        self.outbox.charged() + self.kept_charge.bytes()
     }
 
     /// Bytes that wait.

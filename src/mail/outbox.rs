@@ -12,10 +12,11 @@ use std::rc::Rc;
 
 use super::keyed::{Keyed, KeyedFrame};
 use super::numbered::Text;
-use crate::memory::Block;
+use crate::memory::{Block, Charge, Kind};
 
-/// Frames are joined up to this many bytes, so that one run stays cheap to append to.
-const JOIN_UP_TO: usize = 16 * 1024;
+/// Frames are joined up to this many bytes. With another small one a run still has no more memory than 8 KiB: the
+/// allocator gives a block that large without a page beside it.
+const JOIN_UP_TO: usize = 7 * 1024;
 /// Shared frames up to this size are copied: that is less than sharing costs.
 pub(super) const SMALL: usize = 512;
 /// Queues that wait for their next use, and the most memory that one of them may have.
@@ -27,7 +28,7 @@ const POOLED_RUNS: usize = 8;
 #[derive(Debug, Default)]
 pub struct Outbox(Option<Box<Queue>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     /// Everything but the tail; nothing is joined to these any more.
     runs: VecDeque<Run>,
@@ -35,11 +36,17 @@ struct Queue {
     tail: Vec<u8>,
     /// Bytes of the first run that are written already.
     written: usize,
-    /// Bytes that wait in all runs, and those of runs that other queues hold too.
+    /// Bytes that wait in all runs.
     bytes: usize,
-    shared: usize,
+    /// The memory of those `runs` that no other queue holds.
+    own: usize,
     /// Where the frames with a key are, while there are any.
     keyed: Option<Box<Keyed>>,
+    /// The memory of the tail, as it was last looked at.
+    room: usize,
+    /// What all that takes of the memory of all. As long as nothing but a tail waits, in memory of the pool, it is 0: most
+    /// of that is written at once.
+    charge: Charge,
 }
 
 #[derive(Debug)]
@@ -70,11 +77,12 @@ impl Run {
         }
     }
 
-    /// Bytes that other queues hold too.
-    fn shared(&self) -> usize {
+    /// The memory of its bytes, unless other queues hold it too.
+    fn own(&self) -> usize {
         match self {
-            Run::Shared(_) | Run::Part(..) | Run::Keyed(_) => self.bytes().len(),
-            Run::Own(_) | Run::Later(_) => 0,
+            Run::Own(bytes) => bytes.capacity(),
+            Run::Later(text) => text.len(),
+            Run::Shared(_) | Run::Part(..) | Run::Keyed(_) => 0,
         }
     }
 }
@@ -92,11 +100,16 @@ impl Outbox {
         self.0.as_deref().map_or(0, cost)
     }
 
-    /// The same without what other queues hold too.
-    pub(crate) fn own_cost(&self) -> usize {
-        let own = |queue: &Queue| queue.bytes - queue.shared.min(queue.bytes);
-        // Bytes of its own lie in memory that grew by doubling.
-        self.cost() + self.0.as_deref().map_or(0, |queue| 2 * own(queue)) - self.bytes()
+    /// What it takes of the memory of all, without what other queues hold too.
+    pub(crate) fn charged(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.charge.bytes())
+    }
+
+    /// Charges what is still to be written.
+    pub(crate) fn account(&mut self) {
+        if let Some(queue) = &mut self.0 {
+            queue.account();
+        }
     }
 
     /// Whether nothing waits.
@@ -114,6 +127,10 @@ impl Outbox {
         let before = queue.tail.len();
         encode(&mut queue.tail);
         queue.bytes += queue.tail.len() - before;
+        // Here and not as it is written: many turns may come before that.
+        if queue.tail.capacity() != queue.room {
+            queue.account();
+        }
     }
 
     /// Queues bytes that other outboxes hold too.
@@ -142,7 +159,9 @@ impl Outbox {
             let mut run = Vec::new();
             encode(text, &mut run);
             queue.bytes = queue.bytes - text.len() + run.len();
+            queue.own = queue.own - text.len() + run.capacity();
             queue.runs[0] = Run::Own(run);
+            queue.account();
         }
     }
 
@@ -158,7 +177,6 @@ impl Outbox {
             && let Run::Keyed(old) = &mut queue.runs[at]
         {
             queue.bytes = queue.bytes + frame.bytes.len() - old.bytes.len();
-            queue.shared = queue.shared + frame.bytes.len() - old.bytes.len();
             return Some(std::mem::replace(old, frame.clone()));
         }
         keyed.insert(frame.key.clone(), next);
@@ -220,15 +238,24 @@ impl Outbox {
             queue.keyed = None;
             if !queue.runs.is_empty() {
                 queue.runs.truncate(1);
-                queue.tail.clear();
+                queue.runs.shrink_to_fit();
+                queue.tail = Vec::new();
             }
             queue.bytes = queue.first().len() - queue.written;
-            queue.shared = queue.runs.front().map_or(0, Run::shared);
+            queue.own = queue.runs.front().map_or(0, Run::own);
+            queue.account();
         }
     }
 
     fn queue(&mut self, pool: &mut BufferPool) -> &mut Queue {
         self.0.get_or_insert_with(|| pool.0.pop().unwrap_or_default())
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        let charge = Charge::new(Kind::Outbox);
+        Queue { runs: VecDeque::new(), tail: Vec::new(), written: 0, bytes: 0, own: 0, keyed: None, room: 0, charge }
     }
 }
 
@@ -246,15 +273,28 @@ impl Queue {
     #[inline(never)]
     fn end_tail(&mut self) {
         if !self.tail.is_empty() {
+            self.own += self.tail.capacity();
             self.runs.push_back(Run::Own(std::mem::take(&mut self.tail)));
+            self.account();
         }
     }
 
     fn push(&mut self, run: Run) {
         self.end_tail();
         self.bytes += run.bytes().len();
-        self.shared += run.shared();
+        self.own += run.own();
         self.runs.push_back(run);
+        self.account();
+    }
+
+    /// Charges what it holds: the memory, however much of it is used.
+    #[cold]
+    #[inline(never)]
+    fn account(&mut self) {
+        let runs = self.runs.capacity() * size_of::<Run>();
+        let keyed = self.keyed.as_ref().map_or(0, |keyed| keyed.cost());
+        self.room = self.tail.capacity();
+        self.charge.set(self.own + self.room + runs + keyed);
     }
 
     /// Whether it is worth keeping once it is empty.
@@ -264,12 +304,20 @@ impl Queue {
 
     fn clear(&mut self) {
         // Most have had nothing but a tail.
-        if !self.runs.is_empty() || self.keyed.is_some() {
-            self.runs.clear();
-            self.keyed = None;
+        if self.charge.bytes() > 0 {
+            self.clear_runs();
         }
         self.tail.clear();
-        (self.written, self.bytes, self.shared) = (0, 0, 0);
+        (self.written, self.bytes) = (0, 0);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn clear_runs(&mut self) {
+        self.runs.clear();
+        self.keyed = None;
+        self.own = 0;
+        self.charge.set(0);
     }
 
     /// Takes less than all bytes off the front.
@@ -283,11 +331,14 @@ impl Queue {
         {
             self.written -= run.bytes().len();
             let run = self.runs.pop_front();
-            self.shared -= run.as_ref().map_or(0, Run::shared);
+            self.own -= run.as_ref().map_or(0, Run::own);
             if let Some(keyed) = &mut self.keyed {
                 keyed.popped(run.as_ref());
             }
             ended = true;
+        }
+        if ended {
+            self.account();
         }
         ended
     }
@@ -305,6 +356,7 @@ impl BufferPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory;
 
     fn front(outbox: &Outbox) -> Vec<Vec<u8>> {
         let mut slices = [IoSlice::new(&[]); 4];
@@ -405,7 +457,10 @@ mod tests {
                 assert_eq!(waiting, expected);
                 assert_eq!((outbox.bytes(), outbox.is_empty()), (expected.len(), expected.is_empty()));
                 assert_eq!(outbox.front(), &*slices[0]);
-                assert!(outbox.own_cost() <= 2 * outbox.cost());
+                outbox.account();
+                let queue = outbox.0.as_deref();
+                assert_eq!(queue.map_or(0, |queue| queue.own), queue.map_or(0, |queue| queue.runs.iter().map(Run::own).sum()));
+                assert_eq!(memory::held(Kind::Outbox), outbox.charged());
                 assert!(outbox.only_run().is_none_or(|run| filled < 2 && run == outbox.front()));
             }
         }

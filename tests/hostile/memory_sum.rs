@@ -14,8 +14,7 @@ use crate::util::{Client, masked, request, wait_for};
 
 /// The sum that is set here, and what the process may take beside it: the allocator, buffers of one turn.
 const SUM: usize = 64 * MIB;
-/// What the allocator holds beside what is in use: memory that grew by doubling, and what was freed a moment ago.
-const MARGIN: usize = SUM + 16 * MIB;
+const MARGIN: usize = 16 * MIB;
 /// What may be left of a peak.
 const LEFT: usize = 32 * MIB;
 
