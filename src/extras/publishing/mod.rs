@@ -178,6 +178,8 @@ impl Server {
     }
 
     /// The clients that get a message now, and where those look that are away.
+    // A message for one should not pay for the call.
+    #[inline(always)]
     pub(crate) fn receivers(
         &mut self,
         sender: Option<SocketId>,
