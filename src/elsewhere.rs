@@ -83,7 +83,7 @@ pub(crate) struct Author {
 }
 
 /// The receivers of a message, in words that hold in every process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// All browsers of the dialog.
     All,
@@ -121,6 +121,8 @@ pub(crate) struct Fates {
     pub(crate) delivered: usize,
     pub(crate) queued: usize,
     pub(crate) failed: usize,
+    /// Whether the only receiver had no room for it.
+    pub(crate) dropped: bool,
 }
 
 impl Elsewhere {

@@ -1,5 +1,7 @@
 //! A message that is to be sent: its text, and its receivers.
 
+use slotmap::SecondaryMap;
+
 use crate::ids::{AppId, SocketId};
 use crate::mail::keyed::MAX_KEY;
 
@@ -44,12 +46,14 @@ pub struct Delivery<'a> {
     pub(crate) key: Option<&'a str>,
     /// Whether it will be asked what became of it.
     pub(crate) asked: bool,
+    /// Clients that get no copy of a message for many.
+    pub(crate) without: Option<&'a SecondaryMap<SocketId, u64>>,
 }
 
 impl<'a> Delivery<'a> {
     /// A message that no client sent and nobody will ask about.
     pub fn new(to: To<'a>, text: &'a str) -> Delivery<'a> {
-        Delivery { sender: None, to, text, key: None, asked: false }
+        Delivery { sender: None, to, text, key: None, asked: false, without: None }
     }
 
     /// Sent by that client; `SocketId::default()` is none.

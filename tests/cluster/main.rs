@@ -6,6 +6,7 @@
 #[path = "../util/mod.rs"]
 mod util;
 
+mod budgets;
 mod documentation;
 mod logs;
 mod messages;

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use crate::util::crowd::{Crowd, Dice, Senders, judge, numbers, setting};
 use crate::util::http::{metric, post, try_post};
+use crate::util::lab::compare;
 use crate::util::page::Page;
 use crate::util::redis::Redis;
+use crate::util::swarm::{Prober, Swarm, enter};
 use crate::util::visitors::Visitors;
-use crate::util::{Client, NEXT, Phpws, wait_for};
+use crate::util::{Client, NEXT, Phpws, masked, wait_for};
 use serde_json::{Value, json};
 
 const PAGES: usize = 20;
@@ -233,4 +235,31 @@ fn a_redis_that_fails_doubles_nothing_and_nobody_is_told_a_falsehood() {
     }
     assert_eq!((doubled, false_answers), (0, 0));
     assert!(kills + freezes > 2 && sent - unknown > 1000, "{kills} kills, {freezes} freezes");
+}
+
+/// The flood of one process in the eyes of another one's client. Redis, two servers and the load share the processors, so
+/// the bounds are wide; without a budget the longest echo takes seconds.
+#[test]
+fn a_flood_of_broadcasts_at_one_process_hardly_slows_those_of_another() {
+    const NAME: &str = "broadcasts of 8 senders at another process, 500 readers";
+    let redis = Redis::start();
+    let [to, from] = [(); 2].map(|()| process(&redis, "ws://127.0.0.1:0", &["--ping-interval", "0"]));
+    let come = |server: &Phpws, count| enter(|| std::net::TcpStream::connect(server.addr).unwrap(), count, "/web", "", b"");
+    let readers = Swarm::readers(come(&to, 500), usize::MAX);
+    let flooders = Swarm::flooders(come(&from, 8), &masked(true, 1, br#"{"opcode":"broadcast"}"#), 128 * 1024);
+    let mut backend = Prober::new(to.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\n").0);
+    let mut echoes = |time| {
+        let begin = Instant::now();
+        backend.until(Duration::from_millis(2), Prober::echo, || begin.elapsed() > time)
+    };
+    let mut quiet = echoes(Duration::from_millis(700));
+    flooders.flood();
+    let mut with = echoes(Duration::from_secs(3));
+    compare(NAME, &mut quiet, &mut with);
+    let counts = ["received", "dropped"].map(|name| metric(&to, &format!("phpws_backplane_{name}_total")));
+    println!("{NAME}: {counts:?} delivered and dropped, readers read {} KiB", readers.read() / 1024);
+    assert_eq!(readers.lost(), 0);
+    assert!(
+        with.p99() <= (10 * quiet.p99()).max(Duration::from_millis(60)) && with.percentile(100) <= Duration::from_millis(500)
+    );
 }

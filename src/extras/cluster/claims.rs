@@ -236,7 +236,7 @@ impl Cluster {
         let outcome = if fetch.gap { ResumeOutcome::Gap(None) } else { ResumeOutcome::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
         let claim = Claim { kept: Kept::of(outcome, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
-        self.registered.push(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
+        self.may_start(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
     }
 
     /// Gives a client what its other process left: rooms, and messages that it missed. Where it may not
@@ -261,10 +261,11 @@ impl Cluster {
         let Some(kept) = server.clients.get_mut(fetch.id).and_then(|client| client.mail.kept_mut()) else { return };
         let held_back = kept.held_back.take().unwrap_or_default();
         if fetch.gap {
-            // It hears of that when it comes back.
-            kept.missing = true;
-            return server.close_with(fetch.id, CloseCode::TRY_AGAIN_LATER, "Some messages are lost");
+            return miss(server, fetch.id);
         }
+        // What waits was read too.
+        self.unpark(fetch.id);
+        self.inbox.begins_behind(fetch.id);
         fetch.missed.retain(|remote| !self.was_delivered_alone(remote));
         catch_up(server, fetch.id, fetch.uuid, fetch.missed, held_back.held);
     }
@@ -298,6 +299,16 @@ pub(super) fn yield_client(server: &mut Server, uuid: &str) {
     if let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| server.clients.by_uuid(uuid)) {
         log::info!("Client of socket #{id} goes on in another process");
         resume::replaced(server, id);
+    }
+}
+
+/// A client has missed messages that can't be had: it is asked to come again, and then hears of that.
+pub(super) fn miss(server: &mut Server, id: SocketId) {
+    if let Some(kept) = server.clients.get_mut(id).and_then(|client| client.mail.kept_mut()) {
+        kept.missing = true;
+        if !server.clients[id].is_away() {
+            server.close_with(id, CloseCode::TRY_AGAIN_LATER, "Some messages are lost");
+        }
     }
 }
 

@@ -10,19 +10,21 @@
 //!                    └── nobody knows ──▶ delivered here without a position, and `alone`
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Instant;
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::replies::{element, number, text};
-use super::wire::{self, Remote, channel};
-use super::{Cluster, LOG_BYTES, MAX_LOG, MAX_QUEUE, Pending, key_time};
+use super::wire::{self, Line, Remote, channel};
+use super::{Cluster, LOG_BYTES, MAX_LOG, MAX_QUEUE, Pending, claims, inbox, key_time, path_of};
 use crate::elsewhere::{Fates, Message, Target};
 use crate::extras::publishing::{Asker, Sent};
 use crate::extras::redis::Reply;
 use crate::extras::resume;
-use crate::ids::SocketId;
+use crate::extras::rooms::everywhere;
+use crate::ids::{ClientType, SocketId};
 use crate::limits::Limits;
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
@@ -154,16 +156,91 @@ impl Cluster {
 
 /// And back.
 impl Cluster {
-    /// A message came from Redis, of this process or another one.
-    pub(super) fn deliver(&mut self, server: &mut Server, remote: &Remote) {
+    /// A message, or news of a room, came from Redis: it waits for its turn, if there is room.
+    pub(super) fn receive(&mut self, server: &mut Server, line: Line) {
+        match self.inbox.put(line, inbox::most(server.limits().max_memory)) {
+            Some(Line::Message(remote)) => self.drop_message(server, remote),
+            // The members are counted once there is room.
+            Some(Line::Presence { room, .. }) => _ = self.inbox.lost.insert(Target::Room(room.into())),
+            _ => {}
+        }
+    }
+
+    /// Delivers messages that wait, as long as this turn has time for them.
+    pub(super) fn deliver_waiting(&mut self, server: &mut Server) -> bool {
+        let mut begun = Instant::now();
+        let mut any = false;
+        while self.registered.is_empty()
+            && let Some(line) = self.inbox.take(server.now)
+        {
+            any = true;
+            match line {
+                Line::Message(remote) => self.deliver(server, remote),
+                Line::Presence { from, room, count, moved } => everywhere::moved(server, &from, &room, count, &moved),
+                _ => {}
+            }
+            self.empty_mailbox(server);
+            let now = Instant::now();
+            self.inbox.took(now - begun);
+            begun = now;
+        }
+        any
+    }
+
+    /// There is no room for a message. Whoever asks about one client is told; the counts of one for many stay unknown.
+    fn drop_message(&mut self, server: &mut Server, remote: Remote) {
+        self.counts.dropped += 1;
+        let node = self.took(&remote);
+        if let (Some(ask), Target::One { .. }) = (remote.ask, &remote.to) {
+            server.ask(Asker::Process { node, ask }, vec![Sent::dropped()]);
+        }
+        self.inbox.lost.insert(remote.to);
+    }
+
+    /// A message has come to this process, from another one, whose name it gives, or back.
+    fn took(&mut self, remote: &Remote) -> Option<Box<str>> {
+        if remote.from != self.node {
+            return Some(remote.from.as_str().into());
+        }
+        self.messages.given.remove(&remote.id);
+        None
+    }
+
+    /// Tells those that may have missed something since there was no room: clients that resume come again and hear of a
+    /// gap, and members of rooms are counted anew.
+    pub(super) fn tell_of_lost(&mut self, server: &mut Server) {
+        let lost = std::mem::take(&mut self.inbox.lost);
+        if lost.is_empty() {
+            return;
+        }
+        log::warn!(target: "phpws", "Backplane: messages came faster than they can be delivered, {} were dropped", self.counts.dropped);
+        let kept = server.clients.iter().filter(|(_, client)| client.is_known() && client.mail.is_numbered());
+        let kept: Vec<SocketId> = kept.map(|(id, _)| id).filter(|id| is_among(server, *id, &lost)).collect();
+        kept.into_iter().for_each(|id| claims::miss(server, id));
+        let rooms = lost.into_iter().filter_map(|target| if let Target::Room(room) = target { Some(room) } else { None });
+        rooms.for_each(|room| self.count_members(server, room, None));
+    }
+
+    /// It is the turn of a message, of this process or another one.
+    pub(super) fn deliver(&mut self, server: &mut Server, remote: Remote) {
         self.counts.received += 1;
-        if remote.from == self.node {
-            self.messages.given.remove(&remote.id);
-        }
+        self.took(&remote);
         // Redis woke up and did what an earlier connection had asked for: the clients here have it.
-        if !self.was_delivered_alone(remote) {
-            self.deliver_here(server, remote);
+        if self.was_delivered_alone(&remote) {
+            return;
         }
+        let remote = match receivers_here(server, &remote.to) {
+            // It was among what the client got as it came.
+            Some(To::Client(id)) if !self.parked.has(id) && self.inbox.passed_over().contains_key(id) => return,
+            Some(To::Client(id)) => self.park(server, id, remote),
+            Some(to) if !self.parked.is_empty() => {
+                let sender = find(server, &remote.sender).unwrap_or_default();
+                self.park_for_many(server, sender, to, &remote);
+                Some(remote)
+            }
+            _ => Some(remote),
+        };
+        remote.into_iter().for_each(|remote| self.deliver_here(server, &remote));
     }
 
     /// Whether the clients here got that message of this process as the others were not reached.
@@ -173,11 +250,13 @@ impl Cluster {
 
     /// Sends a message to the clients here, as if it had been sent here; those that ask for its fate get an answer once
     /// the loop has written. Its position goes along: clients that may resume say with it what they have seen.
-    fn deliver_here(&mut self, server: &mut Server, remote: &Remote) {
+    pub(super) fn deliver_here(&mut self, server: &mut Server, remote: &Remote) {
         let sent = match receivers_here(server, &remote.to) {
             Some(to) => {
                 let sender = find(server, &remote.sender).unwrap_or_default();
                 let delivery = Delivery::new(to, &remote.text).from(sender).keyed(remote.key.as_deref());
+                let came = remote.at > 0 && !delivery.is_for_one();
+                let delivery = Delivery { without: came.then(|| self.inbox.passed_over()), ..delivery };
                 server.current.position = remote.at;
                 let sent = server.publish_here(delivery.asked(remote.ask.is_some()));
                 server.current.position = 0;
@@ -193,8 +272,12 @@ impl Cluster {
     }
 
     /// Tells another process what became of its message here.
-    pub(super) fn answer(&mut self, node: &str, ask: u64, Fates { delivered, queued, failed }: Fates) {
-        let members = json!({"ask": ask, "delivered": delivered, "queued": queued, "failed": failed});
+    pub(super) fn answer(&mut self, node: &str, ask: u64, fates: Fates) {
+        let Fates { delivered, queued, failed, dropped } = fates;
+        let mut members = json!({"ask": ask, "delivered": delivered, "queued": queued, "failed": failed});
+        if dropped {
+            members["dropped"] = true.into();
+        }
         self.publish("an answer", &format!("to:{node}"), &wire::line("fate", members, ""));
     }
 }
@@ -216,6 +299,17 @@ fn receivers_here<'a>(server: &Server, to: &'a Target) -> Option<To<'a>> {
             find(server, uuid).or_else(by_ident).map(To::Client)
         }
     }
+}
+
+/// Whether a client gets what is for one of these.
+fn is_among(server: &Server, id: SocketId, targets: &HashSet<Target>) -> bool {
+    let client = &server.clients[id];
+    let is_browser = client.client_type == ClientType::Websocket;
+    let broadcast =
+        is_browser && [Target::All, Target::Path(path_of(server, client.app).into())].iter().any(|to| targets.contains(to));
+    let in_room = || server.extras.rooms.of_client(id).any(|(room, ..)| targets.contains(&Target::Room(room.into())));
+    let alone = || targets.contains(&Target::One { uuid: client.uuid.to_string().into(), ident: Box::default() });
+    broadcast || in_room() || alone()
 }
 
 fn find(server: &Server, uuid: &str) -> Option<SocketId> {

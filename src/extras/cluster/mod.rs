@@ -15,6 +15,8 @@
 //! | `registration` | clients: known everywhere before they are told `ready`, until they end |
 //! | `claims` | clients that come from another process, or missed something of others |
 //! | `delivery` | messages, there and back |
+//! | `inbox` | messages that came and wait for a turn of the loop |
+//! | `parked` | messages that wait for a receiver that is full |
 //! | `presence` | members of rooms, and the processes that live |
 //! | `descriptions` | what a process knows of a client that another one asks about |
 //! | `turn` | what the loop does with all of this |
@@ -41,6 +43,8 @@ use crate::printable::Printable;
 use crate::server::Server;
 use claims::{Claim, Claims, Fetch};
 use delivery::{Given, UnderWay};
+use inbox::Inbox;
+use parked::Parked;
 use scripts::Scripts;
 use wire::Line;
 
@@ -48,6 +52,8 @@ mod claims;
 mod commands;
 mod delivery;
 mod descriptions;
+mod inbox;
+mod parked;
 mod presence;
 mod registration;
 mod replies;
@@ -87,6 +93,8 @@ pub(crate) struct Cluster {
     /// Clients that other processes find, and the resource whose broadcasts they get.
     subscribed: SecondaryMap<SocketId, Option<AppId>>,
     messages: UnderWay,
+    inbox: Inbox,
+    parked: Parked,
     /// Clients that may be told `ready`.
     registered: Vec<Registered>,
     claims: Claims,
@@ -108,6 +116,8 @@ pub(crate) struct Counts {
     pub(crate) received: u64,
     /// Messages that may not have reached other processes.
     pub(crate) undelivered: u64,
+    /// Messages of others that were too many to be delivered here.
+    pub(crate) dropped: u64,
     /// How often the connection was lost.
     pub(crate) lost: u64,
 }
@@ -172,6 +182,8 @@ impl Cluster {
             subscriptions: HashMap::new(),
             subscribed: SecondaryMap::new(),
             messages: UnderWay::default(),
+            inbox: Inbox::default(),
+            parked: Parked::default(),
             registered: Vec::new(),
             claims: Claims::default(),
             nodes: BTreeSet::new(),
@@ -189,7 +201,9 @@ impl Cluster {
 
     /// When it wants to be driven again without an event.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.link.deadline(), self.next_beat].into_iter().flatten().min()
+        // Where messages are left over the moment was now: the last turn's.
+        let left = self.inbox.begun().filter(|_| !self.inbox.is_empty());
+        [self.link.deadline(), self.next_beat, self.parked.deadline(), left].into_iter().flatten().min()
     }
 
     /// Gives Redis all that is for others, and reads. The loop calls it when the poll told of the connection, at its
@@ -203,11 +217,11 @@ impl Cluster {
         server.elsewhere.others = if self.link.is_up() { Others::Joined } else { Others::CutOff };
     }
 
-    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too. Says whether
-    /// anything came.
+    /// Acts on what came, until a client is to be told `ready`: what came behind that is for it too. Messages for clients
+    /// have a share of each turn. Says whether anything was acted on.
     pub(crate) fn hear(&mut self, server: &mut Server) -> bool {
-        let mut heard = false;
         self.empty_mailbox(server);
+        let mut heard = self.try_again(server);
         while self.registered.is_empty()
             && let Some(event) = self.link.next_event()
         {
@@ -221,7 +235,7 @@ impl Cluster {
             // What this brought about is told before what the next event does.
             self.empty_mailbox(server);
         }
-        heard
+        self.deliver_waiting(server) || heard
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -344,11 +358,10 @@ impl Cluster {
     /// Something was published on a channel.
     fn heard(&mut self, server: &mut Server, payload: &[u8]) {
         match Line::parse(payload) {
-            Some(Line::Message(remote)) => self.deliver(server, &remote),
+            Some(Line::Presence { from, .. }) if from == self.node => {}
+            Some(line @ (Line::Message(_) | Line::Presence { .. })) => self.receive(server, line),
             Some(Line::Fate { ask, fates }) => server.extras.receipts.asks.answer(ask, fates),
             Some(Line::Yield { uuid }) => claims::yield_client(server, &uuid),
-            Some(Line::Presence { from, .. }) if from == self.node => {}
-            Some(Line::Presence { from, room, count, moved }) => everywhere::moved(server, &from, &room, count, &moved),
             Some(Line::Describe { from, ask, uuid }) => self.describe(server, &from, ask, &uuid),
             Some(Line::Description { ask, text }) => descriptions::described(server, ask, text),
             None => log::debug!("Backplane: a message of another version"),

@@ -120,6 +120,7 @@ impl Cluster {
         // Also without a connection: answers that were on their way don't come any more.
         server.extras.receipts.asks.expire(server.now);
         self.next_beat = Some(server.now + BEAT);
+        self.tell_of_lost(server);
         if !self.is_up() {
             return;
         }

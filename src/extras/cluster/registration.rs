@@ -110,7 +110,13 @@ impl Cluster {
     /// exists, it has guessed wrong.
     pub(super) fn register_alone(&mut self, Registration { id, uuid, request }: Registration) {
         let guessed = matches!(request, Some(ResumeRequest::Resume { .. }));
-        self.registered.push(Registered { id, uuid, claim: None, guessed });
+        self.may_start(Registered { id, uuid, claim: None, guessed });
+    }
+
+    /// A client may be told `ready`. Messages that still wait came before it.
+    pub(super) fn may_start(&mut self, registered: Registered) {
+        self.inbox.begins_behind(registered.id);
+        self.registered.push(registered);
     }
 
     /// Redis does not know the client that was asked for: it comes back as a new one.

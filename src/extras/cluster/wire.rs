@@ -103,7 +103,12 @@ impl Line {
             }),
             "fate" => Line::Fate {
                 ask: number("ask")?,
-                fates: Fates { delivered: count("delivered")?, queued: count("queued")?, failed: count("failed")? },
+                fates: Fates {
+                    delivered: count("delivered")?,
+                    queued: count("queued")?,
+                    failed: count("failed")?,
+                    dropped: line["dropped"] == true,
+                },
             },
             "yield" => Line::Yield { uuid: string("uuid")? },
             "presence" => Line::Presence {
@@ -189,7 +194,7 @@ mod tests {
         let fate = line("fate", json!({"ask": 1, "delivered": 2, "queued": 3, "failed": 4}), "");
         assert_eq!(
             Line::parse(fate.as_bytes()),
-            Some(Line::Fate { ask: 1, fates: Fates { delivered: 2, queued: 3, failed: 4 } })
+            Some(Line::Fate { ask: 1, fates: Fates { delivered: 2, queued: 3, failed: 4, dropped: false } })
         );
     }
 }

@@ -161,6 +161,7 @@ impl Page {
             "Messages that did not, or may not have, reached other processes.",
             counts.undelivered + unsent,
         );
+        self.one("phpws_backplane_dropped_total", "Messages from Redis that were too many to be delivered.", counts.dropped);
         self.one("phpws_backplane_lost_total", "How often Redis was lost, or not reached.", counts.lost);
     }
 

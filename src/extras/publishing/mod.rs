@@ -110,12 +110,15 @@ impl Server {
 
     /// Sends text to clients of this process.
     pub(crate) fn publish_here(&mut self, delivery: Delivery<'_>) -> Sent {
-        let Delivery { sender, to, text, key, asked } = delivery;
+        let Delivery { sender, to, text, key, asked, without } = delivery;
         let single = delivery.is_for_one();
-        let (receivers, audience) = match self.receivers(sender, to) {
+        let (mut receivers, audience) = match self.receivers(sender, to) {
             Ok(receivers) => receivers,
             Err(error) => return Sent::nowhere(404, error),
         };
+        if let Some(without) = without.filter(|without| !without.is_empty()) {
+            receivers.retain(|id| !without.contains_key(*id));
+        }
         if let [id] = receivers[..]
             && single
             && !self.has_room(id, text, key.is_some())
@@ -175,7 +178,13 @@ impl Server {
     }
 
     /// The clients that get a message now, and where those look that are away.
-    fn receivers(&mut self, sender: Option<SocketId>, to: To<'_>) -> Result<(Vec<SocketId>, Option<Audience>), &'static str> {
+    // A message for one should not pay for the call.
+    #[inline(always)]
+    pub(crate) fn receivers(
+        &mut self,
+        sender: Option<SocketId>,
+        to: To<'_>,
+    ) -> Result<(Vec<SocketId>, Option<Audience>), &'static str> {
         Ok(match to {
             To::Name { uuid, ident } => match self.receiver(uuid, ident) {
                 Some(id) => (vec![id], None),

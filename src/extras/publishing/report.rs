@@ -27,6 +27,9 @@ pub(crate) struct Sent {
     dropped: bool,
 }
 
+/// Why a message went nowhere whose only receiver had no room for it.
+const TOO_MUCH_WAITS: &str = "too much waits for the client: it reads too slowly";
+
 /// What a question to other processes is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum About {
@@ -69,7 +72,7 @@ impl Sent {
 
     /// A message for one client for which too much waits already.
     pub(crate) fn dropped() -> Sent {
-        Sent { dropped: true, ..Sent::nowhere(503, "too much waits for the client: it reads too slowly") }
+        Sent { dropped: true, ..Sent::nowhere(503, TOO_MUCH_WAITS) }
     }
 
     /// A message to these clients.
@@ -95,7 +98,7 @@ impl Sent {
     /// Counts what `fate` says of each receiver.
     pub(crate) fn report(self, mut fate: impl FnMut(SocketId) -> Fate) -> Report {
         if let Some((status, error)) = self.error {
-            let fates = Fates { failed: usize::from(self.dropped), ..Fates::default() };
+            let fates = Fates { failed: usize::from(self.dropped), dropped: self.dropped, ..Fates::default() };
             return Report { status, fates, error: Some(error), ..Report::default() };
         }
         let fates = Fates { queued: self.uncounted, ..Fates::default() };
@@ -119,7 +122,7 @@ impl Sent {
 impl Report {
     /// The same for an application.
     pub(crate) fn outcome(&self) -> Outcome {
-        let Fates { delivered, queued, failed } = self.fates;
+        let Fates { delivered, queued, failed, .. } = self.fates;
         Outcome { delivered, queued, failed, unknown: self.unknown, error: self.error.clone() }
     }
 
@@ -129,7 +132,8 @@ impl Report {
     }
 
     /// Adds the counts of one process.
-    pub(crate) fn add(&mut self, Fates { delivered, queued, failed }: Fates) {
+    pub(crate) fn add(&mut self, Fates { delivered, queued, failed, dropped }: Fates) {
+        self.fates.dropped |= dropped;
         self.fates.delivered += delivered;
         self.fates.queued += queued;
         self.fates.failed += failed;
@@ -141,7 +145,9 @@ impl Report {
 
     /// What was not delivered waits elsewhere.
     pub(crate) fn wait(&mut self) {
-        self.fates.queued += std::mem::take(&mut self.fates.failed);
+        if !self.fates.dropped {
+            self.fates.queued += std::mem::take(&mut self.fates.failed);
+        }
     }
 
     pub(crate) fn set_unknown(&mut self) {
@@ -153,18 +159,20 @@ impl Report {
         if self.error.is_some() {
             return self;
         }
-        let Fates { delivered, queued, failed } = self.fates;
+        let Fates { delivered, queued, failed, dropped } = self.fates;
         // Where the one client that it is for was found, the others don't matter.
         self.unknown &= !self.single || delivered + queued + failed == 0;
         self.status = match queued {
             _ if self.unknown && self.single => 503,
             _ if self.unknown => 202,
+            0 if self.single && dropped => 503,
             0 if self.single && failed > 0 => 404,
             0 => 200,
             _ => 202,
         };
         match self.status {
             404 => self.error = Some("the client was closed before it had the message".into()),
+            503 if dropped => self.error = Some(TOO_MUCH_WAITS.into()),
             503 => self.error = Some("other processes are not reached: nobody knows whether the client is there".into()),
             _ => {}
         }
@@ -173,7 +181,7 @@ impl Report {
 
     /// The counts and the error as members of a JSON object.
     pub(crate) fn members(&self) -> String {
-        let Fates { delivered, queued, failed } = self.fates;
+        let Fates { delivered, queued, failed, .. } = self.fates;
         let failed = if failed > 0 { format!(r#","failed":{failed}"#) } else { String::new() };
         let delivered = if self.unknown { format!(r#""unknown","known":{delivered}"#) } else { delivered.to_string() };
         let error = self.error.as_ref().map(|error| format!(r#","error":{}"#, serde_json::Value::from(&**error)));

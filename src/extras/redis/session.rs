@@ -24,7 +24,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(3);
 const IDLE_TIME: Duration = Duration::from_secs(1);
 /// What one read takes in, and what one turn of the loop does.
 const READ_SIZE: usize = 64 * 1024;
-const READ_BUDGET: usize = 1024 * 1024;
+const READ_BUDGET: usize = 256 * 1024;
 /// A queue that grew beyond this gives its memory back once it is empty.
 const KEPT_QUEUE: usize = 1024 * 1024;
 
