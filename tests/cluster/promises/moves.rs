@@ -1,5 +1,9 @@
 //! A page that goes to another process takes everything along.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Net, let_time_pass, numbers, read_to_end, resume_at, resuming, wait_for_processes, wait_until_away};
@@ -7,11 +11,11 @@ use crate::util::http::{feedback, get, metric, post};
 use crate::util::page::Page;
 use crate::util::proxy::Way;
 use crate::util::redis::Redis;
-use crate::util::{NEXT, Phpws, masked, wait_for};
+use crate::util::{NEXT, Phpws, masked, request, wait_for};
 use crate::{next_with, open, processes};
 
-/// The page at A, then at B where it gets nothing, then at C.
-fn moves_twice(rooms: &[&str]) {
+/// The page at A, then at B where it gets nothing, then at C. At B the connection ends in some way.
+fn moves_twice(rooms: &[&str], end_at_b: fn(&Phpws, &Page)) {
     let redis = Redis::start();
     let servers = processes(&redis, 3, &[]);
     let mut page = Page::ready(&[servers[0].addr], "/web");
@@ -30,23 +34,59 @@ fn moves_twice(rooms: &[&str]) {
         let answer = post(&servers[0], path, &format!(r#"{{"message":{}}}"#, sent.len() - 1));
         assert_eq!(answer, (202, json!({"delivered": 0, "queued": 1})), "{path}");
     }
-    let (unread, ready) = open(&servers[1], &page.target());
-    assert_eq!(ready["resume"], "resumed");
-    drop(unread);
-    wait_until_away(&servers[1], &page.uuid);
+    end_at_b(&servers[1], &page);
     assert_eq!(resume_at(&mut page, &servers[2]), "resumed");
     read_to_end(&mut page, &servers[2]);
     assert_eq!(numbers(&page), sent);
 }
 
+/// It is told `ready`, reads nothing more, and is away.
+fn away_after_ready(server: &Phpws, page: &Page) {
+    let (unread, ready) = open(server, &page.target());
+    assert_eq!(ready["resume"], "resumed");
+    drop(unread);
+    wait_until_away(server, &page.uuid);
+}
+
+/// The request and the end of its connection come in one turn.
+fn gone_before_ready(server: &Phpws, page: &Page) {
+    let socket = TcpStream::connect(server.addr).unwrap();
+    server.at_rest(|| {
+        (&socket).write_all(request(&page.target(), "").as_bytes()).unwrap();
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(socket);
+    });
+    wait_for("the client to be gone", || (metric(server, "phpws_clients{type=\"websocket\"}") == 0.0).then_some(()));
+}
+
+/// It ends at some moment while Redis is asked, a bit later each time.
+fn gone_at_any_moment(server: &Phpws, page: &Page) {
+    for moment in 0..30 {
+        let socket = TcpStream::connect(server.addr).unwrap();
+        (&socket).write_all(request(&page.target(), "").as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_micros(200 * moment));
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// The process at which it has read nothing is stopped.
+fn stopped(server: &Phpws, page: &Page) {
+    let (mut unread, ready) = open(server, &page.target());
+    assert_eq!(ready["resume"], "resumed");
+    server.begin_stopping();
+    while unread.frame().is_some_and(|frame| frame.opcode != 8) {}
+}
+
+const ENDS: [fn(&Phpws, &Page); 4] = [away_after_ready, gone_before_ready, gone_at_any_moment, stopped];
+
 #[test]
 fn a_page_in_two_rooms_moves_twice_and_has_read_nothing_in_between() {
-    moves_twice(&["r", "s"]);
+    ENDS.iter().for_each(|end| moves_twice(&["r", "s"], *end));
 }
 
 #[test]
 fn a_page_in_three_rooms_moves_twice_and_has_read_nothing_in_between() {
-    moves_twice(&["r", "s", "t"]);
+    ENDS.iter().for_each(|end| moves_twice(&["r", "s", "t"], *end));
 }
 
 /// A name stays the client's: the key that finds it is renewed in the process that has the client now.
@@ -121,7 +161,8 @@ fn answer_moves(old: Old, message: &str, answer: &str, is_target_slow: bool) {
     }
     let arrived = wait_for("the answer, or a message behind it", || {
         feedback(&servers[1], &uuid, r#"{"message":"end"}"#);
-        let end = std::iter::repeat_with(|| page.text()).find(|text| text.contains(answer) || text.contains(r#""end""#));
+        let texts = std::iter::repeat_with(|| page.frame().unwrap()).filter(|frame| frame.opcode == 1);
+        let end = texts.map(|frame| frame.text().to_owned()).find(|text| text.contains(answer) || text.contains(r#""end""#));
         // A receipt may take as long as the answer of another process.
         let is_it = end.is_some_and(|text| text.contains(answer));
         (is_it || !is_target_slow).then_some(is_it)
