@@ -12,6 +12,7 @@ pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod page;
+pub mod proxy;
 pub mod receiver;
 pub mod redis;
 pub mod sockets;

@@ -105,6 +105,20 @@ impl Page {
         self.bytes.clear();
     }
 
+    /// Breaks the connection with a reset: the server finds out as it writes.
+    pub fn reset(&mut self) {
+        if let Some(wire) = &self.wire {
+            socket2::SockRef::from(wire).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        self.break_off();
+    }
+
+    /// What it asks for to come back.
+    pub fn target(&self) -> String {
+        let Page { path, uuid, seq, at, .. } = self;
+        if uuid.is_empty() { format!("{path}?resume=") } else { format!("{path}?resume={uuid}&seq={seq}&at={at}") }
+    }
+
     /// Reads what comes within a time, one frame at most; connects where there is no connection.
     pub fn step(&mut self, patience: Duration) {
         if self.wire.is_none() && !self.connect() {
@@ -140,9 +154,7 @@ impl Page {
         let mut wire = TcpStream::connect_timeout(&addr, PATIENCE).ok()?;
         wire.set_nodelay(true).unwrap();
         wire.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (resume, seq, at) = (&self.uuid, self.seq, self.at);
-        let query = if resume.is_empty() { "resume=".into() } else { format!("resume={resume}&seq={seq}&at={at}") };
-        wire.write_all(request(&format!("{}?{query}", self.path), "").as_bytes()).ok()?;
+        wire.write_all(request(&self.target(), "").as_bytes()).ok()?;
         let mut buffer = [0; 65536];
         loop {
             if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,0 +1,202 @@
+//! Redis, or one process' link to it, fails and comes back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Net, Reach, comes_or_is_said, numbers, read_to_end, resume_at, wait_for_processes, wait_until_away};
+use crate::util::http::{feedback, get, post};
+use crate::util::page::Page;
+use crate::util::redis::Redis;
+use crate::util::{Phpws, wait_for};
+use crate::{next_with, processes};
+
+/// What was taken for a page while Redis could not be told comes to it at another process, or the page is told.
+fn taken_without_redis(fault: impl FnOnce(&Redis, &[Phpws]), repair: impl FnOnce(&Redis)) {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let reach = Reach::new(&servers);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    fault(&redis, &servers);
+    // The page does not read this one any more.
+    assert_eq!(feedback(&servers[0], &page.uuid, r#"{"message":1}"#).0, 200);
+    page.break_off();
+    wait_until_away(&servers[0], &page.uuid);
+    assert_eq!(feedback(&servers[0], &page.uuid, r#"{"message":2}"#).0, 202);
+    repair(&redis);
+    reach.wait(&servers);
+    comes_or_is_said(&mut page, &servers[1], &[1, 2]);
+}
+
+#[test]
+fn what_is_taken_while_redis_is_away_is_not_lost_silently() {
+    let fault = |redis: &Redis, servers: &[Phpws]| {
+        redis.signal("STOP");
+        servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    };
+    taken_without_redis(fault, |redis| redis.signal("CONT"));
+}
+
+#[test]
+fn what_is_taken_while_redis_is_full_is_not_lost_silently() {
+    let set = |redis: &Redis, most: &str| assert_eq!(redis.cli(&["config", "set", "maxmemory", most]), "OK");
+    taken_without_redis(|redis, _| set(redis, "1"), |redis| set(redis, "0"));
+}
+
+#[test]
+fn what_is_taken_while_redis_is_read_only_is_not_lost_silently() {
+    let fault = |redis: &Redis, _: &[Phpws]| assert_eq!(redis.cli(&["replicaof", "127.0.0.1", "1"]), "OK");
+    taken_without_redis(fault, |redis| assert_eq!(redis.cli(&["replicaof", "no", "one"]), "OK"));
+}
+
+#[test]
+fn what_is_taken_while_redis_refuses_the_password_is_not_lost_silently() {
+    let fault = |redis: &Redis, servers: &[Phpws]| {
+        redis.cli(&["config", "set", "requirepass", "other"]);
+        for kind in ["normal", "pubsub"] {
+            redis.cli(&["-a", "other", "client", "kill", "type", kind]);
+        }
+        servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    };
+    taken_without_redis(fault, |redis| drop(redis.cli(&["-a", "other", "config", "set", "requirepass", ""])));
+}
+
+/// Redis had the messages, and has forgotten them. The page has not read them.
+fn forgotten_by_redis(is_connected: bool) {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let reach = Reach::new(&servers);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    if !is_connected {
+        page.break_off();
+        wait_until_away(&servers[0], &page.uuid);
+    }
+    for number in 1..=2 {
+        let (status, answer) = feedback(&servers[1], &page.uuid, &format!(r#"{{"message":{number}}}"#));
+        assert!(status == if is_connected { 200 } else { 202 }, "{status}: {answer}");
+    }
+    redis.kill();
+    servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    redis.start_again();
+    reach.wait(&servers);
+    comes_or_is_said(&mut page, &servers[1], &[1, 2]);
+}
+
+#[test]
+fn what_an_empty_redis_has_forgotten_for_a_page_that_is_here_is_not_lost_silently() {
+    forgotten_by_redis(true);
+}
+
+#[test]
+fn what_an_empty_redis_has_forgotten_for_a_page_that_is_away_is_not_lost_silently() {
+    forgotten_by_redis(false);
+}
+
+/// All three questions at once, soon after the link is lost: later the process may be taken for dead.
+fn asked_about_a_process_that_is_cut_off(net: &Net, plain: &str) -> (Duration, [(u16, Value); 3]) {
+    let cut = Instant::now();
+    net.proxies[0].cut();
+    wait_for_processes(&net.redis, 1);
+    let other = &net.servers[1];
+    let answers = [
+        feedback(other, plain, r#"{"message":1}"#),
+        get(other, &format!("/clients/{plain}")),
+        post(other, "/broadcast", r#"{"message":1}"#),
+    ];
+    (cut.elapsed(), answers)
+}
+
+#[test]
+fn of_the_clients_of_a_process_that_is_cut_off_nobody_is_told_that_they_are_gone() {
+    let net = Net::start(2, &[]);
+    let (_client, plain) = net.servers[0].browser();
+    let (_other, _) = net.servers[1].browser();
+    let reach = Reach::new(&net.servers);
+    let [told, known, cast] = wait_for("a try that did not take too long", || {
+        let (time, answers) = asked_about_a_process_that_is_cut_off(&net, &plain);
+        net.proxies[0].heal();
+        reach.wait(&net.servers);
+        (time < Duration::from_secs(4)).then_some(answers)
+    });
+    assert_eq!((told.0, &told.1["delivered"]), (503, &json!("unknown")), "{told:?}");
+    assert_eq!(known.0, 503, "{known:?}");
+    assert_eq!((cast.0, &cast.1["delivered"]), (202, &json!("unknown")), "{cast:?}");
+}
+
+#[test]
+fn what_came_during_a_freeze_does_not_come_again_at_another_process() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let reach = Reach::new(&servers);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    redis.signal("STOP");
+    let list = format!(r#"[{{"broadcast":true,"message":1}},{{"uuid":"{}","message":2}}]"#, page.uuid);
+    post(&servers[0], "/publish", &list);
+    page.until("what was sent", |page| page.got.len() == 2);
+    redis.signal("CONT");
+    reach.wait(&servers);
+    assert_ne!(resume_at(&mut page, &servers[1]), "lost");
+    read_to_end(&mut page, &servers[1]);
+    assert_eq!(numbers(&page), [1, 2]);
+}
+
+/// While A was cut off, Redis got an older value for the page of A, and A a newer one.
+#[test]
+fn after_a_lost_link_no_older_value_of_a_key_comes() {
+    let net = Net::start(2, &[]);
+    let reach = Reach::new(&net.servers);
+    let mut page = Page::ready(&[net.servers[0].addr], "/web");
+    net.proxies[0].cut();
+    net.servers[0].log_line("Backplane is away");
+    wait_for_processes(&net.redis, 1);
+    let paths = [format!("/feedback/{}?key=k", page.uuid), "/broadcast?key=l".into()];
+    for (server, number) in [(1, 1), (0, 2)] {
+        for path in &paths {
+            post(&net.servers[server], path, &format!(r#"{{"message":{number},"path":"{path}"}}"#));
+            super::let_time_pass();
+        }
+    }
+    page.until("the newer ones", |page| page.got.len() == 2);
+    net.proxies[0].heal();
+    reach.wait(&net.servers);
+    page.until("one more", |page| {
+        feedback(&net.servers[1], &page.uuid, r#"{"message":"end"}"#);
+        page.got.last().is_some_and(|text| text["message"] == "end")
+    });
+    for path in &paths {
+        let of_key = page.got.iter().filter(|text| text["path"] == **path);
+        let values: Vec<u64> = of_key.filter_map(|text| text["message"].as_u64()).collect();
+        assert!(values.is_sorted(), "{path}: {values:?}");
+    }
+}
+
+/// The page came back as a new one; what it was before is nobody's any more.
+#[test]
+fn who_is_lost_after_an_empty_redis_is_in_no_room() {
+    let mut redis = Redis::start();
+    let servers = processes(&redis, 2, &["--room-names"]);
+    let reach = Reach::new(&servers);
+    let (mut bob, _) = servers[1].browser();
+    bob.send_text(r#"{"opcode":"join","room":"r","name":"Bob"}"#);
+    next_with(&mut bob, r#""opcode":"joined""#);
+    let mut page = Page::ready(&[servers[0].addr], "/web");
+    page.say(r#"{"opcode":"join","room":"r","name":"Ann"}"#);
+    page.until("joined", |page| page.got.len() == 1);
+    page.break_off();
+    wait_until_away(&servers[0], &page.uuid);
+    redis.kill();
+    servers.iter().for_each(|server| _ = server.log_line("Backplane is away"));
+    redis.start_again();
+    reach.wait(&servers);
+    let mut expected = vec!["Bob"];
+    if resume_at(&mut page, &servers[1]) != "lost" {
+        expected.insert(0, "Ann");
+    }
+    wait_for("those in the room to be those that are there", || {
+        bob.send_text(r#"{"opcode":"who","room":"r"}"#);
+        let who: Value = serde_json::from_str(&next_with(&mut bob, r#""opcode":"who""#)).unwrap();
+        let mut names: Vec<&str> = who["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        names.sort_unstable();
+        (names == expected && who["count"] == json!(expected.len())).then_some(())
+    });
+}
