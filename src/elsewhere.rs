@@ -35,6 +35,10 @@ pub(crate) struct Elsewhere {
     pub(crate) others: Others,
     mailbox: VecDeque<Envelope>,
     bytes: usize,
+    /// How many of them are messages for clients.
+    messages: usize,
+    /// Messages for clients that were taken from here, and have not come to the clients of this process.
+    pub(crate) under_way: usize,
     /// Messages for others that were never put here, since they were not reached.
     pub(crate) unsent: u64,
 }
@@ -44,6 +48,14 @@ pub(crate) struct Elsewhere {
 pub(crate) enum Envelope {
     /// A message for clients.
     Message(Message),
+    /// A client that may move asked what became of its message, by that text; or it got the answer.
+    Owed { uuid: Uuid, receipt: Box<str>, answered: bool },
+    /// A client came back to this process: it has a new connection.
+    Resumed { id: SocketId, uuid: Uuid },
+    /// A numbered message was acted on, and nothing came of it that others have.
+    Acted(Author),
+    /// Clients here got a message with a key, while others were not reached.
+    Keyed { to: Target, key: Box<str> },
     /// A client has ended here; its uuid is nil if it was not told `ready`.
     Ended { id: SocketId, uuid: Uuid, ending: Ending },
     /// A client joined a room; `announce` is whether comings and goings are announced there.
@@ -135,14 +147,21 @@ impl Elsewhere {
     pub(crate) fn post(&mut self, envelope: Envelope) {
         if !self.is_alone() {
             self.bytes += envelope.cost();
+            self.messages += usize::from(matches!(envelope, Envelope::Message(_)));
             self.mailbox.push_back(envelope);
         }
+    }
+
+    /// Whether messages of this process may still come to its own clients.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.under_way + self.messages > 0
     }
 
     /// Takes the oldest envelope.
     pub(crate) fn take(&mut self) -> Option<Envelope> {
         let envelope = self.mailbox.pop_front()?;
         self.bytes -= envelope.cost();
+        self.messages -= usize::from(matches!(envelope, Envelope::Message(_)));
         Some(envelope)
     }
 

@@ -128,7 +128,7 @@ impl<'a> Letter<'a> {
 
     /// The message as it is kept for clients that come back.
     pub(crate) fn item(&mut self) -> Item {
-        Item { text: self.kept_text(), position: self.position, frame: self.keyed.clone() }
+        Item { text: self.kept_text(), position: self.position, own: self.position == 0, frame: self.keyed.clone() }
     }
 
     fn kept_text(&mut self) -> Text {

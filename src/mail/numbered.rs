@@ -23,6 +23,11 @@ pub(crate) const ITEM: usize = 64;
 /// The text of a message, which all clients hold together that may not have got it.
 pub(crate) type Text = Rc<Shared<String>>;
 
+/// Whether a message can be kept for a client that is away; else it would be dropped at once.
+pub(crate) fn can_be_kept(text: &str, max: usize) -> bool {
+    text.len() + ITEM <= max
+}
+
 /// A text that may be held together.
 pub(crate) fn text_of(text: &str) -> Text {
     Rc::new(Shared::new(text.to_owned()))
@@ -43,6 +48,8 @@ pub(crate) struct Kept {
     pub(crate) unasked: usize,
     /// The number of the newest message with each key.
     pub(crate) keys: HashMap<Rc<str>, u64>,
+    /// When its connection came.
+    pub(crate) connected_at: Option<Instant>,
     /// Since when the client has no connection.
     pub(crate) away_since: Option<Instant>,
     /// Whether somebody will look whether its time is over.
@@ -81,6 +88,8 @@ pub(crate) struct Item {
     pub(crate) text: Text,
     /// Its position in what several processes share; 0 where there is none.
     pub(crate) position: u64,
+    /// Whether only this process has it: it came without a position.
+    pub(crate) own: bool,
     /// The frame with a key that it belongs to.
     pub(crate) frame: Option<Rc<KeyedFrame>>,
 }
@@ -132,6 +141,7 @@ impl Kept {
             unsent: 0,
             unasked: 0,
             keys: HashMap::new(),
+            connected_at: None,
             away_since: None,
             reminded: false,
             cseq: 0,
@@ -370,7 +380,7 @@ mod tests {
     fn kept(texts: &[&str]) -> Kept {
         let mut kept = Kept::new(ResumeOutcome::New);
         for text in texts {
-            kept.push(Item { text: text_of(text), position: 0, frame: None });
+            kept.push(Item { text: text_of(text), position: 0, own: true, frame: None });
         }
         kept
     }
@@ -402,8 +412,8 @@ mod tests {
         kept.acknowledge(1);
         kept.acknowledge(99);
         assert_eq!((kept.items.len(), kept.cost, kept.unsent), (0, 0, 0));
-        kept.push(Item { text: text_of("d"), position: 0, frame: None });
-        kept.push(Item { text: text_of("e"), position: 0, frame: None });
+        kept.push(Item { text: text_of("d"), position: 0, own: true, frame: None });
+        kept.push(Item { text: text_of("e"), position: 0, own: true, frame: None });
         kept.acknowledge(4);
         assert_eq!(kept.items.len(), 2, "nobody has got what was not sent");
         assert_eq!(send_all(&mut kept), 2);

@@ -124,6 +124,9 @@ impl Server {
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
         if self.clients.get(id).is_some_and(|client| client.mail.is_numbered()) {
+            if self.write_elsewhere(id, message) {
+                return;
+            }
             let mut letter = self.letter(message);
             return self.post(id, &mut letter);
         }

@@ -180,7 +180,6 @@ pub(super) fn defers_next(server: &Server, id: SocketId) -> bool {
 /// A message whose `next` waited was acted on.
 pub(super) fn acted_on(server: &mut Server, id: SocketId) {
     resume::next_if_done(server, id);
-    server.current.number = None;
 }
 
 /// Whether the application gets a message.

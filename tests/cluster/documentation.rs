@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
+use crate::open;
 use crate::util::folder::Folder;
 use crate::util::http::{feedback, get, post};
 use crate::util::page::Page;
@@ -13,7 +14,9 @@ use crate::util::redis::Redis;
 use crate::util::{NEXT, Phpws, wait_for};
 use serde_json::Value;
 
-const PREFIX: &str = "phpws:1:";
+const PREFIX: &str = "phpws:2:";
+/// What the names of channels begin with: that, and the database.
+const CHANNELS: &str = "phpws:2:0:";
 
 fn page_text() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cluster.md")).unwrap()
@@ -109,10 +112,12 @@ fn keys_channels_messages_and_rights_are_those_of_the_page() {
     page.until("what was kept", |page| page.standings.len() == 2);
     assert_eq!(page.standings[1], "gap");
     servers[0].log_line("goes on in another process");
+    let (_new, ready) = open(&servers[1], "/web?resume=0f8fad5b-d9cb-469f-a165-70867728950e");
+    assert_eq!(ready["resume"], "lost");
     // A whole beat of each process, which renews keys: its end is the beginning of the next one.
     for _ in 0..2 {
         let beats = || -> Vec<String> {
-            let nodes = redis.cli(&["zrange", "phpws:1:nodes", "0", "-1", "withscores"]);
+            let nodes = redis.cli(&["zrange", "phpws:2:nodes", "0", "-1", "withscores"]);
             nodes.lines().map(str::to_owned).collect()
         };
         let before = beats();
@@ -158,7 +163,7 @@ fn check_channels(redis: &Redis) {
     let rows = table("| Channel | Who subscribes |");
     let channels = redis.cli(&["pubsub", "channels"]);
     let seen: BTreeSet<String> =
-        channels.lines().map(|channel| row_of(&rows, channel.strip_prefix(PREFIX).unwrap()).to_owned()).collect();
+        channels.lines().map(|channel| row_of(&rows, channel.strip_prefix(CHANNELS).unwrap()).to_owned()).collect();
     assert_eq!(seen, rows.into_keys().collect(), "left: those that are there, right: those of the page");
 }
 
@@ -167,7 +172,7 @@ fn check_messages(heard: &str) {
     let mut seen = BTreeSet::new();
     for words in heard.lines().filter_map(|line| line.split_once(r#""PUBLISH" "#)).map(|(_, words)| words) {
         let words: Vec<String> = serde_json::Deserializer::from_str(words).into_iter().map(Result::unwrap).collect();
-        let channel = words[0].strip_prefix(PREFIX).unwrap();
+        let channel = words[0].strip_prefix(CHANNELS).unwrap();
         let (line, _) = words[1].split_once('\n').unwrap();
         let message: Value = serde_json::from_str(line).unwrap();
         let kind = message["kind"].as_str().unwrap();

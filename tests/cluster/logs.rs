@@ -13,7 +13,7 @@ const PART: usize = MOST / 16;
 
 /// The positions and sizes of the messages in a log.
 fn entries(redis: &Redis, log: &str) -> Vec<(u64, usize)> {
-    let text = redis.cli(&["xrange", &format!("phpws:1:{log}"), "-", "+"]);
+    let text = redis.cli(&["xrange", &format!("phpws:2:{log}"), "-", "+"]);
     let lines: Vec<&str> = text.lines().collect();
     // An id, the name of the field, and the two lines of the message.
     let entries = lines.chunks(4).map(|entry| {
@@ -59,7 +59,7 @@ fn every_log_has_an_end_in_bytes_and_keeps_the_newest_messages() {
             publish(&servers[1], receiver, count, length);
             let entries = entries(&redis, log);
             let bytes: usize = entries.iter().map(|entry| entry.1).sum();
-            let usage: usize = redis.cli(&["memory", "usage", &format!("phpws:1:{log}"), "samples", "0"]).parse().unwrap();
+            let usage: usize = redis.cli(&["memory", "usage", &format!("phpws:2:{log}"), "samples", "0"]).parse().unwrap();
             println!("{log}: {count} of {length} bytes: {} are kept with {bytes} bytes, in {usage} of memory", entries.len());
             let newest = length + 200;
             assert!(bytes <= MOST && bytes + PART.max(newest) + newest >= MOST, "{log}: {bytes}");
@@ -71,7 +71,7 @@ fn every_log_has_an_end_in_bytes_and_keeps_the_newest_messages() {
         publish(&servers[1], receiver, 1, 1);
         let entries = entries(&redis, log);
         assert_eq!((entries.len(), entries[0].1 < PART), (1, true), "{log}");
-        let parts: usize = redis.cli(&["hlen", &format!("phpws:1:parts:{log}")]).parse().unwrap();
+        let parts: usize = redis.cli(&["hlen", &format!("phpws:2:parts:{log}")]).parse().unwrap();
         assert!(parts <= 4 + 32, "{parts}");
     }
 }
@@ -88,7 +88,7 @@ fn who_missed_something_that_was_cut_off_is_told_and_nobody_else() {
         break_off(&servers[0], uuid, client);
     }
     publish(&publisher, r#""broadcast":true"#, 1000, 1000);
-    let cut: u64 = redis.cli(&["zscore", "phpws:1:gaps", "log:all"]).parse().unwrap();
+    let cut: u64 = redis.cli(&["zscore", "phpws:2:gaps", "log:all"]).parse().unwrap();
     let kept = entries(&redis, "log:all");
     assert!(cut < kept[0].0);
     // The last message that is no longer there was seen, or it was not.
@@ -119,14 +119,14 @@ fn all_logs_together_have_an_end_and_those_written_to_longest_ago_go_first() {
         let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
         line.trim().parse().unwrap()
     };
-    let counted = |redis: &Redis| -> usize { redis.cli(&["hget", "phpws:1:sizes", "all"]).parse().unwrap() };
+    let counted = |redis: &Redis| -> usize { redis.cli(&["hget", "phpws:2:sizes", "all"]).parse().unwrap() };
     println!("all logs: {} bytes counted, {} of memory", counted(&redis), used(&redis));
     assert!((ALL - 5_000_000..=ALL).contains(&counted(&redis)) && used(&redis) < ALL * 3 / 2);
-    let logs: usize = redis.cli(&["zcard", "phpws:1:logs"]).parse().unwrap();
-    let streams = redis.cli(&["--scan", "--pattern", "phpws:1:log:room:*"]).lines().count();
+    let logs: usize = redis.cli(&["zcard", "phpws:2:logs"]).parse().unwrap();
+    let streams = redis.cli(&["--scan", "--pattern", "phpws:2:log:room:*"]).lines().count();
     assert_eq!((logs, streams), (54, 54));
     // Whoever missed what went is told.
-    assert_eq!(redis.cli(&["zscore", "phpws:1:gaps", "log:all"]), first.to_string());
+    assert_eq!(redis.cli(&["zscore", "phpws:2:gaps", "log:all"]), first.to_string());
     let (_client, back) = open(&servers[1], &format!("/web?resume={ready}&seq=0"));
     assert_eq!(back["resume"], "gap");
     // A client that is gone takes its log with it.
@@ -144,7 +144,7 @@ fn the_last_log_leaves_no_key_behind() {
     let servers = processes(&redis, 1, &[]);
     let (mut client, ready) = open(&servers[0], "/web?resume=");
     publish(&servers[0], &format!(r#""uuid":"{}""#, uuid(&ready)), 1, 1);
-    let keys = |redis: &Redis| redis.cli(&["exists", "phpws:1:sizes", "phpws:1:logs"]);
+    let keys = |redis: &Redis| redis.cli(&["exists", "phpws:2:sizes", "phpws:2:logs"]);
     assert_eq!(keys(&redis), "2");
     client.send_text(r#"{"opcode":"quit"}"#);
     wait_for("its keys to be gone", || (keys(&redis) == "0").then_some(()));

@@ -72,7 +72,7 @@ fn prefixes_keep_servers_apart() {
     assert_eq!(feedback(&theirs, &uuid, "1").0, 404);
     assert_eq!(post(&theirs, "/broadcast", "1"), (200, json!({"delivered": 0, "queued": 0})));
     let keys = redis.cli(&["--scan"]);
-    assert!(keys.lines().all(|key| key.starts_with("phpws:1:") || key.starts_with("other:1:")), "{keys}");
+    assert!(keys.lines().all(|key| key.starts_with("phpws:2:") || key.starts_with("other:2:")), "{keys}");
 }
 
 #[test]
@@ -83,16 +83,16 @@ fn what_ends_leaves_nothing_in_redis() {
     browser.say(r#"{"opcode":"join","room":"r"}"#);
     next_with(&mut browser, "joined");
     let (mut worker, _) = server.ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: w\r\n");
-    assert_eq!(redis.cli(&["exists", "phpws:1:room:r"]), "1");
+    assert_eq!(redis.cli(&["exists", "phpws:2:room:r"]), "1");
     browser.say(r#"{"opcode":"quit"}"#);
     worker.say(r#"{"opcode":"quit"}"#);
     wait_for("the keys to go", || {
         let keys = redis.cli(&["--scan"]);
-        keys.lines().all(|key| ["phpws:1:clock", "phpws:1:nodes", "phpws:1:room:r"].contains(&key)).then_some(())
+        keys.lines().all(|key| ["phpws:2:clock", "phpws:2:nodes", "phpws:2:room:r"].contains(&key)).then_some(())
     });
     // What may be left has an end.
-    assert_ne!(redis.cli(&["ttl", "phpws:1:room:r"]), "-1");
-    assert_eq!(redis.cli(&["pubsub", "channels", "phpws:1:a*"]), "", "a process without clients needs no broadcasts");
+    assert_ne!(redis.cli(&["ttl", "phpws:2:room:r"]), "-1");
+    assert_eq!(redis.cli(&["pubsub", "channels", "phpws:2:0:a*"]), "", "a process without clients needs no broadcasts");
 }
 
 #[test]
@@ -154,14 +154,14 @@ fn what_reaches_nobody_is_not_said_to_be_delivered() {
     let servers = processes(&redis, 2, &[]);
     let uuid = "e7369655-7143-43dd-a710-75937c023233";
     let nodes = wait_for("both to be alive", || {
-        let nodes = redis.cli(&["zrange", "phpws:1:nodes", "0", "-1"]);
+        let nodes = redis.cli(&["zrange", "phpws:2:nodes", "0", "-1"]);
         (nodes.lines().count() == 2).then_some(nodes)
     });
     for node in nodes.lines() {
-        redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "node", node, "type", "websocket"]);
+        redis.cli(&["hset", &format!("phpws:2:client:{uuid}"), "node", node, "type", "websocket"]);
         assert_eq!(feedback(&servers[0], uuid, "1").0, 404);
     }
-    redis.cli(&["hset", &format!("phpws:1:client:{uuid}"), "resume", "1"]);
+    redis.cli(&["hset", &format!("phpws:2:client:{uuid}"), "resume", "1"]);
     assert_eq!(feedback(&servers[0], uuid, "1"), (202, json!({"delivered": 0, "queued": 1})));
 }
 

@@ -202,17 +202,17 @@ fn strange_things_in_redis_harm_no_client() {
         &message(r#""kind":"yield","uuid":"nobody""#),
         &message(r#""kind":"fate","ask":7,"delivered":18446744073709551615,"queued":0,"failed":0"#),
     ] {
-        redis.cli(&["publish", "phpws:1:room:r", payload]);
-        redis.cli(&["publish", "phpws:1:all", payload]);
+        redis.cli(&["publish", "phpws:2:0:room:r", payload]);
+        redis.cli(&["publish", "phpws:2:0:all", payload]);
     }
-    redis.cli(&["hset", "phpws:1:room:r", "announce", "7", "nobody", "nonsense"]);
-    redis.cli(&["hset", &format!("phpws:1:client:{}", uuid(&ready)), "rooms", "{}", "cseq", "x"]);
-    redis.cli(&["del", "phpws:1:clock"]);
-    redis.cli(&["lpush", "phpws:1:clock", "x"]);
+    redis.cli(&["hset", "phpws:2:room:r", "announce", "7", "nobody", "nonsense"]);
+    redis.cli(&["hset", &format!("phpws:2:client:{}", uuid(&ready)), "rooms", "{}", "cseq", "x"]);
+    redis.cli(&["del", "phpws:2:clock"]);
+    redis.cli(&["lpush", "phpws:2:clock", "x"]);
     let answer = feedback(&server, &uuid(&ready), r#"{"message":1}"#);
     assert_eq!(answer, (200, json!({"delivered": 1, "queued": 0})));
     assert_eq!(next_message(&mut page)["message"], 1);
-    redis.cli(&["del", "phpws:1:clock"]);
+    redis.cli(&["del", "phpws:2:clock"]);
     server.log_line("works again");
     ann.send_text(r#"{"opcode":"who","room":"r"}"#);
     next_with(&mut ann, r#""opcode":"who""#);

@@ -93,7 +93,7 @@ fn who_is_gone_before_it_is_known_leaves_nothing_behind() {
     let (mut worker, _) = servers[0].ready_on("/php", "Client-Type: php\r\nFrames-Per-Read: any\r\nIdent: worker\r\n");
     assert_eq!(post(&servers[0], "/feedback?ident=worker", r#"{"message":1}"#).0, 200);
     worker.text();
-    let ident = redis.cli(&["zcard", "phpws:1:ident:worker"]);
+    let ident = redis.cli(&["zcard", "phpws:2:ident:worker"]);
     assert_eq!(ident, "1");
 }
 
@@ -153,7 +153,7 @@ fn messages_are_kept_as_long_as_a_dead_connection_may_go_unnoticed() {
     let redis = Redis::start();
     let server = process(&redis, &["--ping-interval", "300"]);
     let (_client, ready) = open(&server, "/web?resume=");
-    let ttl: u64 = redis.cli(&["ttl", &format!("phpws:1:client:{}", uuid(&ready))]).parse().unwrap();
+    let ttl: u64 = redis.cli(&["ttl", &format!("phpws:2:client:{}", uuid(&ready))]).parse().unwrap();
     assert!(ttl > 660, "{ttl}");
 }
 
@@ -164,7 +164,7 @@ fn who_waits_behind_clients_that_can_not_be_fetched_is_fetched() {
     let servers = processes(&redis, 2, &[]);
     let clients: Vec<_> = (0..12).map(|_| open(&servers[0], "/web?resume=")).collect();
     for (_, ready) in &clients[..10] {
-        redis.cli(&["hset", &format!("phpws:1:client:{}", uuid(ready)), "rooms", "nonsense"]);
+        redis.cli(&["hset", &format!("phpws:2:client:{}", uuid(ready)), "rooms", "nonsense"]);
     }
     redis.cli(&["client", "pause", "500"]);
     let mut back: Vec<Client> =

@@ -14,10 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::replies::{element, elements, number, text};
-use super::wire::{Line, Remote};
+use super::replies::{RoomOf, element, elements, messages, number, rooms, text};
+use super::wire::{self, Remote};
+use super::yields::Wanted;
 use super::{Cluster, Pending, Registered, Registration, key_time, path_of};
 use crate::elsewhere::Target;
+use crate::extras::publishing::Report;
 use crate::extras::redis::Reply;
 use crate::extras::resume::{self, Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
 use crate::ids::SocketId;
@@ -52,27 +54,29 @@ pub(super) struct Fetch {
     bytes: usize,
     /// Whether something is missing before what was read: it was cut from a log, or is more than may be kept.
     gap: bool,
+    /// Whether the process that had it has let go of it.
+    yielded: bool,
 }
 
 /// What another process left of a client. Until the client is told `ready` it may still be gone.
 pub(super) struct Claim {
     kept: Kept,
     rooms: Vec<RoomOf>,
+    ident: String,
+    /// What it had asked and its process did not answer.
+    owed: Vec<String>,
     /// Rooms that are subscribed to until the client is in them.
     subscribed: Vec<String>,
     missed: VecDeque<Remote>,
 }
 
-/// A room of a client, as it stands in Redis: `[room, name, announce, position]`; the position is for Redis alone.
-struct RoomOf {
-    room: String,
-    name: String,
-    announce: bool,
-}
-
 impl Fetch {
     fn new(id: SocketId, uuid: Uuid, request: Option<ResumeRequest>, position: u64) -> Fetch {
-        Fetch { id, uuid, request, rooms: Vec::new(), position, missed: VecDeque::new(), bytes: 0, gap: false }
+        Fetch { id, uuid, request, rooms: Vec::new(), position, missed: VecDeque::new(), bytes: 0, gap: false, yielded: false }
+    }
+
+    pub(super) fn uuid(&self) -> Uuid {
+        self.uuid
     }
 
     /// Adds a slice; what is more than may be kept for a client goes from the front. It is the
@@ -159,8 +163,25 @@ impl Cluster {
         let Some(client) = server.clients.get(fetch.id) else { return };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
         let (uuid, node, position) = (fetch.uuid.to_string(), self.node.clone(), fetch.position.to_string());
-        let own = if fetch.request.is_some() { "0" } else { "1" };
-        let arguments = [&*uuid, &node, &client.client_type.to_string(), path, &position, &ms, own];
+        let (own, seq) = match fetch.request {
+            Some(ResumeRequest::Resume { seq, .. }) => ("0", seq),
+            _ => ("1", 0),
+        };
+        let yielded = if fetch.yielded { "1" } else { "0" };
+        // Where the client has come to another process since, this claim takes nothing.
+        let came = self.came_at(client).unwrap_or_default();
+        let arguments = [
+            &*uuid,
+            &node,
+            &client.client_type.to_string(),
+            path,
+            &position,
+            &ms,
+            own,
+            &came.to_string(),
+            &seq.to_string(),
+            yielded,
+        ];
         match self.run_with(|scripts| &scripts.claim, &arguments) {
             Ok(tag) => {
                 self.claims.running += 1;
@@ -174,6 +195,11 @@ impl Cluster {
         }
     }
 
+    /// The process that had a client has let go of it, or was waited for.
+    pub(super) fn fetch_yielded(&mut self, server: &mut Server, fetch: Fetch) {
+        self.fetch(server, Fetch { yielded: true, ..fetch });
+    }
+
     /// A slice came, the last one perhaps, or an answer that says that no such client exists, or that another process
     /// has it.
     pub(super) fn fetched(&mut self, server: &mut Server, mut fetch: Fetch, reply: &Reply) {
@@ -182,18 +208,36 @@ impl Cluster {
         fetch.add(messages(element(reply, 2)), server.limits().resume_bytes);
         match (text(element(reply, 0)), fetch.request, reply) {
             (Some("more"), ..) => {
+                // It is free, or it has been waited for.
+                fetch.yielded = true;
                 let position = number(element(reply, 3)).and_then(|position| u64::try_from(position).ok());
                 fetch.position = position.unwrap_or(fetch.position);
                 self.send_claim(server, fetch);
             }
             (Some("all"), Some(request), _) => self.claimed(server, fetch, request, reply),
-            (Some("all"), None, _) => self.resynced(server, fetch),
+            (Some("all"), None, _) => {
+                // What waits was read too.
+                self.unpark(fetch.id);
+                self.inbox.begins_behind(fetch.id);
+                self.resynced(server, fetch);
+            }
             (_, Some(request), Reply::Nil) => {
                 self.drop_rooms(&fetch.rooms);
+                // Whoever has it still, though Redis forgot it, need not wait for it.
+                self.publish("telling of a client", "all", &wire::line("lost", json!({"uuid": fetch.uuid.to_string()}), ""));
                 self.register_unknown(server, fetch.id, request);
             }
             (_, None, Reply::Nil) => self.forgotten(server, fetch),
-            _ => yield_client(server, &fetch.uuid.to_string()),
+            (Some("moved"), ..) => {
+                let [at, seq] = [1, 2].map(|place| number(element(reply, place)).unwrap_or_default().unsigned_abs());
+                self.yield_client(server, &Wanted { uuid: fetch.uuid.to_string(), at, seq, node: None });
+            }
+            (Some("wait"), ..) => self.await_yield(server.now, fetch),
+            (Some("other"), Some(request), _) => {
+                self.drop_rooms(&fetch.rooms);
+                self.register_unknown(server, fetch.id, request);
+            }
+            _ => self.give_up(server, &fetch),
         }
         self.fetch_next(server);
     }
@@ -207,7 +251,7 @@ impl Cluster {
 
     /// A client that comes back is asked to come again. One that is here gets what it missed once Redis is well:
     /// until then it goes on as it is, or what it missed would be taken for seen.
-    fn give_up(&mut self, server: &mut Server, fetch: &Fetch) {
+    pub(super) fn give_up(&mut self, server: &mut Server, fetch: &Fetch) {
         self.drop_rooms(&fetch.rooms);
         if fetch.request.is_some() {
             ask_to_come_again(server, fetch.id);
@@ -233,16 +277,24 @@ impl Cluster {
         }
         let cseq = text(element(reply, 3)).and_then(|cseq| cseq.parse().ok()).unwrap_or_default();
         let rooms = rooms(text(element(reply, 4)).unwrap_or("[]"));
+        let ident = text(element(reply, 5)).unwrap_or_default().to_owned();
         let outcome = if fetch.gap { ResumeOutcome::Gap(None) } else { ResumeOutcome::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
-        let claim = Claim { kept: Kept::of(outcome, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
+        let kept = Kept::of(outcome, seq, cseq, at);
+        let owed = elements(element(reply, 6)).iter().filter_map(|receipt| text(Some(receipt)).map(str::to_owned)).collect();
+        let claim = Claim { kept, rooms, ident, owed, subscribed: fetch.rooms, missed: fetch.missed };
         self.may_start(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
     }
 
     /// Gives a client what its other process left: rooms, and messages that it missed. Where it may not
     /// join a room again, for instance since there are too many by now, that is logged.
     pub(super) fn take_over(&mut self, server: &mut Server, id: SocketId, uuid: Uuid, claim: Claim) {
-        server.clients[id].mail.form = Form::Numbered(Box::new(claim.kept));
+        let client = &mut server.clients[id];
+        let connected_at = client.mail.kept().and_then(|kept| kept.connected_at);
+        client.mail.form = Form::Numbered(Box::new(Kept { connected_at, ..claim.kept }));
+        if !claim.ident.is_empty() {
+            client.set_ident(&claim.ident);
+        }
         server.extras.resumes.resumed += 1;
         for room in claim.rooms {
             if let Err(error) = server.join(id, &room.room, &room.name, room.announce) {
@@ -253,6 +305,9 @@ impl Cluster {
         self.empty_mailbox(server);
         self.drop_rooms(&claim.subscribed);
         catch_up(server, id, uuid, claim.missed, Vec::new());
+        for receipt in claim.owed {
+            server.write(id, &Report::unknown().receipt(&receipt));
+        }
     }
 
     /// A client gets what it missed, what it got without Redis left out, and what was held back.
@@ -263,10 +318,7 @@ impl Cluster {
         if fetch.gap {
             return miss(server, fetch.id);
         }
-        // What waits was read too.
-        self.unpark(fetch.id);
-        self.inbox.begins_behind(fetch.id);
-        fetch.missed.retain(|remote| !self.was_delivered_alone(remote));
+        fetch.missed.retain(|remote| !self.was_delivered_alone(remote) && !self.messages.has_newer(remote));
         catch_up(server, fetch.id, fetch.uuid, fetch.missed, held_back.held);
     }
 
@@ -291,14 +343,6 @@ impl Cluster {
         let rooms = rooms.collect::<Value>().to_string();
         // Where it does not get through it is made good after the next connection.
         let _ = self.run(|scripts| &scripts.store, &[&uuid, &node, &rooms, &ms], Pending::Done("storing rooms"));
-    }
-}
-
-/// Another process has this client.
-pub(super) fn yield_client(server: &mut Server, uuid: &str) {
-    if let Some(id) = Uuid::try_parse(uuid).ok().and_then(|uuid| server.clients.by_uuid(uuid)) {
-        log::info!("Client of socket #{id} goes on in another process");
-        resume::replaced(server, id);
     }
 }
 
@@ -335,31 +379,4 @@ fn catch_up(server: &mut Server, id: SocketId, uuid: Uuid, missed: VecDeque<Remo
         let whole = text.clone();
         server.post(id, &mut Letter::new(&whole).kept(text).keyed(frame).at(position));
     }
-}
-
-/// The list of rooms of a client; what is no room is passed over.
-fn rooms(json: &str) -> Vec<RoomOf> {
-    let list: Vec<Value> = serde_json::from_str(json).unwrap_or_default();
-    let room = |entry: &Value| {
-        Some(RoomOf { room: entry[0].as_str()?.into(), name: entry[1].as_str()?.into(), announce: entry[2].as_bool()? })
-    };
-    list.iter().filter_map(room).collect()
-}
-
-/// The messages in a slice, in the order of their positions.
-fn messages(slice: Option<&Reply>) -> Vec<Remote> {
-    let parse = |payload: &Reply| match payload {
-        Reply::Bytes(bytes) => Line::parse(bytes),
-        _ => None,
-    };
-    let mut messages: Vec<Remote> = elements(slice)
-        .iter()
-        .filter_map(parse)
-        .filter_map(|line| match line {
-            Line::Message(remote) => Some(remote),
-            _ => None,
-        })
-        .collect();
-    messages.sort_by_key(|remote| remote.at);
-    messages
 }

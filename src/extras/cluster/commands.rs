@@ -12,9 +12,14 @@ use crate::elsewhere::Target;
 use crate::extras::redis::Busy;
 
 impl Cluster {
-    /// The full name of a key or channel.
+    /// The full name of a key.
     pub(super) fn key(&self, rest: &str) -> String {
         format!("{}{rest}", self.prefix)
+    }
+
+    /// The full name of a channel. Redis passes what is published to all of its databases.
+    fn channel(&self, rest: &str) -> String {
+        format!("{}{rest}", self.channels)
     }
 
     /// Sends a command of which only an error is of interest; `what` is what it does.
@@ -32,7 +37,7 @@ impl Cluster {
 
     /// Publishes a line for one process, or for the members of a room.
     pub(super) fn publish(&mut self, what: &'static str, channel: &str, payload: &str) {
-        let channel = self.key(channel);
+        let channel = self.channel(channel);
         self.command(what, &[b"PUBLISH", channel.as_bytes(), payload.as_bytes()]);
     }
 
@@ -58,7 +63,7 @@ impl Cluster {
 
     /// One more client needs a channel.
     pub(super) fn subscribe(&mut self, channel: Rc<str>) {
-        let name = self.key(&channel);
+        let name = self.channel(&channel);
         let count = self.subscriptions.entry(channel).or_default();
         *count += 1;
         if *count == 1 && self.link.is_up() {
@@ -72,7 +77,7 @@ impl Cluster {
         *count -= 1;
         if *count == 0 {
             self.subscriptions.remove(channel);
-            let name = self.key(channel);
+            let name = self.channel(channel);
             if self.link.is_up() {
                 self.link.unsubscribe(&name);
             }
@@ -92,7 +97,7 @@ impl Cluster {
         let own = format!("to:{}", self.node);
         let channels: Vec<String> = self.subscriptions.keys().map(|channel| channel.to_string()).chain([own]).collect();
         for channel in channels {
-            let name = self.key(&channel);
+            let name = self.channel(&channel);
             self.link.subscribe(&name);
         }
     }

@@ -10,47 +10,34 @@
 //!                    └── nobody knows ──▶ delivered here without a position, and `alone`
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::time::Instant;
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::replies::{element, number, text};
+use super::under_way::Given;
 use super::wire::{self, Line, Remote, channel};
 use super::{Cluster, LOG_BYTES, MAX_LOG, MAX_QUEUE, Pending, claims, inbox, key_time, path_of};
-use crate::elsewhere::{Fates, Message, Target};
-use crate::extras::publishing::{Asker, Sent};
+use crate::elsewhere::{Author, Fates, Message, Target};
+use crate::extras::publishing::{Asker, Sent, TOO_LARGE};
 use crate::extras::redis::Reply;
 use crate::extras::resume;
 use crate::extras::rooms::everywhere;
 use crate::ids::{ClientType, SocketId};
-use crate::limits::Limits;
+use crate::mail::numbered::can_be_kept;
 use crate::server::Server;
 use crate::server::delivery::{Delivery, To};
 
-/// Messages of this process, by their number here.
-#[derive(Default)]
-pub(super) struct UnderWay {
-    last: u64,
-    /// Those that were given to Redis and have not come back.
-    given: BTreeMap<u64, Remote>,
-    /// Those that were delivered here alone, since nobody knows whether Redis had them. The newest of them are
-    /// remembered: an older one would have come back by now.
-    alone: BTreeSet<u64>,
-}
-
-/// A message that was given to Redis, until the reply comes. The message itself is in [`UnderWay`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Given {
-    /// Its number.
-    id: u64,
-    /// The number of the question what became of it.
-    ask: Option<u64>,
-    /// The client that gets its `next` for it now.
-    client: Option<SocketId>,
-    /// Whether it was for clients that were here as it was sent, so that it comes back.
-    comes_back: bool,
+/// What a script says in place of the number of processes that got a message.
+mod refused {
+    /// The message was executed so late that it was given up.
+    pub(super) const LATE: i64 = -2;
+    /// The process that has the client is not connected.
+    pub(super) const OUT_OF_REACH: i64 = -3;
+    /// The client is away, and the message is too large to be kept for it.
+    pub(super) const TOO_LARGE: i64 = -4;
 }
 
 /// There.
@@ -65,7 +52,7 @@ impl Cluster {
         let comes_back = self.subscriptions.contains_key(&channel(&remote.to));
         let given = Given { id: remote.id, ask, client: author.map(|author| author.id), comes_back };
         let (uuid, cseq) = author.map(|author| (author.uuid.to_string(), author.cseq.to_string())).unwrap_or_default();
-        let taken = self.run_message(&remote, server.limits(), (&uuid, &cseq), given);
+        let taken = self.run_message(&remote, server, (&uuid, &cseq), given);
         self.messages.given.insert(given.id, remote);
         self.counts.sent += 1;
         if !taken {
@@ -75,16 +62,20 @@ impl Cluster {
 
     /// Runs the script of a message, for one or for many; says whether it could be sent. With the author's number Redis
     /// knows a message that it had before, perhaps from another process, and does nothing.
-    fn run_message(&mut self, remote: &Remote, limits: &Limits, (author, cseq): (&str, &str), given: Given) -> bool {
-        let (rest, ms) = (remote.rest(), &key_time(limits));
+    fn run_message(&mut self, remote: &Remote, server: &Server, (author, cseq): (&str, &str), given: Given) -> bool {
+        let limits = server.limits();
+        let (rest, ms, until) = (remote.rest(), &key_time(limits), &self.clock.deadline(server.now).to_string());
+        let flag = |is: bool| if is { "1" } else { "0" };
         let bytes = &limits.resume_bytes.saturating_mul(LOG_BYTES).to_string();
         let taken = match &remote.to {
             Target::One { uuid, ident } => {
-                let arguments = [uuid, ident, rest.as_str(), ms, &MAX_QUEUE.to_string(), bytes, author, cseq];
+                let large = flag(!can_be_kept(&remote.text, limits.kept_bytes()));
+                let arguments = [uuid, ident, rest.as_str(), ms, &MAX_QUEUE.to_string(), bytes, author, cseq, until, large];
                 self.run(|scripts| &scripts.tell, &arguments, Pending::Tell(given))
             }
             many => {
-                let arguments = [&*channel(many), &rest, ms, &MAX_LOG.to_string(), bytes, author, cseq];
+                let asked = flag(given.ask.is_some());
+                let arguments = [&*channel(many), &rest, ms, &MAX_LOG.to_string(), bytes, author, cseq, until, asked];
                 self.run(|scripts| &scripts.cast, &arguments, Pending::Cast(given))
             }
         };
@@ -106,7 +97,27 @@ impl Cluster {
         if self.messages.alone.len() > MAX_LOG {
             self.messages.alone.pop_first();
         }
+        remote.key.iter().for_each(|key| self.messages.note_key(&remote.to, key, self.clock.earliest(server.now)));
         self.deliver_here(server, &Remote { at: 0, ask, ..remote });
+    }
+
+    /// Notes that an answer is owed to a client, or that it was given: should this process die, the next one says that
+    /// nobody knows.
+    pub(super) fn note_receipt(&mut self, uuid: Uuid, receipt: &str, answered: bool) {
+        if answered {
+            let (key, field) = (self.key(&format!("client:{uuid}")), format!("owed:{receipt}"));
+            return self.command("forgetting a receipt", &[b"HDEL", key.as_bytes(), field.as_bytes()]);
+        }
+        // Where it can't be sent nobody else will claim the client for a while.
+        let _ = self.run(|scripts| &scripts.owe, &[&uuid.to_string(), receipt], Pending::Done("noting a receipt"));
+    }
+
+    /// A numbered message had no effect that others know of: its number is noted before the client gets its `next`.
+    pub(super) fn acted(&mut self, server: &mut Server, Author { id, uuid, cseq }: Author) {
+        let (uuid, cseq) = (uuid.to_string(), cseq.to_string());
+        if self.run(|scripts| &scripts.acted, &[&uuid, &cseq], Pending::Acted(id)).is_err() {
+            resume::send_owed_nexts(server, id);
+        }
     }
 
     /// The connection is lost: what was on its way back to the clients that are here reaches them now.
@@ -118,11 +129,17 @@ impl Cluster {
     /// Redis has a message for many, and so many processes got it; each of them answers those that ask. One that was sent
     /// before counts as got by none.
     pub(super) fn was_cast(&mut self, server: &mut Server, given: Given, reply: &Reply) {
-        send_next(server, given);
-        let processes = number(element(reply, 1)).unwrap_or_default();
         self.well(server);
+        let processes = number(element(reply, 1)).unwrap_or_default();
+        if processes == refused::LATE {
+            return self.undelivered(server, given);
+        }
+        send_next(server, given);
         if let Some(ask) = given.ask {
-            server.extras.receipts.asks.expect(ask, usize::try_from(processes).unwrap_or_default());
+            let asks = &mut server.extras.receipts.asks;
+            let waiting = number(element(reply, 2)).and_then(|waiting| usize::try_from(waiting).ok());
+            asks.out_of_reach(ask, waiting.unwrap_or_default(), number(element(reply, 3)) == Some(1));
+            asks.expect(ask, usize::try_from(processes).unwrap_or_default());
         }
         if processes <= 0 || !given.comes_back {
             self.messages.given.remove(&given.id);
@@ -132,14 +149,22 @@ impl Cluster {
     /// Redis has a message for one, or has not found that client. Where its process is gone, but the client may come back
     /// to another one, the message waits for that.
     pub(super) fn was_told(&mut self, server: &mut Server, given: Given, reply: &Reply) {
-        send_next(server, given);
+        self.well(server);
         let found = text(element(reply, 0)).is_some_and(|position| position != "0");
         let (processes, kept) = (number(element(reply, 1)).unwrap_or_default(), number(element(reply, 2)) == Some(1));
-        self.well(server);
+        if processes == refused::LATE || processes == 0 && !kept && self.is_here(server, given) {
+            return self.undelivered(server, given);
+        }
+        send_next(server, given);
         let to = self.messages.given.remove(&given.id).map(|remote| remote.to);
         if let (0, false, Some(Target::One { uuid, ident })) = (processes, kept, to) {
             let why = server.log_unreachable(&uuid, &ident);
             return given.ask.into_iter().for_each(|ask| server.extras.receipts.asks.nowhere(ask, why));
+        }
+        match (processes, given.ask) {
+            (refused::OUT_OF_REACH, Some(ask)) => return server.extras.receipts.asks.unknown(ask),
+            (refused::TOO_LARGE, Some(ask)) => return server.extras.receipts.asks.failed(ask, TOO_LARGE),
+            _ => {}
         }
         let (Some(ask), asks) = (given.ask, &mut server.extras.receipts.asks) else { return };
         if kept {
@@ -151,6 +176,14 @@ impl Cluster {
         } else {
             asks.expect(ask, usize::try_from(processes).unwrap_or_default());
         }
+    }
+}
+
+impl Cluster {
+    /// Whether a message is for a client of this process, though Redis does not know it: it was told to forget it.
+    fn is_here(&self, server: &Server, given: Given) -> bool {
+        let Some(Target::One { uuid, ident }) = self.messages.given.get(&given.id).map(|remote| &remote.to) else { return false };
+        server.receiver(uuid, ident).is_some_and(|id| self.is_subscribed(id))
     }
 }
 

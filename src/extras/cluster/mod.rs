@@ -14,12 +14,15 @@
 //! |---|---|
 //! | `registration` | clients: known everywhere before they are told `ready`, until they end |
 //! | `claims` | clients that come from another process, or missed something of others |
+//! | `yields` | clients that go on in another process |
 //! | `delivery` | messages, there and back |
 //! | `inbox` | messages that came and wait for a turn of the loop |
 //! | `parked` | messages that wait for a receiver that is full |
 //! | `presence` | members of rooms, and the processes that live |
 //! | `descriptions` | what a process knows of a client that another one asks about |
+//! | `clock` | what time it is in Redis |
 //! | `turn` | what the loop does with all of this |
+//! | `under_way`, `pending` | messages and commands that have no answer yet |
 //! | `commands`, `replies` | what Redis is told, and reading what it says |
 //! | `scripts`, `wire` | what runs in Redis, and what processes say to each other, as text |
 
@@ -34,35 +37,40 @@ use uuid::Uuid;
 use crate::elsewhere::{Envelope, Others};
 use crate::error::StartError;
 use crate::extras::redis::url::RedisUrl;
-use crate::extras::redis::{Link, LinkEvent, Reply};
+use crate::extras::redis::{Link, LinkEvent};
 use crate::extras::resume::ResumeRequest;
-use crate::extras::rooms::everywhere;
 use crate::ids::{AppId, SocketId};
 use crate::limits::Limits;
-use crate::printable::Printable;
 use crate::server::Server;
-use claims::{Claim, Claims, Fetch};
-use delivery::{Given, UnderWay};
+use claims::{Claim, Claims};
+use clock::Clock;
 use inbox::Inbox;
 use parked::Parked;
+use pending::Pending;
 use scripts::Scripts;
+use under_way::UnderWay;
 use wire::Line;
+use yields::{Wanted, Yields};
 
 mod claims;
+mod clock;
 mod commands;
 mod delivery;
 mod descriptions;
 mod inbox;
 mod parked;
+mod pending;
 mod presence;
 mod registration;
 mod replies;
 mod scripts;
 mod turn;
+mod under_way;
 mod wire;
+mod yields;
 
 /// The version of keys and messages; it is part of every name.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 /// When one that says nothing is taken for dead.
@@ -83,7 +91,9 @@ const LOG_BYTES: usize = 4;
 pub(crate) struct Cluster {
     link: Link,
     scripts: Scripts,
+    /// What the names of keys and of channels begin with.
     prefix: String,
+    channels: String,
     /// The name of this process.
     node: String,
     /// What the replies that are still to come belong to.
@@ -98,9 +108,11 @@ pub(crate) struct Cluster {
     /// Clients that may be told `ready`.
     registered: Vec<Registered>,
     claims: Claims,
+    yields: Yields,
     /// The processes that live, once it is known.
     nodes: BTreeSet<String>,
     next_beat: Option<Instant>,
+    clock: Clock,
     /// Clients whose keys are to be renewed in this round.
     renewals: Vec<SocketId>,
     /// Since when there is no connection, or Redis refuses; that was said.
@@ -120,31 +132,6 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     /// How often the connection was lost.
     pub(crate) lost: u64,
-}
-
-/// What a reply belongs to.
-enum Pending {
-    /// Only an error is of interest; what was done.
-    Done(&'static str),
-    /// A message went to many.
-    Cast(Given),
-    /// It went to one.
-    Tell(Given),
-    /// A new client is told `ready` when it is known everywhere.
-    Register(Registration),
-    /// A client comes back: its rooms, and then what it missed.
-    RoomsOf(Registration),
-    Claim(Fetch),
-    /// Members of a room in all processes, and the number of the question.
-    Room(Box<str>, Option<u64>),
-    /// The processes that live.
-    Beat,
-    /// The process that has a client which somebody asks about, and then whether it was reached.
-    WhereIs {
-        ask: u64,
-        uuid: Box<str>,
-    },
-    Describe(u64),
 }
 
 /// A client that waits for its `ready`, under the uuid that it will have.
@@ -170,13 +157,15 @@ impl Cluster {
     /// Looks the name up; whether Redis is there shows once the loop turns. Until then the server is cut off.
     pub(crate) fn new(url: &str, prefix: &str, server: &mut Server) -> Result<Cluster, StartError> {
         let url = RedisUrl::parse(url).map_err(|problem| StartError::new("--backplane", problem))?;
+        let database = url.database();
         let link = Link::new(url)?;
         server.elsewhere.others = Others::CutOff;
         server.extras.rooms.share();
         Ok(Cluster {
             link,
-            scripts: Scripts::new(),
+            scripts: Scripts::new(database),
             prefix: format!("{prefix}:{VERSION}:"),
+            channels: format!("{prefix}:{VERSION}:{database}:"),
             node: Uuid::new_v4().simple().to_string(),
             pending: HashMap::new(),
             subscriptions: HashMap::new(),
@@ -186,8 +175,10 @@ impl Cluster {
             parked: Parked::default(),
             registered: Vec::new(),
             claims: Claims::default(),
+            yields: Yields::default(),
             nodes: BTreeSet::new(),
             next_beat: None,
+            clock: Clock::default(),
             renewals: Vec::new(),
             down: None,
             counts: Counts::default(),
@@ -265,10 +256,17 @@ impl Cluster {
                 Envelope::Left { id, room } => self.left(server, id, &room),
                 Envelope::Members(members) => self.tell_members(server.limits(), &members),
                 Envelope::CountMembers { room, ask } => self.count_members(server, room, ask),
-                Envelope::Describe { uuid, ask } => self.ask_about(server, uuid, ask),
+                Envelope::Resumed { id, uuid } => {
+                    self.send_registration(server, id, uuid, Pending::Done("registering a client"));
+                }
+                Envelope::Owed { uuid, receipt, answered } => self.note_receipt(uuid, &receipt, answered),
+                Envelope::Acted(author) => self.acted(server, author),
+                Envelope::Keyed { to, key } => self.messages.note_key(&to, &key, self.clock.earliest(server.now)),
+                Envelope::Describe { uuid, ask } => self.ask_about(server, &uuid, ask),
                 Envelope::Answer { node, ask, fates } => self.answer(&node, ask, fates),
             }
         }
+        server.elsewhere.under_way = self.messages.under_way();
     }
 
     fn up(&mut self, server: &mut Server) {
@@ -276,6 +274,7 @@ impl Cluster {
         self.down = None;
         // A process that took this one for dead hears of its rooms below.
         self.nodes.remove(&self.node);
+        self.ask_the_time(server.now);
         self.load_scripts();
         self.subscribe_again();
         self.beat(server);
@@ -292,67 +291,13 @@ impl Cluster {
             log::debug!("Backplane is still away: {why}");
         }
         self.down.get_or_insert(server.now);
+        self.clock.doubt();
         let pending: BTreeMap<u64, Pending> = std::mem::take(&mut self.pending).into_iter().collect();
         for pending in pending.into_values() {
             self.without_reply(server, pending, None);
         }
+        self.give_up_yields(server);
         self.deliver_under_way(server);
-    }
-
-    fn replied(&mut self, server: &mut Server, tag: u64, reply: Reply) {
-        let Some(pending) = self.pending.remove(&tag) else { return };
-        if let Reply::Error(error) = reply {
-            return self.without_reply(server, pending, Some(&error));
-        }
-        match pending {
-            Pending::Done(_) => {}
-            Pending::Cast(given) => self.was_cast(server, given, &reply),
-            Pending::Tell(given) => self.was_told(server, given, &reply),
-            Pending::Register(registration) => self.was_registered(server, registration, &reply),
-            Pending::RoomsOf(registration) => self.claim(server, registration, &reply),
-            Pending::Claim(fetch) => self.fetched(server, fetch, &reply),
-            Pending::Room(room, ask) => self.members_counted(server, &room, ask, &reply),
-            Pending::Beat => self.nodes_live(server, &reply),
-            Pending::WhereIs { ask, uuid } => self.describe_at(server, ask, &uuid, &reply),
-            Pending::Describe(ask) => self.describing(server, ask, &reply),
-        }
-    }
-
-    /// A command failed, or nobody knows whether it was carried out.
-    fn without_reply(&mut self, server: &mut Server, pending: Pending, error: Option<&str>) {
-        if let Some(error) = error {
-            self.refused(server.now, error);
-        }
-        match pending {
-            Pending::Cast(given) | Pending::Tell(given) => self.undelivered(server, given),
-            Pending::Register(registration) => self.register_alone(registration),
-            Pending::RoomsOf(registration) => claims::ask_to_come_again(server, registration.id),
-            Pending::Claim(fetch) => self.not_fetched(server, &fetch),
-            Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
-            Pending::WhereIs { ask, .. } | Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),
-            Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
-            Pending::Beat => {}
-        }
-    }
-
-    /// Redis answers with an error: it is full, or was told to forget the scripts. Said once, until it is well.
-    fn refused(&mut self, now: Instant, error: &str) {
-        if error.starts_with("NOSCRIPT") {
-            self.load_scripts();
-        }
-        if self.down.is_none() {
-            self.down = Some(now);
-            log::error!(target: "phpws", "Backplane refuses, other processes are not reached: {}", Printable(error));
-        }
-    }
-
-    /// Redis does what it is asked; if it did not before, everything is written anew.
-    fn well(&mut self, server: &mut Server) {
-        if self.down.take().is_some() {
-            log::info!(target: "phpws", "Backplane works again");
-            self.resync_clients(server);
-            self.resync_rooms(server);
-        }
     }
 
     /// Something was published on a channel.
@@ -361,7 +306,9 @@ impl Cluster {
             Some(Line::Presence { from, .. }) if from == self.node => {}
             Some(line @ (Line::Message(_) | Line::Presence { .. })) => self.receive(server, line),
             Some(Line::Fate { ask, fates }) => server.extras.receipts.asks.answer(ask, fates),
-            Some(Line::Yield { uuid }) => claims::yield_client(server, &uuid),
+            Some(Line::Yield { uuid, at, seq, node }) => self.yield_client(server, &Wanted { uuid, at, seq, node }),
+            Some(Line::Yielded { uuid, free }) => self.yielded(server, &uuid, free),
+            Some(Line::Lost { uuid }) => yields::lost(server, &uuid),
             Some(Line::Describe { from, ask, uuid }) => self.describe(server, &from, ask, &uuid),
             Some(Line::Description { ask, text }) => descriptions::described(server, ask, text),
             None => log::debug!("Backplane: a message of another version"),

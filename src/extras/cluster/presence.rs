@@ -6,6 +6,7 @@
 //! rooms themselves.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -124,10 +125,23 @@ impl Cluster {
         if !self.is_up() {
             return;
         }
-        let (node, ms) = (self.node.clone(), DEAD_AFTER.as_millis().to_string());
+        let (node, dead, forgotten) = (self.node.clone(), DEAD_AFTER.as_millis().to_string(), key_time(server.limits()));
         // A beat that can't be sent is made good by the next one.
-        let _ = self.run(|scripts| &scripts.beat, &[&node, &ms], Pending::Beat);
+        let _ = self.run(|scripts| &scripts.beat, &[&node, &dead, &forgotten], Pending::Beat);
+        self.expire_yields(server);
         self.renew(server);
+        self.ask_the_time(server.now);
+    }
+
+    /// Asks Redis what time it is there.
+    pub(super) fn ask_the_time(&mut self, now: Instant) {
+        // Without an answer the last one holds.
+        let _ = self.send(&[b"TIME"], Pending::Time(now));
+    }
+
+    pub(super) fn time_is(&mut self, asked: Instant, now: Instant, reply: &Reply) {
+        let [seconds, micros] = [0, 1].map(|place| number(element(reply, place)).unwrap_or_default().unsigned_abs());
+        self.clock.set(seconds * 1_000_000 + micros, asked, now);
     }
 
     /// The processes that live: the members that others had are no more.

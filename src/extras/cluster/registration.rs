@@ -71,7 +71,7 @@ impl Cluster {
                 return true;
             }
             (false, Some(claim)) => self.drop_rooms(claim.subscribed()),
-            (false, None) => self.release(uuid),
+            (false, None) => self.release(server, uuid),
         }
         false
     }
@@ -91,9 +91,11 @@ impl Cluster {
         let Some(client) = server.clients.get(id) else { return false };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
         let (uuid, client_type) = (uuid.to_string(), client.client_type.to_string());
-        let resumes = if client.mail.kept().is_some() { "1" } else { "0" };
-        let node = self.node.clone();
-        let arguments = [&*uuid, &node, &client_type, path, client.ident(), resumes, &ms];
+        let flag = |is: bool| if is { "1" } else { "0" };
+        let (resumes, is_known) = (flag(client.mail.is_numbered()), flag(client.is_known()));
+        let (node, cseq) = (self.node.clone(), client.mail.kept().map_or(0, |kept| kept.cseq).to_string());
+        let came = self.came_at(client).unwrap_or_default().to_string();
+        let arguments = [&*uuid, &node, &client_type, path, client.ident(), resumes, &ms, &cseq, is_known, &came];
         self.run(|scripts| &scripts.register, &arguments, pending).is_ok()
     }
 
@@ -146,15 +148,15 @@ impl Cluster {
         let Some(app) = self.subscribed.remove(id) else { return };
         channels(server, app).iter().for_each(|channel| self.unsubscribe(channel));
         if ending == Ending::Released && !uuid.is_nil() {
-            self.release(uuid);
+            self.release(server, uuid);
         }
     }
 
     /// Takes a client of this process out of Redis.
-    fn release(&mut self, uuid: Uuid) {
-        let (uuid, node) = (uuid.to_string(), self.node.clone());
+    fn release(&mut self, server: &Server, uuid: Uuid) {
+        let (uuid, node, ms) = (uuid.to_string(), self.node.clone(), key_time(server.limits()));
         // Where it does not get through, the key ends with its time.
-        let _ = self.run(|scripts| &scripts.release, &[&uuid, &node], Pending::Done("releasing a client"));
+        let _ = self.run(|scripts| &scripts.release, &[&uuid, &node, &ms], Pending::Done("releasing a client"));
     }
 
     /// Renews some of the keys of this process, each once in a while: at each beat a share of the clients, so that Redis

@@ -6,6 +6,7 @@
 use super::Registered;
 use crate::extras::resume;
 use crate::ids::SocketId;
+use crate::rfc6455::CloseCode;
 use crate::web_socket_server::{OTHERS, WebSocketServer};
 
 impl WebSocketServer {
@@ -49,7 +50,7 @@ impl WebSocketServer {
             // It may have come twice while the others were asked: the last one wins.
             if let Some(other) = self.server.clients.by_uuid(uuid) {
                 log::info!("Client of socket #{other} comes back on #{id}, its old connection is closed");
-                resume::replaced(&mut self.server, other);
+                resume::replaced(&mut self.server, other, CloseCode::RESUMED_ELSEWHERE);
             }
             self.tell_to_start(id, uuid);
             self.wake(id);

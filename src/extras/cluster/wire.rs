@@ -19,8 +19,13 @@ pub(crate) enum Line {
     Message(Remote),
     /// What became of a message that was asked about.
     Fate { ask: u64, fates: Fates },
-    /// Another process has that client from here on.
-    Yield { uuid: String },
+    /// Another process has that client from here on, or wants to have it: then it has a name and waits for an answer. The
+    /// client came there at that position, and had seen the messages up to that number.
+    Yield { uuid: String, at: u64, seq: u64, node: Option<String> },
+    /// The answer: that client is free, or it is here still.
+    Yielded { uuid: String, free: bool },
+    /// That client has come back as a new one: whoever has it lets go of it.
+    Lost { uuid: String },
     /// How many members of a room a process has, and those that came and went.
     Presence { from: String, room: String, count: usize, moved: Value },
     /// Another process wants to know of a client.
@@ -110,7 +115,9 @@ impl Line {
                     dropped: line["dropped"] == true,
                 },
             },
-            "yield" => Line::Yield { uuid: string("uuid")? },
+            "yield" => Line::Yield { uuid: string("uuid")?, at: number("at")?, seq: number("seq")?, node: string("node") },
+            "yielded" => Line::Yielded { uuid: string("uuid")?, free: line["free"].as_bool()? },
+            "lost" => Line::Lost { uuid: string("uuid")? },
             "presence" => Line::Presence {
                 from: string("from")?,
                 room: string("room")?,

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
@@ -311,13 +311,22 @@ pub(crate) fn describe(server: &mut Server, id: SocketId) -> Option<String> {
     resume::settle(server, id);
     let client = server.client(id)?;
     let elapsed = client.opened.map(|opened| server.now().saturating_duration_since(opened)).unwrap_or_default();
-    let (since, seconds) = (moment(elapsed), elapsed.as_secs());
-    let path = client.app.and_then(|app| server.counters.path(app));
-    let resource = serde_json::Value::from(path.map_or("", |path| &**path));
-    let (connected, queued, client_type) = (!client.is_away(), client.queued_bytes(), client.client_type());
-    Some(format!(
+    let path = client.app.and_then(|app| server.counters.path(app)).map_or("", |path| &**path);
+    let client_type = client.client_type().to_string();
+    Some(as_object(!client.is_away(), elapsed, client.queued_bytes(), &client_type, path))
+}
+
+/// The same of a client that no process has now and that may come back, which began at that time in microseconds.
+pub(crate) fn describe_between(begun: u64, queued: usize, client_type: &str, path: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    as_object(false, now.saturating_sub(Duration::from_micros(begun)), queued, client_type, path)
+}
+
+fn as_object(connected: bool, elapsed: Duration, queued: usize, client_type: &str, path: &str) -> String {
+    let (since, seconds, resource) = (moment(elapsed), elapsed.as_secs(), serde_json::Value::from(path));
+    format!(
         r#"{{"connected":{connected},"since":"{since}","seconds":{seconds},"queued":{queued},"client_type":"{client_type}","resource":{resource}}}"#
-    ))
+    )
 }
 
 /// The answer of a request whose messages have gone where they could.

@@ -14,6 +14,7 @@ use crate::extras::http::body::{Body, BodyError, Framing};
 use crate::extras::http::endpoints::{self as publish, Endpoint, SendList};
 use crate::extras::http::health;
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
+use crate::extras::resume::shared;
 use crate::ids::SocketId;
 use crate::own_host::Warning;
 use crate::rfc6455::handshake::head_begin;
@@ -220,10 +221,9 @@ impl WebSocketServer {
                     let outcome = reports.first().map(Report::outcome).unwrap_or_default();
                     self.all_apps.call(app, &mut self.server, None, |app, server| app.on_sent(server, number, &outcome));
                 }
-                Asker::Client(id, receipt) => {
-                    let members = |report: &Report| format!(r#""status":{},{}"#, report.status, report.members());
-                    let members: String = reports.iter().map(members).collect();
-                    self.server.write(id, &format!(r#"{{"opcode":"receipt","receipt":{receipt},{members}}}"#));
+                Asker::Client { id, receipt, uuid } => {
+                    let texts = reports.iter().map(|report| report.receipt(&receipt));
+                    texts.for_each(|text| shared::write_receipt(&mut self.server, id, uuid, &receipt, &text));
                 }
             }
         }
@@ -243,9 +243,11 @@ impl WebSocketServer {
             return if self.server.client(id).is_some_and(Client::is_away) { Fate::Queued } else { Fate::Failed };
         };
         match client.state {
+            // It may come back for it.
+            State::Away => Fate::Queued,
             _ if socket.peer == Peer::Gone => Fate::Failed,
             _ if client.queued_bytes() == 0 && matches!(socket.stream.flush(), Ok(true)) => Fate::Delivered,
-            State::Waiting | State::Open | State::Away => Fate::Queued,
+            State::Waiting | State::Open => Fate::Queued,
             _ => Fate::Failed,
         }
     }

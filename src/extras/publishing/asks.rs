@@ -82,6 +82,24 @@ impl Asks {
         self.finish(ask, Report::set_unknown);
     }
 
+    /// For so many clients it waits whose process is gone; whether there are others that nobody reaches.
+    pub(crate) fn out_of_reach(&mut self, ask: u64, waiting: usize, unknown: bool) {
+        self.change(ask, |ask| {
+            ask.report.add(Fates { queued: waiting, ..Fates::default() });
+            if unknown {
+                ask.report.set_unknown();
+            }
+        });
+    }
+
+    /// Its one receiver does not get it, and why.
+    pub(crate) fn failed(&mut self, ask: u64, why: &str) {
+        self.finish(ask, |report| {
+            report.add(Fates { failed: 1, ..Fates::default() });
+            report.set_error(503, why);
+        });
+    }
+
     /// An answer that is not about a message.
     pub(crate) fn text(&mut self, ask: u64, text: String) {
         self.finish(ask, |report| report.text = Some(text));

@@ -6,10 +6,13 @@
 
 use std::rc::Rc;
 
-use crate::elsewhere::{Author, Envelope, Message, Others, Target};
+use crate::client::Client;
+use crate::elsewhere::{Envelope, Message, Others, Target};
 use crate::extras::resume::missed::Audience;
+use crate::extras::resume::shared;
 use crate::ids::SocketId;
 use crate::mail::keyed::{KeyedFrame, MAX_KEY};
+use crate::mail::numbered::can_be_kept;
 use crate::packet::Packet;
 use crate::printable::Printable;
 use crate::server::Server;
@@ -20,7 +23,7 @@ pub(crate) mod asks;
 pub(crate) mod receipts;
 pub(crate) mod report;
 
-pub(crate) use report::{About, Fate, Report, Sent};
+pub(crate) use report::{About, Fate, Report, Sent, TOO_LARGE};
 
 /// The longest `receipt` of a packet, in bytes.
 const MAX_RECEIPT: usize = 128;
@@ -47,16 +50,17 @@ impl Server {
     /// Sends text to clients of all processes, and remembers to which if the answer is wanted.
     ///
     /// A message that concerns several processes goes to all of them by one way, and comes back to the clients here by
-    /// the same: so all clients see one order. One for a client that is here, and needs to be known nowhere else, is
-    /// delivered at once. While the others are not reached, the clients here get theirs, and the rest is unknown.
+    /// the same: so all clients see one order. While the others are not reached, the clients here get theirs, and the
+    /// rest is unknown.
     pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) -> Sent {
         if self.elsewhere.is_alone() {
             return self.publish_here(delivery);
         }
         match (self.target(delivery.to), self.elsewhere.others) {
             (None, _) => self.publish_here(delivery),
+            (Some(_), Others::Joined) if stays_here(self, delivery.to) => self.publish_here(delivery),
             (Some(target), Others::Joined) => self.publish_everywhere(delivery, target),
-            (Some(_), _) => self.publish_cut_off(delivery),
+            (Some(target), _) => self.publish_cut_off(delivery, target),
         }
     }
 
@@ -67,15 +71,7 @@ impl Server {
             To::All => Target::All,
             To::Resource(app) => Target::Path(self.counters.path(app)?.as_ref().into()),
             To::Members(room) => Target::Room(room.into()),
-            To::Name { uuid, ident } => {
-                let here = self.receiver(uuid, ident).map(|id| &self.clients[id]);
-                // What is for a client that may come back to another process must be known there.
-                let joined = self.elsewhere.others == Others::Joined;
-                if here.is_some_and(|client| !joined || client.mail.kept().is_none()) {
-                    return None;
-                }
-                Target::One { uuid: uuid.into(), ident: ident.into() }
-            }
+            To::Name { uuid, ident } => Target::One { uuid: uuid.into(), ident: ident.into() },
         })
     }
 
@@ -87,24 +83,33 @@ impl Server {
         let about = if delivery.is_for_one() { About::One } else { About::Many };
         let ask = asked.then(|| self.extras.receipts.asks.open(about, self.now));
         // The first message that comes of a numbered one stands for it.
-        let numbered = self.current.number.take();
-        let author = numbered.and_then(|(id, cseq)| {
-            let client = self.clients.get_mut(id)?;
-            client.mail.kept_mut().into_iter().for_each(|kept| kept.unconfirmed += 1);
-            Some(Author { id, uuid: client.uuid, cseq })
-        });
+        let author = shared::take_author(self);
         let (text, key) = (text.to_owned(), key.map(str::to_owned));
         self.elsewhere.post(Envelope::Message(Message { to, text, sender, key, ask, author }));
         self.writes.congested |= self.elsewhere.is_full();
         Sent::elsewhere(ask)
     }
 
+    /// Writes to a client that may go on in another process by way of the others; `false` where there is no need to.
+    pub(crate) fn write_elsewhere(&mut self, id: SocketId, text: &str) -> bool {
+        let uuid = shared::uuid_of(self, id);
+        uuid.into_iter().for_each(|uuid| shared::write(self, uuid, text));
+        uuid.is_some()
+    }
+
     /// The clients here get it; of the others nobody knows.
-    fn publish_cut_off(&mut self, delivery: Delivery<'_>) -> Sent {
-        self.elsewhere.unsent += 1;
+    fn publish_cut_off(&mut self, delivery: Delivery<'_>, to: Target) -> Sent {
+        delivery.key.into_iter().for_each(|key| self.elsewhere.post(Envelope::Keyed { to: to.clone(), key: key.into() }));
         match delivery.to {
-            To::Name { .. } => Sent::unknown(),
-            _ => self.publish_here(delivery).and_unknown(),
+            To::Name { uuid, ident } if self.receiver(uuid, ident).is_some() => self.publish_here(delivery),
+            To::Name { .. } => {
+                self.elsewhere.unsent += 1;
+                Sent::unknown()
+            }
+            _ => {
+                self.elsewhere.unsent += 1;
+                self.publish_here(delivery).and_unknown()
+            }
         }
     }
 
@@ -121,9 +126,14 @@ impl Server {
         }
         if let [id] = receivers[..]
             && single
-            && !self.has_room(id, text, key.is_some())
         {
-            return Sent::dropped();
+            // What a client is told by its own application is never dropped for others.
+            if sender != Some(id) && !self.has_room(id, text, key.is_some()) {
+                return Sent::dropped();
+            }
+            if self.clients.get(id).is_some_and(Client::is_away) && !can_be_kept(text, self.limits.kept_bytes()) {
+                return Sent::too_large();
+            }
         }
         let frame = key.map(|key| Rc::new(KeyedFrame::new(key, text, asked)));
         let letter = self.letter(text).unasked().keyed(frame.clone());
@@ -170,9 +180,15 @@ impl Server {
         match receipt {
             Some(_) if !asked => {
                 let too_long = Sent::nowhere(400, format!("the message was sent, but its receipt is over {MAX_RECEIPT} bytes"));
-                self.ask(Asker::Client(id, "null".into()), vec![too_long]);
+                self.ask(Asker::Client { id, receipt: "null".into(), uuid: None }, vec![too_long]);
             }
-            Some(receipt) => self.ask(Asker::Client(id, receipt.into()), vec![sent]),
+            Some(receipt) => {
+                let receipt: Box<str> = receipt.into();
+                let uuid = shared::uuid_of(self, id);
+                let owed = uuid.map(|uuid| Envelope::Owed { uuid, receipt: receipt.clone(), answered: false });
+                owed.into_iter().for_each(|owed| self.elsewhere.post(owed));
+                self.ask(Asker::Client { id, receipt, uuid }, vec![sent]);
+            }
             None => {}
         }
     }
@@ -215,6 +231,16 @@ impl Server {
     }
 }
 
+/// Whether no other process needs to know of a message. What is for a client that may come back to another one must be known
+/// there, and what comes of a numbered message too. The rest is delivered here, unless it would overtake what is
+/// under way.
+fn stays_here(server: &Server, to: To<'_>) -> bool {
+    let To::Name { uuid, ident } = to else { return false };
+    let is_plain = |id: SocketId| !server.clients[id].mail.is_numbered();
+    let is_free = server.current.number.is_none() && !server.elsewhere.has_messages();
+    is_free && server.receiver(uuid, ident).is_some_and(is_plain)
+}
+
 /// Gives the counts of this process to the one that has opened the question.
 pub(crate) fn answer_ask(server: &mut Server, node: Option<Box<str>>, ask: u64, report: &Report) {
     let mut fates = report.fates;
@@ -247,12 +273,19 @@ mod tests {
         server.deliver(Delivery::new(name(&uuids[1]), "{}"));
         assert!(!got(&server, kept), "other processes must know what such a client may have missed");
         server.deliver(Delivery::new(name(&uuids[0]), "{}"));
-        assert!(got(&server, plain));
+        assert!(!got(&server, plain), "it does not overtake what goes to all");
+        server.write(kept, "{}");
+        assert!(!got(&server, kept), "an answer is one more thing that such a client may miss");
         let sender = Some(server.clients[kept].uuid);
         assert!(
             matches!(server.elsewhere.take(), Some(Envelope::Message(Message { to: Target::All, sender: of, .. })) if of == sender)
         );
-        assert!(matches!(server.elsewhere.take(), Some(Envelope::Message(Message { to: Target::One { .. }, ask: None, .. }))));
+        for _ in 0..3 {
+            assert!(matches!(
+                server.elsewhere.take(),
+                Some(Envelope::Message(Message { to: Target::One { .. }, ask: None, .. }))
+            ));
+        }
         assert!(server.elsewhere.take().is_none());
     }
 

@@ -2,12 +2,14 @@
 
 use super::asks::Asks;
 use super::report::Sent;
+use uuid::Uuid;
+
 use crate::ids::{AppId, SocketId};
 
 /// The one that wants to know what became of a message.
 pub(crate) enum Asker {
-    /// A client of the dialog, with the text of its `receipt`.
-    Client(SocketId, Box<str>),
+    /// A client of the dialog, with the text of its `receipt`; and its uuid, if it may go on in another process.
+    Client { id: SocketId, receipt: Box<str>, uuid: Option<Uuid> },
     /// An application, with its number.
     App(AppId, u64),
     /// An HTTP request with one message, or with a list of them.

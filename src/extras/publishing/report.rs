@@ -9,6 +9,9 @@ use crate::ids::SocketId;
 use crate::mail::keyed::KeyedFrame;
 use crate::server::delivery::Outcome;
 
+/// Why a client that is away does not get a message.
+pub(crate) const TOO_LARGE: &str = "the client is away, and the message is larger than what is kept for it (resume-bytes)";
+
 /// Where a message went, until it is known what became of it.
 pub(crate) struct Sent {
     pub(super) receivers: Vec<SocketId>,
@@ -75,6 +78,11 @@ impl Sent {
         Sent { dropped: true, ..Sent::nowhere(503, TOO_MUCH_WAITS) }
     }
 
+    /// A message for one client that is away, and larger than what is kept for it.
+    pub(crate) fn too_large() -> Sent {
+        Sent { dropped: true, ..Sent::nowhere(503, TOO_LARGE) }
+    }
+
     /// A message to these clients.
     pub(super) fn to(receivers: Vec<SocketId>, single: bool, frame: Option<Rc<KeyedFrame>>) -> Sent {
         Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false, dropped: false }
@@ -131,6 +139,11 @@ impl Report {
         Report { single: about == About::One, ..Report::default() }
     }
 
+    /// Nobody knows, since the process that would have known is gone.
+    pub(crate) fn unknown() -> Report {
+        Report { single: true, unknown: true, ..Report::default() }.judged()
+    }
+
     /// Adds the counts of one process.
     pub(crate) fn add(&mut self, Fates { delivered, queued, failed, dropped }: Fates) {
         self.fates.dropped |= dropped;
@@ -177,6 +190,11 @@ impl Report {
             _ => {}
         }
         self
+    }
+
+    /// The answer to a client that asked with that `receipt`.
+    pub(crate) fn receipt(&self, receipt: &str) -> String {
+        format!(r#"{{"opcode":"receipt","receipt":{receipt},"status":{},{}}}"#, self.status, self.members())
     }
 
     /// The counts and the error as members of a JSON object.

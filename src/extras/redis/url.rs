@@ -47,6 +47,11 @@ pub(super) struct TlsFiles {
 }
 
 impl RedisUrl {
+    /// The number of the database.
+    pub(crate) fn database(&self) -> u32 {
+        self.db
+    }
+
     /// Reads a URL; an error is one line without a part of it.
     pub(crate) fn parse(text: &str) -> Result<RedisUrl, String> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("is not {FORMS}"))?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
-use crate::elsewhere::Ending;
+use crate::elsewhere::{Ending, Envelope};
 use crate::extras::rooms::store::Rooms;
 use crate::ids::{AppId, ClientType, SocketId};
 pub(crate) use crate::mail::numbered::{Held, HeldBack, Kept, ResumeOutcome, ResumeRequest};
@@ -19,6 +19,7 @@ use crate::rfc6455::{CloseCode, Request};
 use crate::server::Server;
 
 pub(crate) mod missed;
+pub(crate) mod shared;
 mod takeover;
 
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
@@ -82,10 +83,14 @@ pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
         server.extras.came_back(id);
         server.clients.enter(id, State::Open);
     }
+    let now = server.now;
     let Some(kept) = server.clients[id].mail.kept_mut() else { return };
+    kept.connected_at = Some(now);
     kept.rewind(seq);
     log::info!("Client resumes on #{id}: {:?}, {} messages wait", kept.outcome, kept.items.len());
     server.extras.resumes.resumed += 1;
+    let uuid = server.clients[id].uuid;
+    server.elsewhere.post(Envelope::Resumed { id, uuid });
 }
 
 /// Puts what a client that is away has missed into its own queue.
@@ -167,6 +172,7 @@ pub(crate) fn defers_next(server: &Server, id: SocketId) -> bool {
 /// Acknowledges a message that was acted on. Behind one that waits for other processes it waits too, since a
 /// client takes each `next` for its oldest message.
 pub(crate) fn next_if_done(server: &mut Server, id: SocketId) {
+    shared::note_number(server);
     if !server.clients.contains_key(id) {
         return;
     }
@@ -187,8 +193,8 @@ pub(crate) fn send_owed_nexts(server: &mut Server, id: SocketId) {
 
 /// A client goes on elsewhere, or here on another connection: the one of this record ends. Nothing that others know of
 /// the client is taken from them.
-pub(crate) fn replaced(server: &mut Server, id: SocketId) {
-    server.push_close(id, &CloseCode::RESUMED_ELSEWHERE.body("Resumed on another connection"));
+pub(crate) fn replaced(server: &mut Server, id: SocketId, code: CloseCode) {
+    server.push_close(id, &code.body("Resumed on another connection"));
     if let Some(client) = server.clients.get_mut(id) {
         client.mail.stop_keeping();
     }

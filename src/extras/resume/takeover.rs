@@ -36,7 +36,7 @@ impl WebSocketServer {
         }
         // Only other processes have to be asked further.
         let asked = (!self.server.elsewhere.is_alone()).then(|| Box::new(request));
-        let kept = Kept { request: asked, ..Kept::new(request.outcome()) };
+        let kept = Kept { request: asked, connected_at: Some(self.server.now), ..Kept::new(request.outcome()) };
         Ok(Admitted::New(Form::Numbered(Box::new(kept))))
     }
 

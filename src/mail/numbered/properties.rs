@@ -83,7 +83,7 @@ impl World {
         self.pushed += 1;
         let text = format!(r#"{{"filling":"{}","message":{}}}"#, "x".repeat(filling), self.pushed);
         let frame = key.map(|key| Rc::new(KeyedFrame::new(&key.to_string(), &text, false)));
-        let replaced = self.kept.push(Item { text: text_of(&text), position: 0, frame });
+        let replaced = self.kept.push(Item { text: text_of(&text), position: 0, own: true, frame });
         let sent = self.kept.sent_up_to();
         let older = key.and_then(|key| self.keys.iter().rev().find(|(_, other)| *other == key));
         match older.filter(|(seq, _)| *seq > sent) {

@@ -76,7 +76,7 @@ impl Twin {
 fn item(number: usize, size: usize, key: Option<u8>) -> Item {
     let text = format!("{number}{}", "x".repeat(size));
     let frame = key.map(|key| Rc::new(KeyedFrame::new(&key.to_string(), &text, false)));
-    Item { text: text_of(&text), position: number as u64, frame }
+    Item { text: text_of(&text), position: number as u64, own: false, frame }
 }
 
 fn run(steps: &[Step], max: usize) {
