@@ -9,6 +9,7 @@ mod util;
 mod documentation;
 mod logs;
 mod messages;
+mod model;
 mod promises;
 mod redis_fails;
 mod resuming;
