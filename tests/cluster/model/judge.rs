@@ -212,6 +212,16 @@ impl<'a> Judge<'a> {
             }
     }
 
+    /// Whether it would be for a page, were that there all the time.
+    fn may_be_for(member: &Member, message: &Sent) -> bool {
+        let is_meant = match &message.to {
+            To::All => true,
+            To::Room(room) => rooms_of(member.number).contains(room),
+            To::Page(..) | To::Itself => false,
+        };
+        is_meant && member.number != message.sender
+    }
+
     fn is_after_empty(&self, message: &Sent) -> bool {
         let is_soon = |empty: &Instant| message.answered >= *empty && message.sent < *empty + A_WHILE;
         self.world.empty.iter().any(is_soon)
@@ -228,7 +238,7 @@ impl<'a> Judge<'a> {
             let has = got.iter().any(|(page, ..)| *page == member.number);
             reached += usize::from(has);
             if !Judge::is_for(member, message) {
-                vague += usize::from(has || matches!(message.to, To::All | To::Room(_)) && message.sender != member.number);
+                vague += usize::from(has || Judge::may_be_for(member, message));
                 continue;
             }
             let lack = self.may_lack(member, message);

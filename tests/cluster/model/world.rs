@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{ROOMS, Shared, rooms_of};
-use crate::next_with;
 use crate::util::crowd::Dice;
 use crate::util::http::{get, post};
 use crate::util::proxy::{Proxy, Way};
 use crate::util::redis::Redis;
-use crate::util::{Phpws, wait_for};
+use crate::util::{Client, Phpws, wait_for};
 
 const PROCESSES: usize = 3;
 const ARGS: [&str; 6] = ["--resume-bytes", "16000000", "--close-timeout", "1", "--room-names", "--backplane"];
@@ -32,6 +31,12 @@ pub struct World {
 
 fn start(address: &str, proxy: &Proxy) -> Phpws {
     Phpws::start_on(address, &[&ARGS[..], &[&proxy.url()]].concat())
+}
+
+/// The next text that has this in it; pings may come too.
+fn text_with(client: &mut Client, part: &str) -> String {
+    let frames = std::iter::repeat_with(|| client.frame().unwrap());
+    frames.filter(|frame| frame.opcode == 1).map(|frame| frame.text().to_owned()).find(|text| text.contains(part)).unwrap()
 }
 
 impl World {
@@ -154,7 +159,7 @@ impl World {
         for (at, watcher) in watchers.iter_mut().enumerate() {
             for room in ROOMS {
                 watcher.send_text(&format!(r#"{{"opcode":"join","room":"{room}","name":"w{at}"}}"#));
-                next_with(watcher, r#""opcode":"joined""#);
+                text_with(watcher, r#""opcode":"joined""#);
             }
         }
         loop {
@@ -169,7 +174,7 @@ impl World {
                 }
                 for room in ROOMS {
                     watchers[at].send_text(&format!(r#"{{"opcode":"who","room":"{room}"}}"#));
-                    let who: Value = serde_json::from_str(&next_with(&mut watchers[at], r#""opcode":"who""#)).unwrap();
+                    let who: Value = serde_json::from_str(&text_with(&mut watchers[at], r#""opcode":"who""#)).unwrap();
                     let mut expected: Vec<String> = (0..PROCESSES).map(|at| format!("w{at}")).collect();
                     let members = uuids.iter().enumerate().filter(|(page, _)| rooms_of(*page).contains(&room));
                     expected.extend(members.map(|(page, uuid)| format!("p{page}.{uuid}")));
