@@ -3,7 +3,7 @@
 ADDRESS ?= ws://127.0.0.1:8095
 TLS     := target/tls
 
-.PHONY: help run cluster run-tls demo test cluster-tests check cert conformance browser php screenshot web-client http-clients openapi docs deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean bench-cluster
+.PHONY: help run cluster run-tls demo test cluster-tests cluster-model check cert conformance browser php screenshot web-client http-clients openapi docs deny scrape tls-scan fuzz hostile soak restart books bench bench-growth bench-smoke microbench instructions instructions-update manual deb packaging proxies clean bench-cluster
 
 ## This list.
 help:
@@ -34,8 +34,17 @@ cluster-tests:
 	@command -v redis-server >/dev/null || { echo "redis-server is missing: apt-get install redis-server"; exit 1; }
 	@cargo test --locked --lib -- --ignored --list redis | grep ': test$$' >/dev/null || { echo "there is no test with redis in its name"; exit 1; }
 	cargo test --locked --lib -- --ignored redis
-	cargo test --release --locked --test cluster -- --skip under_load::
+	cargo test --release --locked --test cluster -- --skip under_load:: --skip model::
 	cargo test --release --locked --test cluster under_load:: -- --nocapture --test-threads=1
+	cargo test --release --locked --test cluster model:: -- --nocapture
+
+## The random model of the cluster alone: MINUTES=10, or PHPWS_MODEL_SEED=7 for one seed.
+# Each seed goes on for a minute, and the next one follows.
+MINUTES ?= 10
+cluster-model:
+	@command -v redis-server >/dev/null || { echo "redis-server is missing: apt-get install redis-server"; exit 1; }
+	PHPWS_MODEL_SECONDS=$${PHPWS_MODEL_SECONDS:-60} PHPWS_MODEL_SEEDS=$${PHPWS_MODEL_SEEDS:-$(if $(PHPWS_MODEL_SEED),1,$(MINUTES))} \
+	cargo test --release --locked --test cluster model:: -- --nocapture
 
 # Those that `cargo test` does not run, which --all-targets leaves out.
 SUITES := books cluster hostile packaging proxies restart soak

@@ -10,6 +10,7 @@ mod budgets;
 mod documentation;
 mod logs;
 mod messages;
+mod model;
 mod promises;
 mod redis_fails;
 mod resuming;

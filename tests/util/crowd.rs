@@ -19,6 +19,11 @@ impl Dice {
     pub fn new() -> Dice {
         let seed = setting("PHPWS_KILL_SEED", 42);
         println!("seed {seed}");
+        Dice::of(seed)
+    }
+
+    /// Of a seed that somebody else knows.
+    pub fn of(seed: u64) -> Dice {
         Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 

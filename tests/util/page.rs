@@ -23,12 +23,23 @@ pub struct Page {
     pub got: Vec<Value>,
     /// What each `ready` said in `resume`.
     pub standings: Vec<String>,
+    /// When that was, the uuid that it said, and how many messages had come before it.
+    pub readies: Vec<(Instant, String, usize)>,
     /// How often it connected, also in vain.
     pub tries: usize,
     /// `next` that nobody has waited for yet.
     nexts: usize,
     /// Whether `ready` came on this connection.
     told: bool,
+    /// Further lines of its requests.
+    pub headers: String,
+    /// A client that does not resume: without a connection it is nobody.
+    pub is_plain: bool,
+    /// Where the next message breaks the connection behind itself, so that its `next` is lost.
+    pub loses_next: bool,
+    /// What happened, for a test that tells it later. Then what is not as it should be is noted there too, and counted.
+    pub notes: Option<Vec<(Instant, String)>>,
+    pub wrong: Vec<String>,
 }
 
 impl Page {
@@ -44,9 +55,32 @@ impl Page {
             bytes: Vec::new(),
             got: Vec::new(),
             standings: Vec::new(),
+            readies: Vec::new(),
             tries: 0,
             nexts: 0,
             told: false,
+            headers: String::new(),
+            is_plain: false,
+            loses_next: false,
+            notes: None,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// Notes what happened, where somebody wants to know.
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes {
+            notes.push((Instant::now(), what()));
+        }
+    }
+
+    /// What must be so; where it is only noted, the page goes on.
+    fn insist(&mut self, is_so: bool, what: impl FnOnce() -> String) {
+        if !is_so {
+            let what = what();
+            assert!(self.notes.is_some(), "{what}");
+            self.note(|| format!("WRONG: {what}"));
+            self.wrong.push(what);
         }
     }
 
@@ -66,10 +100,11 @@ impl Page {
         }
     }
 
-    /// Sends a message, again and again until its `next` comes.
-    pub fn say(&mut self, text: &str) {
+    /// Sends a message, again and again until its `next` comes. A plain client does that once; gives whether it came.
+    pub fn say(&mut self, text: &str) -> bool {
         self.cseq += 1;
-        let text = format!(r#"{},"cseq":{}}}"#, text.strip_suffix('}').unwrap(), self.cseq);
+        let number = if self.is_plain { String::new() } else { format!(r#","cseq":{}"#, self.cseq) };
+        let text = format!("{}{number}}}", text.strip_suffix('}').unwrap());
         let deadline = Instant::now() + 3 * PATIENCE;
         loop {
             // Before it is told `ready` a client sends nothing.
@@ -80,15 +115,19 @@ impl Page {
             self.nexts = 0;
             let told = self.standings.len();
             let sent = self.wire.as_mut().is_some_and(|wire| wire.write_all(&masked(true, 1, text.as_bytes())).is_ok());
-            if !sent {
+            self.note(|| format!("says {text}"));
+            if !sent || std::mem::take(&mut self.loses_next) {
                 self.break_off();
             }
             while self.is_told() && self.standings.len() == told {
                 assert!(Instant::now() < deadline, "no next for {text}");
                 self.step(Duration::from_millis(100));
                 if self.nexts > 0 {
-                    return;
+                    return true;
                 }
+            }
+            if self.is_plain {
+                return false;
             }
         }
     }
@@ -100,6 +139,12 @@ impl Page {
 
     /// Breaks the connection as a network does.
     pub fn break_off(&mut self) {
+        if self.wire.is_some() {
+            self.note(|| "is off".into());
+        }
+        if self.is_plain {
+            self.uuid.clear();
+        }
         self.wire = None;
         self.told = false;
         self.bytes.clear();
@@ -116,6 +161,9 @@ impl Page {
     /// What it asks for to come back.
     pub fn target(&self) -> String {
         let Page { path, uuid, seq, at, .. } = self;
+        if self.is_plain {
+            return path.clone();
+        }
         if uuid.is_empty() { format!("{path}?resume=") } else { format!("{path}?resume={uuid}&seq={seq}&at={at}") }
     }
 
@@ -145,6 +193,7 @@ impl Page {
         self.tries += 1;
         self.bytes.clear();
         let addr = self.addrs[self.tries % self.addrs.len()];
+        self.note(|| format!("goes to {addr}"));
         self.wire = self.upgrade(addr);
         self.wire.is_some()
     }
@@ -154,7 +203,7 @@ impl Page {
         let mut wire = TcpStream::connect_timeout(&addr, PATIENCE).ok()?;
         wire.set_nodelay(true).unwrap();
         wire.set_read_timeout(Some(PATIENCE)).unwrap();
-        wire.write_all(request(&self.target(), "").as_bytes()).ok()?;
+        wire.write_all(request(&self.target(), &self.headers).as_bytes()).ok()?;
         let mut buffer = [0; 65536];
         loop {
             if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -177,7 +226,10 @@ impl Page {
                     let _ = wire.write_all(&masked(true, 10, &frame.payload));
                 }
             }
-            8 => assert_ne!(frame.code(), 4000, "nobody else came with this uuid"),
+            8 => {
+                self.note(|| format!("is closed with {}", frame.code()));
+                self.insist(frame.code() != 4000, || "closed with 4000, but nobody else came with this uuid".into());
+            }
             other => panic!("frame with opcode {other}"),
         }
     }
@@ -191,22 +243,34 @@ impl Page {
         let seq = value["seq"].as_u64();
         match value["opcode"].as_str() {
             Some("ready") => {
-                let standing = value["resume"].as_str().unwrap_or_else(|| panic!("no resume: {text}")).to_owned();
+                self.note(|| text.into());
+                let standing = if self.is_plain { Some("plain") } else { value["resume"].as_str() };
+                let standing = standing.unwrap_or_else(|| panic!("no resume: {text}")).to_owned();
                 let uuid = value["uuid"].as_str().unwrap();
-                assert!(standing == "lost" || self.uuid.is_empty() || self.uuid == uuid, "another uuid: {text}");
-                if standing == "resumed" {
-                    assert_eq!(seq, Some(self.seq), "{text}");
-                }
-                (self.uuid, self.seq) = (uuid.into(), seq.unwrap());
+                let is_same = standing == "lost" || self.uuid.is_empty() || self.uuid == uuid;
+                self.insist(is_same, || format!("another uuid: {text}"));
+                let before = self.seq;
+                self.insist(standing != "resumed" || seq == Some(before), || format!("not behind {before}: {text}"));
+                (self.uuid, self.seq) = (uuid.into(), seq.unwrap_or_default());
                 self.standings.push(standing);
+                self.readies.push((Instant::now(), uuid.into(), self.got.len()));
                 self.told = true;
             }
             Some("close") if seq.is_none() => {}
+            _ if self.is_plain => {
+                self.note(|| text.into());
+                self.got.push(value);
+            }
             _ => {
-                assert_eq!(seq, Some(self.seq + 1), "not the next message: {text}");
-                assert!(text.ends_with(&format!(r#""seq":{}}}"#, self.seq + 1)), "the number is not last: {text}");
-                self.seq += 1;
-                self.at = value["at"].as_u64().inspect(|at| assert!(*at >= self.at, "{at} after {}", self.at)).unwrap_or(self.at);
+                self.note(|| text.into());
+                let next = self.seq + 1;
+                self.insist(seq == Some(next), || format!("not the next message, {next}: {text}"));
+                self.insist(text.ends_with(&format!(r#""seq":{next}}}"#)), || format!("the number is not last: {text}"));
+                self.seq = seq.unwrap_or(next);
+                let at = value["at"].as_u64().unwrap_or(self.at);
+                let before = self.at;
+                self.insist(at >= before, || format!("{at} after {before}"));
+                self.at = at;
                 let members = value.as_object_mut().unwrap();
                 members.remove("seq");
                 members.remove("at");
