@@ -162,26 +162,17 @@ impl Cluster {
     fn send_claim(&mut self, server: &mut Server, fetch: Fetch) {
         let Some(client) = server.clients.get(fetch.id) else { return };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
-        let (uuid, node, position) = (fetch.uuid.to_string(), self.node.clone(), fetch.position.to_string());
+        let (node, position) = (self.node.clone(), fetch.position.to_string());
         let (own, seq) = match fetch.request {
             Some(ResumeRequest::Resume { seq, .. }) => ("0", seq),
             _ => ("1", 0),
         };
         let yielded = if fetch.yielded { "1" } else { "0" };
         // Where the client has come to another process since, this claim takes nothing.
-        let came = self.came_at(client).unwrap_or_default();
-        let arguments = [
-            &*uuid,
-            &node,
-            &client.client_type.to_string(),
-            path,
-            &position,
-            &ms,
-            own,
-            &came.to_string(),
-            &seq.to_string(),
-            yielded,
-        ];
+        let (earliest, latest) = self.came_at(client).unwrap_or_default();
+        let (uuid, client_type) = (fetch.uuid.to_string(), client.client_type.to_string());
+        let [earliest, latest, seq] = [earliest, latest, seq].map(|number| number.to_string());
+        let arguments = [&*uuid, &node, &client_type, path, &position, &ms, own, &earliest, &seq, yielded, &latest];
         match self.run_with(|scripts| &scripts.claim, &arguments) {
             Ok(tag) => {
                 self.claims.running += 1;

@@ -142,6 +142,9 @@ impl Cluster {
     pub(super) fn time_is(&mut self, asked: Instant, now: Instant, reply: &Reply) {
         let [seconds, micros] = [0, 1].map(|place| number(element(reply, place)).unwrap_or_default().unsigned_abs());
         self.clock.set(seconds * 1_000_000 + micros, asked, now);
+        if self.clock.is_vague() {
+            self.ask_the_time(now);
+        }
     }
 
     /// The processes that live: the members that others had are no more.

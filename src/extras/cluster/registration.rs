@@ -94,7 +94,7 @@ impl Cluster {
         let flag = |is: bool| if is { "1" } else { "0" };
         let (resumes, is_known) = (flag(client.mail.is_numbered()), flag(client.is_known()));
         let (node, cseq) = (self.node.clone(), client.mail.kept().map_or(0, |kept| kept.cseq).to_string());
-        let came = self.came_at(client).unwrap_or_default().to_string();
+        let came = self.came_at(client).unwrap_or_default().0.to_string();
         let arguments = [&*uuid, &node, &client_type, path, client.ident(), resumes, &ms, &cseq, is_known, &came];
         self.run(|scripts| &scripts.register, &arguments, pending).is_ok()
     }

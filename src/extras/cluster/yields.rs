@@ -25,9 +25,6 @@ use crate::server::Server;
 
 /// How long another process is waited for, at least; it is looked at with each beat.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much newer a connection must be to be the newer one of two to two processes, in microseconds: they know the time of
-/// Redis about as well.
-const DOUBT: u64 = 100_000;
 
 /// Claims that wait for the process that has the client.
 #[derive(Default)]
@@ -98,11 +95,11 @@ impl Cluster {
         }
     }
 
-    /// Whether a client has a connection that came after that position, as far as that can be told.
+    /// Whether a client has a connection that may have come after that position. If that is wrong it comes back there.
     fn is_newer_here(&self, server: &Server, id: SocketId, at: u64) -> bool {
         let client = &server.clients[id];
-        let came = client.mail.kept().and_then(|kept| self.clock.in_doubt_latest(kept.connected_at?));
-        client.is_connected() && came.is_some_and(|came| came > at.saturating_add(DOUBT))
+        let came = client.mail.kept().and_then(|kept| self.clock.latest(kept.connected_at?));
+        client.is_connected() && came.is_some_and(|came| came > at)
     }
 
     /// Gives others what only this process has for a client, but for what it has seen.
@@ -121,9 +118,10 @@ impl Cluster {
         }
     }
 
-    /// The position at which the connection of a client came.
-    pub(super) fn came_at(&self, client: &Client) -> Option<u64> {
-        self.clock.earliest(client.mail.kept()?.connected_at?)
+    /// The position at which the connection of a client came: the earliest and the latest that it may be.
+    pub(super) fn came_at(&self, client: &Client) -> Option<(u64, u64)> {
+        let at = client.mail.kept()?.connected_at?;
+        Some((self.clock.earliest(at)?, self.clock.latest(at)?))
     }
 }
 

@@ -1,6 +1,6 @@
 -- A client comes back: prefix, uuid, node, type, path, the last position it saw, milliseconds, `1` where only
--- the process that has it already may have it, the position at which it came, or 0, the last number it saw, and `1` where
--- the process that had it has let go of it. Gives one of:
+-- the process that has it already may have it, the earliest position at which it came, or 0, the last number it saw,
+-- `1` where the process that had it has let go of it, and the latest position at which it came. Gives one of:
 --
 -- - nil where the client is not known, `other` where it is one of another kind;
 -- - `moved` where it is another process's, with the position at which it came there, and the last number that it
@@ -17,9 +17,7 @@ if not client[1] then return nil end
 if client[4] ~= '1' or client[2] ~= ARGV[4] or client[3] ~= ARGV[5] then return {'other'} end
 local comes = ARGV[8] ~= '1'
 if not comes and client[1] ~= ARGV[3] then return {'moved', came, more[3] or '0'} end
--- Two processes know the time about as well.
-local DOUBT = 100000
-if comes and ARGV[9] ~= '0' and tonumber(ARGV[9]) + DOUBT < tonumber(came) then return {'late'} end
+if comes and ARGV[9] ~= '0' and tonumber(ARGV[12]) < tonumber(came) then return {'late'} end
 local function yield(node)
   local line = '{"v":1,"at":' .. (ARGV[9] ~= '0' and ARGV[9] or string.format('%.0f', now()))
   line = line .. ',"kind":"yield","uuid":"' .. ARGV[2] .. '","seq":' .. ARGV[10] .. node .. '}\n'
