@@ -16,6 +16,7 @@ mod dialog;
 mod docs;
 mod embedding;
 mod frames;
+mod guesses;
 mod handshake;
 mod house;
 mod http_publish;

@@ -99,14 +99,13 @@ impl Claim {
 
 /// Fetching.
 impl Cluster {
-    /// The rooms of a client that comes back are known. They are subscribed to before it is fetched: what is published
-    /// there from now on comes behind what is read.
-    pub(super) fn claim(&mut self, server: &mut Server, registration: Registration, reply: &Reply) {
-        let Registration { id, uuid, request } = registration;
-        let Some(ResumeRequest::Resume { at, .. }) = request.filter(|_| server.is_open(id)) else { return };
+    /// The rooms of a client that comes back are known, as JSON. They are subscribed to before it is fetched: what is
+    /// published there from now on comes behind what is read.
+    pub(super) fn claim(&mut self, server: &mut Server, Registration { id, uuid, request }: Registration, in_rooms: &str) {
+        let Some(ResumeRequest::Resume { at, .. }) = request else { return };
         self.subscribe_client(server, id);
         let mut fetch = Fetch::new(id, uuid, request, at);
-        fetch.rooms = rooms(text(Some(reply)).unwrap_or("[]")).into_iter().map(|room| room.room).collect();
+        fetch.rooms = rooms(in_rooms).into_iter().map(|room| room.room).collect();
         fetch.rooms.iter().for_each(|room| self.subscribe_to_room(room));
         self.fetch(server, fetch);
     }
@@ -188,9 +187,12 @@ impl Cluster {
             }
             (Some("all"), Some(request), _) => self.claimed(server, fetch, request, reply),
             (Some("all"), None, _) => self.resynced(server, fetch),
-            (_, Some(request), Reply::Nil) => {
+            (_, Some(_), Reply::Nil) => {
                 self.drop_rooms(&fetch.rooms);
-                self.register_unknown(server, fetch.id, request);
+                // A client that is gone has no address any more, and nothing to be told.
+                if let Some(ip) = server.clients.get(fetch.id).map(|client| client.ip) {
+                    self.register_unknown(server, ip, fetch.id);
+                }
             }
             (_, None, Reply::Nil) => self.forgotten(server, fetch),
             _ => yield_client(server, &fetch.uuid.to_string()),
@@ -236,7 +238,7 @@ impl Cluster {
         let outcome = if fetch.gap { ResumeOutcome::Gap(None) } else { ResumeOutcome::Resumed };
         log::info!("Client comes from another process on #{}", fetch.id);
         let claim = Claim { kept: Kept::of(outcome, seq, cseq, at), rooms, subscribed: fetch.rooms, missed: fetch.missed };
-        self.registered.push(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
+        self.registered.push(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim) });
     }
 
     /// Gives a client what its other process left: rooms, and messages that it missed. Where it may not

@@ -13,6 +13,7 @@
 //! | File | Does |
 //! |---|---|
 //! | `registration` | clients: known everywhere before they are told `ready`, until they end |
+//! | `look_ups` | uuids that this process does not know, so many of one address at a time |
 //! | `claims` | clients that come from another process, or missed something of others |
 //! | `delivery` | messages, there and back |
 //! | `presence` | members of rooms, and the processes that live |
@@ -22,6 +23,7 @@
 //! | `scripts`, `wire` | what runs in Redis, and what processes say to each other, as text |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ use crate::printable::Printable;
 use crate::server::Server;
 use claims::{Claim, Claims, Fetch};
 use delivery::{Given, UnderWay};
+use look_ups::LookUps;
 use scripts::Scripts;
 use wire::Line;
 
@@ -48,6 +51,7 @@ mod claims;
 mod commands;
 mod delivery;
 mod descriptions;
+mod look_ups;
 mod presence;
 mod registration;
 mod replies;
@@ -89,6 +93,7 @@ pub(crate) struct Cluster {
     messages: UnderWay,
     /// Clients that may be told `ready`.
     registered: Vec<Registered>,
+    look_ups: LookUps,
     claims: Claims,
     /// The processes that live, once it is known.
     nodes: BTreeSet<String>,
@@ -122,8 +127,8 @@ enum Pending {
     Tell(Given),
     /// A new client is told `ready` when it is known everywhere.
     Register(Registration),
-    /// A client comes back: its rooms, and then what it missed.
-    RoomsOf(Registration),
+    /// A client comes back, from this address: whether it is known, and then what it missed.
+    LookUp(IpAddr, Registration),
     Claim(Fetch),
     /// Members of a room in all processes, and the number of the question.
     Room(Box<str>, Option<u64>),
@@ -151,8 +156,6 @@ pub(crate) struct Registered {
     pub(crate) uuid: Uuid,
     /// What another process left of it, if it comes from one.
     claim: Option<Claim>,
-    /// Whether it wanted to be a client that nobody knows.
-    pub(crate) guessed: bool,
 }
 
 /// What the loop calls.
@@ -173,6 +176,7 @@ impl Cluster {
             subscribed: SecondaryMap::new(),
             messages: UnderWay::default(),
             registered: Vec::new(),
+            look_ups: LookUps::default(),
             claims: Claims::default(),
             nodes: BTreeSet::new(),
             next_beat: None,
@@ -295,7 +299,7 @@ impl Cluster {
             Pending::Cast(given) => self.was_cast(server, given, &reply),
             Pending::Tell(given) => self.was_told(server, given, &reply),
             Pending::Register(registration) => self.was_registered(server, registration, &reply),
-            Pending::RoomsOf(registration) => self.claim(server, registration, &reply),
+            Pending::LookUp(ip, registration) => self.looked_up(server, ip, registration, &reply),
             Pending::Claim(fetch) => self.fetched(server, fetch, &reply),
             Pending::Room(room, ask) => self.members_counted(server, &room, ask, &reply),
             Pending::Beat => self.nodes_live(server, &reply),
@@ -312,7 +316,7 @@ impl Cluster {
         match pending {
             Pending::Cast(given) | Pending::Tell(given) => self.undelivered(server, given),
             Pending::Register(registration) => self.register_alone(registration),
-            Pending::RoomsOf(registration) => claims::ask_to_come_again(server, registration.id),
+            Pending::LookUp(ip, registration) => self.not_looked_up(server, ip, registration),
             Pending::Claim(fetch) => self.not_fetched(server, &fetch),
             Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
             Pending::WhereIs { ask, .. } | Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),

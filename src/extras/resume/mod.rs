@@ -5,6 +5,8 @@
 //! `Away`; nobody but the loop notices. This file knows no sockets: how a connection is taken from a
 //! client, and a new one given to it, is in `takeover.rs`. The PHP original has no counterpart.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use crate::client::State;
@@ -23,6 +25,9 @@ mod takeover;
 
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
 const MAX_NUMBER: u64 = 1 << 53;
+/// Uuids of no client that one address may come with in a second; twice as many in a burst. After a restart every page
+/// of an office behind one address comes with one. Beyond: 429 for further wrong ones.
+const MAX_WRONG_UUIDS: u32 = 100;
 
 impl CloseCode {
     /// The client came back on another connection.
@@ -73,6 +78,12 @@ pub(crate) fn find_resumable(
     let has_seen_more = seq > kept.sent_up_to() || kept.sent_position > 0 && at > kept.sent_position;
     let elsewhere = !server.elsewhere.is_alone() && has_seen_more;
     (!elsewhere && client.app == app && client.client_type == client_type).then_some(id)
+}
+
+/// Counts a uuid that nobody has. Says whether that was too often from this address: then the client comes again later.
+/// A right one is never asked about, since others may guess from the same address.
+pub(crate) fn guesses_too_often(server: &mut Server, ip: IpAddr) -> bool {
+    server.extras.resumes.wrong_uuids.take(ip, MAX_WRONG_UUIDS, server.now).is_err()
 }
 
 /// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
