@@ -52,6 +52,7 @@
 
 #[doc(hidden)]
 pub mod address;
+mod bounds;
 mod client;
 mod counters;
 mod deadlines;

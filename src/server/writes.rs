@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use slotmap::SecondaryMap;
 
 use super::{Server, close_message};
+use crate::bounds::Bound;
 use crate::client::Client;
 use crate::counters::Counters;
 use crate::deadlines::after;
@@ -119,6 +120,14 @@ impl Writes {
 }
 
 impl Server {
+    /// A bound acted so many times, which may be none.
+    #[inline]
+    pub(crate) fn acted(&mut self, bound: Bound, count: u64) {
+        if count > 0 {
+            self.counters.bounds.acted(bound, count, self.now);
+        }
+    }
+
     /// All work so far, in the units of [`turns`].
     #[inline]
     pub(crate) fn work(&self) -> u64 {
@@ -197,7 +206,7 @@ impl Server {
         let has_room = fits || !client.is_connected();
         if !has_room {
             self.writes.full.insert(id, ());
-            self.counters.feedback_dropped += 1;
+            self.acted(Bound::Feedback, 1);
             log::debug!("Socket {id} - feedback dropped, too much waits");
         }
         has_room
@@ -219,6 +228,7 @@ impl Server {
         let until = after(self.now, PATIENCE);
         self.writes.untaken = Some(Box::new(Untaken { bytes: message.bytes().to_vec(), receiver, until }));
         self.clients[id].may_rest = true;
+        self.acted(Bound::PutOff, 1);
         true
     }
 
@@ -232,7 +242,7 @@ impl Server {
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         if client.is_open() && client.mail.cost() > self.limits.max_outbox {
-            self.counters.slow += 1;
+            self.acted(Bound::Slow, 1);
             self.drop_reader(id);
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::WebSocketServer;
 use super::dialog::extract_collected;
+use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
@@ -46,6 +47,10 @@ impl WebSocketServer {
             // Its time has not run meanwhile.
             socket.deadline = socket.deadline.map(|deadline| after(deadline, waited));
             self.serve_at_cost(id);
+        }
+        // What this turn leaves unread, or the last one unwritten, is for the next one.
+        if !self.turns.nobody_waits() || self.turns.behind {
+            self.server.acted(Bound::Turn, 1);
         }
         self.turns.resting = !served && !held_back.is_empty();
         for (id, waited) in held_back {
@@ -132,7 +137,7 @@ impl WebSocketServer {
         }
         let Some(rest) = self.server.rest(id).or(waits.then_some(TRY_AGAIN)) else { return };
         if !waits {
-            self.server.counters.paced += 1;
+            self.server.acted(Bound::Rate, 1);
         }
         let until = after(self.server.now, rest);
         socket.unread = true;

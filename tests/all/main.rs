@@ -9,6 +9,7 @@
 mod util;
 
 mod apps;
+mod bounds;
 mod cli;
 mod commands;
 mod descriptors;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
+use crate::bounds::Bound;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::elsewhere::Ending;
@@ -83,7 +84,9 @@ pub(crate) fn find_resumable(
 /// Counts a uuid that nobody has. Says whether that was too often from this address: then the client comes again later.
 /// A right one is never asked about, since others may guess from the same address.
 pub(crate) fn guesses_too_often(server: &mut Server, ip: IpAddr) -> bool {
-    server.extras.resumes.wrong_uuids.take(ip, MAX_WRONG_UUIDS, server.now).is_err()
+    let too_often = server.extras.resumes.wrong_uuids.take(ip, MAX_WRONG_UUIDS, server.now).is_err();
+    server.acted(Bound::Guesses, u64::from(too_often));
+    too_often
 }
 
 /// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
@@ -103,7 +106,8 @@ pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
 pub(crate) fn settle(server: &mut Server, id: SocketId) {
     let max = server.limits().kept_bytes();
     if let Some(kept) = server.clients.get_mut(id).and_then(|client| client.mail.kept_mut()) {
-        server.counters.lost += server.extras.missed.settle(id, kept, max);
+        let lost = server.extras.missed.settle(id, kept, max);
+        server.acted(Bound::Kept, lost);
     }
 }
 
@@ -132,8 +136,9 @@ pub(crate) fn let_go(server: &mut Server, enough: usize) {
     for (_, id) in away {
         settle(server, id);
         let Some(client) = server.clients.get_mut(id) else { continue };
-        server.counters.lost += client.mail.kept_mut().map_or(0, |kept| kept.trim(0));
+        let lost = client.mail.kept_mut().map_or(0, |kept| kept.trim(0));
         client.mail.account();
+        server.acted(Bound::Kept, lost);
         if memory::in_use() <= enough {
             return;
         }
