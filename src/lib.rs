@@ -71,6 +71,7 @@ mod newcomers;
 mod own_host;
 mod packet;
 mod pipe;
+mod places;
 mod printable;
 mod program;
 mod rate;
