@@ -54,7 +54,7 @@ impl WebSocketServer {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = awaits_rest(socket, client);
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
-        socket.charge.set(socket.cost() + client.chunks_cost());
+        socket.account(client.chunks_cost());
         let limits = &self.server.limits;
         // The deadline of a message stands from its first byte on.
         if client.is_open() && (!awaits_rest || !timed) {

@@ -210,8 +210,7 @@ impl WebSocketServer {
         self.received(id, count);
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.held.keep();
-            let chunks = self.server.clients.get(id).map_or(0, Client::chunks_cost);
-            socket.charge.set(socket.cost() + chunks);
+            socket.account(self.server.clients.get(id).map_or(0, Client::chunks_cost));
         }
         self.answer_at_once(id);
         self.read_again(id);
