@@ -7,8 +7,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::WebSocketServer;
 use super::dialog::extract_collected;
+use super::{WebSocketServer, pacing};
 use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::deadlines::{Deadline, after};
@@ -135,7 +135,7 @@ impl WebSocketServer {
             socket.greedy |= client.rate.is_some();
             client.may_rest = waits || client.rate.is_some();
         }
-        let Some(rest) = self.server.rest(id).or(waits.then_some(TRY_AGAIN)) else { return };
+        let Some(rest) = pacing::rest(&self.server, id).or(waits.then_some(TRY_AGAIN)) else { return };
         if !waits {
             self.server.acted(Bound::Rate, 1);
         }
@@ -151,7 +151,7 @@ impl WebSocketServer {
         // An older reminder is passed over.
         let Some(socket) = sockets.get_mut(id) else { return };
         let Some(rest) = socket.rest.as_mut().filter(|rest| rest.end <= server.now) else { return };
-        if socket.held.untaken.as_ref().is_some_and(|untaken| server.waits_on(id, untaken)) {
+        if socket.held.untaken.as_ref().is_some_and(|untaken| pacing::waits_on(server, id, untaken)) {
             rest.end = after(server.now, TRY_AGAIN);
             return server.deadlines.set(rest.end, Deadline::Rested(id));
         }
@@ -182,7 +182,7 @@ impl WebSocketServer {
         messages.extend_from_slice(rest);
         // One may always come, of any length.
         if whole > 1 {
-            self.server.bears(id, whole, messages.len());
+            pacing::bears(&mut self.server, id, whole, messages.len());
         }
         messages
     }
@@ -192,7 +192,7 @@ impl WebSocketServer {
     pub(super) fn take_held(&mut self, id: SocketId) {
         let WebSocketServer { sockets, server, all_apps, .. } = self;
         let socket = &mut sockets[id];
-        if let Some(untaken) = socket.held.untaken.take_if(|untaken| !server.waits_on(id, untaken)) {
+        if let Some(untaken) = socket.held.untaken.take_if(|untaken| !pacing::waits_on(server, id, untaken)) {
             server.writes.late = true;
             extract_collected(server, all_apps, id, Opcode::Text, untaken.bytes);
             server.writes.late = false;
