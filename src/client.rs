@@ -14,7 +14,7 @@ use crate::mail::Mail;
 use crate::newcomers::Origin;
 use crate::packet::Message;
 use crate::rate::Rate;
-use crate::rfc6455::Request;
+use crate::rfc6455::{CloseCode, Request};
 
 /// How far a client has come.
 ///
@@ -221,6 +221,13 @@ impl Client {
     /// The same, for the dialog: others find it by its uuid.
     pub(crate) fn is_known(&self) -> bool {
         self.is_ready() && self.dialog
+    }
+
+    /// Whether it may come back on another connection: not if it, or an application, closed normally, and not before it
+    /// was told `ready`, since it knows no uuid to come back with.
+    pub(crate) fn may_come_back(&self) -> bool {
+        const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
+        self.is_known() && self.mail.is_numbered() && TEMPORARY.contains(&self.final_code())
     }
 
     /// Whether its application was told of it.

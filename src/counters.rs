@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::bounds::Bounds;
 use crate::client::Client;
 use crate::ids::{AppId, ClientType};
 use crate::own_host::Warned;
@@ -31,18 +32,10 @@ pub(crate) struct Counters {
     pub(crate) resources: Vec<Counted>,
     pub(crate) refusals: BTreeMap<Reason, u64>,
     pub(crate) closes: BTreeMap<&'static str, u64>,
-    pub(crate) slow: u64,
-    /// Clients that held too much of the memory of all.
-    pub(crate) evicted: u64,
+    pub(crate) bounds: Bounds,
     /// How long connections waited that had more to say than a turn allows, and how many wait now.
     pub(crate) waits: Histogram,
     pub(crate) waiting: usize,
-    /// Messages for one client that were dropped since too much waited for it.
-    pub(crate) feedback_dropped: u64,
-    /// How often a client had to wait for its rate.
-    pub(crate) paced: u64,
-    /// Messages that were too many to keep for a client.
-    pub(crate) lost: u64,
     pub(crate) unheard: u64,
     pub(crate) unheard_logged: (Instant, u32),
     pub(crate) warned: Warned,
@@ -76,13 +69,9 @@ impl Counters {
             resources: Vec::new(),
             refusals: REFUSALS.map(|reason| (reason, 0)).into(),
             closes: ["1000", "1001", "1006", "1008", "1012", "1013"].map(|code| (code, 0)).into(),
-            slow: 0,
-            evicted: 0,
+            bounds: Bounds::default(),
             waits: Histogram::default(),
             waiting: 0,
-            feedback_dropped: 0,
-            paced: 0,
-            lost: 0,
             unheard: 0,
             unheard_logged: (now, 0),
             warned: Warned::default(),

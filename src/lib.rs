@@ -52,6 +52,7 @@
 
 #[doc(hidden)]
 pub mod address;
+mod bounds;
 mod client;
 mod counters;
 mod deadlines;
@@ -70,6 +71,7 @@ mod newcomers;
 mod own_host;
 mod packet;
 mod pipe;
+mod places;
 mod printable;
 mod program;
 mod rate;

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use crate::ids::SocketId;
 use crate::limits::counted_address;
@@ -22,8 +21,6 @@ pub(crate) const MAX_DESCRIPTORS: u64 = 1 << 20;
 const TRUST: usize = 8;
 /// Places that are kept when they are no longer needed, and addresses that wait to be looked at.
 const KEPT: usize = 1024;
-/// How long it is not logged again that some had to go.
-const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many there may be where the process may have so many descriptors.
 pub(crate) fn share_of(descriptors: u64) -> usize {
@@ -71,10 +68,6 @@ pub(crate) struct Newcomers {
     /// How many came since then, and which addresses may have too many.
     came: usize,
     crowded: BTreeSet<Origin>,
-    /// Those that had to go, and how many of them are not yet in the log.
-    pub(crate) evicted: u64,
-    untold: u64,
-    told: Option<Instant>,
 }
 
 impl Newcomers {
@@ -152,24 +145,6 @@ impl Newcomers {
         let members = self.origins.get(origin)?;
         members.iter().find(|(_, number, _)| *number < self.settled).map(|(.., id)| *id)
     }
-
-    /// One has to go; says where it was from and what it was doing. One that is over anyway is not counted.
-    pub(crate) fn evict(&mut self, id: SocketId) -> Option<(Origin, Rank)> {
-        let (origin, rank) = self.remove(id)?;
-        let refused = u64::from(rank != Rank::Ended);
-        self.evicted += refused;
-        self.untold += refused;
-        Some((origin, rank))
-    }
-
-    /// How many had to go since that was last logged, if it is time to do so again.
-    pub(crate) fn tell(&mut self, now: Instant) -> Option<u64> {
-        let due = self.untold > 0 && self.told.is_none_or(|told| now.saturating_duration_since(told) >= LOG_PAUSE);
-        due.then(|| {
-            self.told = Some(now);
-            std::mem::take(&mut self.untold)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -208,11 +183,11 @@ mod tests {
         let mut gone = Vec::new();
         while let Some(next) = newcomers.first() {
             gone.push(next);
-            newcomers.evict(next);
+            newcomers.remove(next);
         }
         // With one left each, the greater address is the next one.
         assert_eq!(gone, [3, 1, 2, 9, 0].map(id));
-        assert_eq!((newcomers.evicted, newcomers.len()), (5, 0));
+        assert_eq!(newcomers.len(), 0);
     }
 
     #[test]
@@ -238,7 +213,7 @@ mod tests {
         newcomers.come(id(2), stranger(2));
         newcomers.come(id(3), stranger(2));
         assert_eq!(newcomers.first(), Some(id(1)));
-        newcomers.evict(id(1));
+        newcomers.remove(id(1));
         assert_eq!(newcomers.first(), None);
         assert_eq!(newcomers.settle().0, 2);
         assert_eq!(newcomers.first(), Some(id(2)));
@@ -254,19 +229,6 @@ mod tests {
         }
         assert_eq!(newcomers.settle(), (60, [stranger(1)].into()));
         assert_eq!(newcomers.settle(), (0, [].into()));
-    }
-
-    #[test]
-    fn that_some_had_to_go_is_logged_once_a_minute() {
-        let start = Instant::now();
-        let mut newcomers = Newcomers::default();
-        let mut lose = |now| {
-            newcomers.put(id(1), stranger(1), Rank::Handshake);
-            newcomers.evict(id(1));
-            newcomers.tell(now)
-        };
-        let minute = Duration::from_secs(60);
-        assert_eq!([lose(start), lose(start), lose(start + minute / 2), lose(start + minute)], [Some(1), None, None, Some(3)]);
     }
 
     #[derive(Clone, Debug)]
@@ -333,7 +295,7 @@ mod tests {
                         }).map(|member| member.3);
                         prop_assert_eq!(newcomers.first(), expected.map(id));
                         if let Some(one) = expected {
-                            newcomers.evict(id(one));
+                            newcomers.remove(id(one));
                             model.retain(|member| member.3 != one);
                         }
                     }

@@ -1,12 +1,17 @@
 //! Token buckets: how much a client may send, an address may ask, or strangers may log. They know none of these; time
 //! is an argument.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::deadlines::after;
+use crate::limits::counted_address;
 
 /// A bucket holds two seconds' worth, where nothing else is said.
 const HELD: Duration = Duration::from_secs(2);
+/// Addresses that are remembered for a rate. Further ones wait until others have been quiet for a moment.
+const MAX_ADDRESSES: usize = 16 * 1024;
 
 /// A token bucket that holds so many seconds' worth, kept as the moment at which it will be full again.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,38 @@ impl<const SECONDS: u64> Bucket<SECONDS> {
     fn full_after(&self, count: usize, each_second: u32, now: Instant) -> Option<Instant> {
         let nanos = (count as u64).saturating_mul(1_000_000_000).checked_div(u64::from(each_second))?;
         Some(after(self.full.max(now), Duration::from_nanos(nanos)))
+    }
+}
+
+/// How often each address came.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    buckets: HashMap<IpAddr, Bucket>,
+}
+
+impl Rates {
+    /// How long this address has to wait; a rate of 0 is no limit.
+    fn wait(&self, ip: IpAddr, each_second: u32, now: Instant) -> Option<Duration> {
+        self.buckets.get(&counted_address(ip))?.wait(1, each_second, now)
+    }
+
+    /// Counts one, or says how long to wait. Addresses beyond those that can be remembered have to wait.
+    pub(crate) fn take(&mut self, ip: IpAddr, each_second: u32, now: Instant) -> Result<(), Duration> {
+        if each_second == 0 {
+            return Ok(());
+        }
+        if let Some(wait) = self.wait(ip, each_second, now) {
+            return Err(wait);
+        }
+        let ip = counted_address(ip);
+        if self.buckets.len() >= MAX_ADDRESSES && !self.buckets.contains_key(&ip) {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            if self.buckets.len() >= MAX_ADDRESSES {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        self.buckets.entry(ip).or_insert(Bucket::full(now)).take(1, each_second, now);
+        Ok(())
     }
 }
 
@@ -149,6 +186,29 @@ mod tests {
         assert!(!rate.floods(2 * 36_000, 2 * 3_600_000, later));
         rate.is_read(later + SECOND);
         assert!(!rate.floods(100, 0, later + SECOND) && rate.floods(300, 0, later + SECOND));
+    }
+
+    #[test]
+    fn a_rate_holds_two_seconds_and_refills() {
+        let (ip, start) = ("127.0.0.1".parse().unwrap(), Instant::now());
+        let mut rates = Rates::default();
+        assert!((0..20).all(|_| rates.take(ip, 10, start).is_ok()));
+        assert_eq!(rates.take(ip, 10, start), Err(Duration::from_millis(100)));
+        assert_eq!(rates.take(ip, 10, start + Duration::from_millis(100)), Ok(()));
+        assert!(rates.take(ip, 10, start + Duration::from_millis(150)).is_err());
+        assert!((0..1000).all(|_| rates.take(ip, 0, start).is_ok()));
+    }
+
+    #[test]
+    fn addresses_are_remembered_up_to_a_number() {
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        let ip = |number: usize| IpAddr::from((number as u32).to_be_bytes());
+        assert!((0..MAX_ADDRESSES).all(|number| rates.take(ip(number), 10, start).is_ok()));
+        assert!(rates.take(ip(MAX_ADDRESSES), 10, start).is_err());
+        assert!(rates.take(ip(0), 10, start).is_ok());
+        assert!(rates.take(ip(MAX_ADDRESSES), 10, start + Duration::from_millis(150)).is_ok());
+        assert_eq!(rates.buckets.len(), 2);
     }
 
     proptest! {

@@ -180,8 +180,13 @@ impl Socket {
         self.peer < Peer::Gone && !self.unread && !self.paused
     }
 
+    /// Counts what it holds in memory, with the chunks of its client.
+    pub(crate) fn account(&mut self, chunks: usize) {
+        self.charge.set(self.cost() + chunks);
+    }
+
     /// What it holds in memory by itself.
-    pub(crate) fn cost(&self) -> usize {
+    fn cost(&self) -> usize {
         let stage = match &self.stage {
             Stage::Frames(inbox) => inbox.cost(),
             Stage::Raw(inbox) => inbox.cost(),

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::elsewhere::{Elsewhere, Envelope};
 use crate::ids::{ClientType, SocketId};
 use crate::mail::numbered::Item;
+use crate::rate::Rates;
 
 /// What they are.
 #[derive(Default)]
@@ -22,9 +23,11 @@ pub(crate) struct Extras {
     pub(crate) notices: Option<Box<Notices>>,
 }
 
-/// What is counted of clients that may come back. Both only grow.
+/// What is counted of clients that may come back.
 #[derive(Default)]
 pub(crate) struct Resumes {
+    /// How often each address asked for clients that nobody has.
+    pub(crate) wrong_uuids: Rates,
     /// Clients that came back.
     pub(crate) resumed: u64,
     /// Clients that did not in time.

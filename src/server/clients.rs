@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 
-use slotmap::{SecondaryMap, SlotMap};
+use slotmap::SlotMap;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -16,6 +16,7 @@ use crate::client::{Client, State};
 use crate::ids::{ClientType, SocketId};
 use crate::limits::counted_address;
 use crate::newcomers::{Newcomers, Rank};
+use crate::places::Places;
 
 /// All records, by id; what is only looked at or changed goes through the table itself.
 #[derive(Default)]
@@ -27,9 +28,8 @@ pub(crate) struct Clients {
     client_ips: HashMap<IpAddr, usize>,
     open: usize,
     away: usize,
-    /// The browsers of the dialog that have a connection, in no order, and the place of each.
-    browsers: Vec<SocketId>,
-    places: SecondaryMap<SocketId, usize>,
+    /// The browsers of the dialog that have a connection.
+    browsers: Places<SocketId>,
     /// Those that are no clients, and have a connection.
     pub(crate) newcomers: Newcomers,
 }
@@ -116,20 +116,16 @@ impl Clients {
         self.open = self.open + usize::from(client.is_open()) - usize::from(was_open);
         self.away = self.away + usize::from(client.is_away()) - usize::from(was_away);
         let hears = state == State::Open && client.dialog && client.client_type == ClientType::Websocket;
-        if hears && !self.places.contains_key(id) {
-            self.places.insert(id, self.browsers.len());
-            self.browsers.push(id);
-        } else if let Some(place) = (!hears).then(|| self.places.remove(id)).flatten() {
-            self.browsers.swap_remove(place);
-            if let Some(moved) = self.browsers.get(place) {
-                self.places[*moved] = place;
-            }
+        if hears {
+            self.browsers.insert(id);
+        } else {
+            self.browsers.remove(id);
         }
     }
 
     /// The browsers of the dialog that have a connection, in no order.
     pub(crate) fn browsers(&self) -> &[SocketId] {
-        &self.browsers
+        self.browsers.list()
     }
 
     /// Clients that are past their handshake and not closing.

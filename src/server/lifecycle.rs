@@ -7,7 +7,8 @@
 use uuid::Uuid;
 
 use super::Server;
-use crate::client::State;
+use crate::bounds::Bound;
+use crate::client::{Client, State};
 use crate::elsewhere::{Ending, Envelope};
 use crate::ids::{AppId, ClientType, SocketId};
 use crate::mail::Form;
@@ -92,6 +93,9 @@ impl Server {
         if self.may_stay(id) {
             return self.mark_away(id);
         }
+        if self.could_stay(id) {
+            self.acted(Bound::Away, 1);
+        }
         // One that may come back to another process is left for that.
         let leaves = self.stopping && self.clients.get(id).is_some_and(|client| client.mail.kept().is_some());
         self.end(id, if leaves { Ending::Left } else { Ending::Released });
@@ -114,14 +118,14 @@ impl Server {
         self.closing.push(id);
     }
 
-    /// Whether a client stays as its connection ends: not if it, or an application, closed normally, and not
-    /// before it was told `ready`, since it knows no uuid to come back with.
+    /// Whether a client stays as its connection ends: if it may come back, and there is a place left.
     pub(crate) fn may_stay(&self, id: SocketId) -> bool {
-        const TEMPORARY: [u16; 4] = [CloseCode::GOING_AWAY.0, 1006, CloseCode::SERVICE_RESTART.0, CloseCode::TRY_AGAIN_LATER.0];
-        let Some(client) = self.clients.get(id) else { return false };
         let place_left = self.limits.max_away == 0 || self.clients.count_away() < self.limits.max_away;
-        let may = client.is_known() && client.mail.is_numbered() && !self.stopping;
-        may && (client.is_away() || place_left) && TEMPORARY.contains(&client.final_code())
+        self.could_stay(id) && (place_left || self.clients[id].is_away())
+    }
+
+    fn could_stay(&self, id: SocketId) -> bool {
+        !self.stopping && self.clients.get(id).is_some_and(Client::may_come_back)
     }
 
     /// Marks a client as away; before it sleeps the loop takes its connection.
@@ -134,7 +138,8 @@ impl Server {
         client.buffer = None;
         if let Some(kept) = client.mail.kept_mut() {
             kept.away_since = Some(self.now);
-            self.counters.lost += kept.trim(self.limits.kept_bytes());
+            let lost = kept.trim(self.limits.kept_bytes());
+            self.acted(Bound::Kept, lost);
         }
         self.extras.went_away(id, &self.clients[id]);
         self.closing.push(id);

@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::counters::Counters;
 use crate::deadlines::{Deadline, Deadlines, after};
@@ -282,12 +283,13 @@ impl Server {
         let Some(client) = self.clients.open_mut(id) else { return };
         log::trace!("#{id} > {}", Elided(Opcode::Text, letter.bytes()));
         if let (true, Some(kept)) = (client.state == State::Away, client.mail.kept_mut()) {
-            self.counters.lost += self.extras.keep(id, kept, letter.item(), self.limits.kept_bytes());
+            let lost = self.extras.keep(id, kept, letter.item(), self.limits.kept_bytes());
+            self.acted(Bound::Kept, lost);
             return self.counters.frame_out(Opcode::Text);
         }
         let is_browser = client.client_type == ClientType::Websocket;
         let Some(lost) = client.mail.post(&mut self.pool, letter, id, &self.limits, is_browser) else { return };
-        self.counters.lost += lost;
+        self.acted(Bound::Kept, lost);
         self.counters.frame_out(Opcode::Text);
         self.mark_dirty(id);
     }

@@ -1,22 +1,16 @@
 //! The clients that are to be written to, in the order in which something was queued for them, and what they cost.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slotmap::SecondaryMap;
 
 use super::{Server, close_message};
-use crate::client::Client;
+use crate::bounds::Bound;
 use crate::counters::Counters;
-use crate::deadlines::after;
 use crate::ids::{ClientType, SocketId};
-use crate::packet::{Message, Packet};
 use crate::rfc6455::CloseCode;
-use crate::socket::{Socket, Untaken};
+use crate::socket::Untaken;
 use crate::turns;
-
-/// What is read of a connection that has more to say than its share.
-const GREEDY_READ: usize = 16 * 1024;
 
 /// A queue of clients, each in it once, and those that go first.
 #[derive(Debug, Default)]
@@ -32,17 +26,12 @@ pub(crate) struct Writes {
     pub(crate) congested: bool,
     /// Clients for which that much is queued, or was a moment ago, and when that was looked at.
     pub(crate) full: SecondaryMap<SocketId, ()>,
-    looked: Option<Instant>,
+    pub(crate) looked: Option<Instant>,
     /// The message that was put off just now.
     pub(crate) untaken: Option<Box<Untaken>>,
     /// Whether a message is taken that was put off for long enough.
     pub(crate) late: bool,
 }
-
-/// How long a client that is not full any more may stand among those that are.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How long a message waits for room at its receiver.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Writes {
     /// Adds a client that is not in the queue.
@@ -119,66 +108,19 @@ impl Writes {
 }
 
 impl Server {
+    /// A bound acted so many times, which may be none.
+    #[inline]
+    pub(crate) fn acted(&mut self, bound: Bound, count: u64) {
+        if count > 0 {
+            self.counters.bounds.acted(bound, count, self.now);
+        }
+    }
+
     /// All work so far, in the units of [`turns`].
     #[inline]
     pub(crate) fn work(&self) -> u64 {
         let Counters { messages_in, controls_in, messages_out, bytes_in, .. } = self.counters;
         turns::work(messages_in + controls_in, bytes_in, self.writes.end(), messages_out)
-    }
-
-    /// Whether a client that sends more has had its share, which ends at `end` once that is set, or all that its rate
-    /// allows.
-    #[inline(never)]
-    pub(crate) fn has_done_enough(&self, id: SocketId, end: &mut u64) -> bool {
-        if *end == 0 {
-            *end = self.work() + turns::SLICE;
-        }
-        if self.writes.untaken.is_some() || self.limits.paces() && self.rest(id).is_some() {
-            return true;
-        }
-        self.work() >= *end && self.clients.get(id).is_some_and(Client::is_connected)
-    }
-
-    /// Reads a connection that is greedy, or whose client has a rate.
-    #[cold]
-    pub(crate) fn read_greedy(&mut self, id: SocketId, socket: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) else {
-            // Whoever sent more than could be taken is read in small pieces.
-            socket.greedy = false;
-            let most = GREEDY_READ.min(buffer.len());
-            return socket.read(&mut buffer[..most]);
-        };
-        // What has come during a rest is looked at as a whole.
-        let count = socket.read(buffer)?;
-        rate.is_read(self.now);
-        rate.take(0, count, self.now);
-        Ok(count)
-    }
-
-    /// Takes a message from a client's allowance.
-    #[inline(never)]
-    pub(crate) fn spend(&mut self, id: SocketId) {
-        if let Some(rate) = self.clients.get_mut(id).and_then(|client| client.rate.as_mut()) {
-            rate.take(1, 0, self.now);
-        }
-    }
-
-    /// How long nothing is to be read of a client, since its rate allows no more.
-    pub(crate) fn rest(&self, id: SocketId) -> Option<Duration> {
-        let client = self.clients.get(id).filter(|client| client.is_connected())?;
-        client.rate.as_ref()?.rest(self.now)
-    }
-
-    /// Whether a client still has a connection after this came of it, which nothing had asked for: where it is far too
-    /// much, the client is told and closed.
-    pub(crate) fn bears(&mut self, id: SocketId, messages: usize, bytes: usize) -> bool {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_connected()) else { return false };
-        let floods = client.rate.as_mut().is_some_and(|rate| rate.floods(messages, bytes, self.now));
-        if floods {
-            log::warn!("Socket {id} - sends too much");
-            self.dismiss(id, Some("Too many messages"), CloseCode::POLICY_VIOLATION);
-        }
-        !floods
     }
 
     /// Whether so much waits for a client that what one other has for it is not taken.
@@ -197,42 +139,17 @@ impl Server {
         let has_room = fits || !client.is_connected();
         if !has_room {
             self.writes.full.insert(id, ());
-            self.counters.feedback_dropped += 1;
+            self.acted(Bound::Feedback, 1);
             log::debug!("Socket {id} - feedback dropped, too much waits");
         }
         has_room
-    }
-
-    /// Whether a message of a client is put off, since it is feedback for somebody who is full. Asked while somebody is.
-    #[cold]
-    pub(crate) fn puts_off(&mut self, id: SocketId, message: Message<'_>) -> bool {
-        if self.writes.looked.is_none_or(|looked| self.now.saturating_duration_since(looked) >= LOOK_AGAIN) {
-            let mut full = std::mem::take(&mut self.writes.full);
-            full.retain(|id, ()| self.is_full(id));
-            (self.writes.full, self.writes.looked) = (full, Some(self.now));
-        }
-        let receiver = self.clients.get(id).filter(|client| client.dialog).and_then(|client| {
-            let packet = Packet::parse(Message::Binary(client.whole(message.bytes())?)).ok()?;
-            self.receiver(packet.uuid(), packet.ident()).filter(|_| packet.opcode() == "feedback")
-        });
-        let Some(receiver) = receiver.filter(|receiver| self.is_full(*receiver) && !self.writes.late) else { return false };
-        let until = after(self.now, PATIENCE);
-        self.writes.untaken = Some(Box::new(Untaken { bytes: message.bytes().to_vec(), receiver, until }));
-        self.clients[id].may_rest = true;
-        true
-    }
-
-    /// Whether a message of a client waits on: its receiver is still full, and there is time.
-    pub(crate) fn waits_on(&self, id: SocketId, untaken: &Untaken) -> bool {
-        let connected = self.clients.get(id).is_some_and(Client::is_connected);
-        connected && self.now < untaken.until && self.is_full(untaken.receiver)
     }
 
     /// Drops a client that reads too slowly: waiting data is dropped, except a frame that is partly written.
     pub(crate) fn drop_slow(&mut self, id: SocketId) {
         let client = &mut self.clients[id];
         if client.is_open() && client.mail.cost() > self.limits.max_outbox {
-            self.counters.slow += 1;
+            self.acted(Bound::Slow, 1);
             self.drop_reader(id);
         }
     }

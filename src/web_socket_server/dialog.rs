@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{WebSocketServer, moments};
+use super::{WebSocketServer, moments, pacing};
 use crate::client::{Client, Command, PONG_LOGGED, State};
 use crate::deadlines::after;
 use crate::ids::{AppId, SocketId};
@@ -54,7 +54,7 @@ impl WebSocketServer {
         let (Some(client), Some(socket)) = (self.server.clients.get(id), self.sockets.get_mut(id)) else { return };
         let awaits_rest = awaits_rest(socket, client);
         let timed = std::mem::replace(&mut socket.message_timed, awaits_rest);
-        socket.charge.set(socket.cost() + client.chunks_cost());
+        socket.account(client.chunks_cost());
         let limits = &self.server.limits;
         // The deadline of a message stands from its first byte on.
         if client.is_open() && (!awaits_rest || !timed) {
@@ -96,7 +96,7 @@ impl WebSocketServer {
                 Event::Ping(payload) => control(server, id, Opcode::Ping, &payload),
                 Event::Pong(payload) => control(server, id, Opcode::Pong, &payload),
             }
-            if !bytes.is_empty() && server.has_done_enough(id, &mut end) {
+            if !bytes.is_empty() && pacing::has_done_enough(server, id, &mut end) {
                 break;
             }
         }
@@ -146,7 +146,7 @@ impl WebSocketServer {
         let Some(Socket { stage: Stage::Raw(inbox), message_timed, .. }) = sockets.get_mut(id) else { return };
         let (mut bytes, mut end) = (&buffer.bytes[..count], 0);
         while server.is_open(id) {
-            if server.writes.untaken.is_some() || !bytes.is_empty() && server.has_done_enough(id, &mut end) {
+            if server.writes.untaken.is_some() || !bytes.is_empty() && pacing::has_done_enough(server, id, &mut end) {
                 let left = bytes.len();
                 return self.hold(id, count - left..count);
             }
@@ -176,11 +176,11 @@ pub(crate) fn awaits_rest(socket: &Socket, client: &Client) -> bool {
 fn extract_message(server: &mut Server, all_apps: &mut AllApps, id: SocketId, message: Message<'_>) {
     let Some(client) = server.clients.get(id).filter(|client| client.is_connected()) else { return };
     let (app, dialog, has_rate) = (client.app, client.dialog, client.rate.is_some());
-    if !server.writes.full.is_empty() && server.puts_off(id, message) {
+    if !server.writes.full.is_empty() && pacing::puts_off(server, id, message) {
         return;
     }
     if has_rate {
-        server.spend(id);
+        pacing::spend(server, id);
     }
     let Some(app) = app else { return };
     server.counters.message_in(app, message.bytes());
@@ -235,7 +235,7 @@ pub(super) fn extract_collected(server: &mut Server, all_apps: &mut AllApps, id:
 #[inline(never)]
 fn control(server: &mut Server, id: SocketId, opcode: Opcode, payload: &[u8]) {
     server.counters.controls_in += 1;
-    if server.bears(id, 1, 0) {
+    if pacing::bears(server, id, 1, 0) {
         match opcode {
             Opcode::Ping => server.push(id, Opcode::Pong, payload),
             _ => pong(server, id, payload),

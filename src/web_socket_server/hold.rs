@@ -7,8 +7,9 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::WebSocketServer;
 use super::dialog::extract_collected;
+use super::{WebSocketServer, pacing};
+use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::deadlines::{Deadline, after};
 use crate::ids::SocketId;
@@ -46,6 +47,10 @@ impl WebSocketServer {
             // Its time has not run meanwhile.
             socket.deadline = socket.deadline.map(|deadline| after(deadline, waited));
             self.serve_at_cost(id);
+        }
+        // What this turn leaves unread, or the last one unwritten, is for the next one.
+        if !self.turns.nobody_waits() || self.turns.behind {
+            self.server.acted(Bound::Turn, 1);
         }
         self.turns.resting = !served && !held_back.is_empty();
         for (id, waited) in held_back {
@@ -130,9 +135,9 @@ impl WebSocketServer {
             socket.greedy |= client.rate.is_some();
             client.may_rest = waits || client.rate.is_some();
         }
-        let Some(rest) = self.server.rest(id).or(waits.then_some(TRY_AGAIN)) else { return };
+        let Some(rest) = pacing::rest(&self.server, id).or(waits.then_some(TRY_AGAIN)) else { return };
         if !waits {
-            self.server.counters.paced += 1;
+            self.server.acted(Bound::Rate, 1);
         }
         let until = after(self.server.now, rest);
         socket.unread = true;
@@ -146,7 +151,7 @@ impl WebSocketServer {
         // An older reminder is passed over.
         let Some(socket) = sockets.get_mut(id) else { return };
         let Some(rest) = socket.rest.as_mut().filter(|rest| rest.end <= server.now) else { return };
-        if socket.held.untaken.as_ref().is_some_and(|untaken| server.waits_on(id, untaken)) {
+        if socket.held.untaken.as_ref().is_some_and(|untaken| pacing::waits_on(server, id, untaken)) {
             rest.end = after(server.now, TRY_AGAIN);
             return server.deadlines.set(rest.end, Deadline::Rested(id));
         }
@@ -177,7 +182,7 @@ impl WebSocketServer {
         messages.extend_from_slice(rest);
         // One may always come, of any length.
         if whole > 1 {
-            self.server.bears(id, whole, messages.len());
+            pacing::bears(&mut self.server, id, whole, messages.len());
         }
         messages
     }
@@ -187,7 +192,7 @@ impl WebSocketServer {
     pub(super) fn take_held(&mut self, id: SocketId) {
         let WebSocketServer { sockets, server, all_apps, .. } = self;
         let socket = &mut sockets[id];
-        if let Some(untaken) = socket.held.untaken.take_if(|untaken| !server.waits_on(id, untaken)) {
+        if let Some(untaken) = socket.held.untaken.take_if(|untaken| !pacing::waits_on(server, id, untaken)) {
             server.writes.late = true;
             extract_collected(server, all_apps, id, Opcode::Text, untaken.bytes);
             server.writes.late = false;
@@ -205,8 +210,7 @@ impl WebSocketServer {
         self.received(id, count);
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.held.keep();
-            let chunks = self.server.clients.get(id).map_or(0, Client::chunks_cost);
-            socket.charge.set(socket.cost() + chunks);
+            socket.account(self.server.clients.get(id).map_or(0, Client::chunks_cost));
         }
         self.answer_at_once(id);
         self.read_again(id);

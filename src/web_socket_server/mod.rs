@@ -37,6 +37,7 @@ mod hold;
 mod listener;
 mod moments;
 mod newcomers;
+mod pacing;
 mod pressure;
 mod signals;
 mod stop;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::WebSocketServer;
+use crate::bounds::Bound;
 use crate::ids::SocketId;
 use crate::newcomers::{MIN_NEWCOMERS, MIN_OF_ADDRESS, Origin, Rank};
 use crate::rfc6455::{Reason, Request};
@@ -106,17 +107,17 @@ impl WebSocketServer {
             return false;
         }
         let newcomers = &mut self.server.clients.newcomers;
-        match newcomers.evict(id) {
+        match newcomers.remove(id) {
             // It was promised its last bytes, and goes as late as one that is being answered.
             Some((origin, Rank::Ended)) if has_more_to_read => {
                 newcomers.put(id, origin, Rank::Busy);
                 return false;
             }
             Some((_, Rank::Ended)) => {}
-            _ => self.server.counters.refused(Reason::Evicted),
-        }
-        if let Some(count) = newcomers.tell(self.server.now) {
-            log::warn!(target: "phpws", "{count} connections that were no clients gave way to newer ones");
+            _ => {
+                self.server.counters.refused(Reason::Evicted);
+                self.server.acted(Bound::Newcomers, 1);
+            }
         }
         self.peer_gone(id, Peer::Gone);
         // Until it is closed it is no candidate again.

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::WebSocketServer;
+use crate::bounds::Bound;
 use crate::ids::SocketId;
 use crate::memory;
 use crate::socket::{Held, Stage};
@@ -58,6 +59,7 @@ impl WebSocketServer {
         }
         let since = *self.pressure.since.get_or_insert(now);
         self.turns.all_wait();
+        self.server.acted(Bound::Pressure, 1);
         if used >= self.server.limits().max_memory || now.saturating_duration_since(since) >= PATIENCE {
             self.log_pressure("clients that hold most are closed");
             self.close_the_largest(enough);
@@ -76,7 +78,7 @@ impl WebSocketServer {
         let mut largest: Vec<(usize, SocketId)> = open.map(held).filter(|(bytes, _)| *bytes > share).collect();
         largest.sort_unstable();
         while let Some((_, id)) = largest.pop().filter(|_| memory::in_use() > enough) {
-            self.server.counters.evicted += 1;
+            self.server.acted(Bound::Memory, 1);
             self.server.drop_reader(id);
             if let Some(socket) = self.sockets.get_mut(id) {
                 // What it sent meanwhile is of no use.

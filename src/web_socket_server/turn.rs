@@ -9,7 +9,7 @@ use mio::Events;
 use mio::event::Event;
 
 use super::hold::REST;
-use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer};
+use super::{LISTENER, OTHERS, SIGNALS, WAKERS, WebSocketServer, pacing};
 use crate::ids::SocketId;
 use crate::rfc6455::frame::MAX_HEADER;
 use crate::socket::{Peer, Stage};
@@ -152,7 +152,7 @@ impl WebSocketServer {
             return self.take_held(id);
         }
         let buffer = &mut self.buffer.bytes;
-        let read = if socket.greedy { self.server.read_greedy(id, socket, buffer) } else { socket.read(buffer) };
+        let read = if socket.greedy { pacing::read_greedy(&mut self.server, id, socket, buffer) } else { socket.read(buffer) };
         match read {
             Ok(0) => self.peer_gone(id, Peer::Finished),
             Ok(count) => {

@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 
 /// The port: what a reader of webSocketServer.php and RFC6455.php reads. A name that ends with `/` is a folder.
-const PORT: [&str; 29] = [
+const PORT: [&str; 31] = [
     "address.rs",
+    "bounds.rs",
     "client.rs",
     "counters.rs",
     "deadlines.rs",
@@ -24,6 +25,7 @@ const PORT: [&str; 29] = [
     "newcomers.rs",
     "packet.rs",
     "pipe.rs",
+    "places.rs",
     "printable.rs",
     "rate.rs",
     "raw.rs",

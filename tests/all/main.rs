@@ -9,6 +9,7 @@
 mod util;
 
 mod apps;
+mod bounds;
 mod cli;
 mod commands;
 mod descriptors;
@@ -16,6 +17,7 @@ mod dialog;
 mod docs;
 mod embedding;
 mod frames;
+mod guesses;
 mod handshake;
 mod house;
 mod http_publish;

@@ -252,19 +252,41 @@ fn only_allowed_hosts_may_ask() {
     }
 }
 
+/// The figures of a picture, by name.
+fn figures(picture: &str) -> BTreeMap<String, Value> {
+    let picture: Value = serde_json::from_str(picture).unwrap();
+    let groups = picture["groups"].as_array().unwrap().iter();
+    let figures = groups.flat_map(|group| group["figures"].as_array().unwrap());
+    figures.map(|figure| (figure["name"].as_str().unwrap().to_owned(), figure.clone())).collect()
+}
+
 #[test]
 fn watchers_get_a_picture_each_second() {
     let server = Phpws::start(&[]);
     let mut watcher = server.upgrade("/status", "");
-    let first: Value = serde_json::from_str(&watcher.text()).unwrap();
+    let first = figures(&watcher.text());
     let (_browser, _) = server.browser();
-    let mut pictures = std::iter::repeat_with(|| serde_json::from_str::<Value>(&watcher.text()).unwrap());
+    let mut pictures = std::iter::repeat_with(|| figures(&watcher.text()));
     // Where the browser took its time, the next one is too early.
-    let next = pictures.find(|picture| picture["clients"] != first["clients"]).unwrap();
-    assert_eq!((&first["clients"]["websocket"], &next["clients"]["websocket"]), (&1.into(), &2.into()));
-    let passed = next["uptime"].as_f64().unwrap() - first["uptime"].as_f64().unwrap();
+    let next = pictures.find(|picture| picture["phpws_clients"] != first["phpws_clients"]).unwrap();
+    let browsers = |picture: &BTreeMap<String, Value>| picture["phpws_clients"]["values"][0].clone();
+    assert_eq!(
+        [browsers(&first), browsers(&next)],
+        [serde_json::json!(["websocket", 1.0]), serde_json::json!(["websocket", 2.0])]
+    );
+    let uptime = |picture: &BTreeMap<String, Value>| picture["phpws_uptime_seconds"]["value"].as_f64().unwrap();
+    let passed = uptime(&next) - uptime(&first);
     assert!(passed > 0.9 && passed < PATIENCE.as_secs_f64(), "{passed}");
-    assert_eq!(first["started"], next["started"]);
+    assert_eq!(first["process_start_time_seconds"], next["process_start_time_seconds"]);
+}
+
+#[test]
+fn a_picture_has_each_figure_of_a_scrape() {
+    let server = Phpws::start(&[]);
+    let picture = figures(&server.upgrade("/status", "").text());
+    let text = scrape(&server);
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), picture.keys().cloned().collect());
 }
 
 #[test]

@@ -38,8 +38,21 @@ test('clients and messages appear within seconds', async () => {
   assert.match(await clients.getAttribute('aria-label'), /^Clients: websocket 2, PHP and raw 0; most in two minutes 2$/);
   assert.ok((await clients.locator('path.line').first().getAttribute('d')).split('L').length >= 2, 'the line has points');
   await other.page.close();
-  await page.locator('#closes tr').filter({ hasText: '1001' }).filter({ hasText: '1' }).waitFor();
+  await page.locator('#group-refused-and-gone tr').filter({ hasText: /^10011$/ }).waitFor();
   assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test('each figure of /metrics is on the page, in groups', async () => {
+  const context = await openContext(browser);
+  const { page } = await openTab(context, `${server.url}status`);
+  await textOf(page, '#status', 'Live');
+  const metrics = await (await fetch(`${server.url}metrics`)).text();
+  const helps = [...metrics.matchAll(/^# HELP \S+ (.*?)\.?$/gm)].map(([, help]) => help);
+  const shown = await page.locator('#groups tr:not(.part) td:first-child').allTextContents();
+  assert.deepEqual(helps.filter((help) => !shown.includes(help)), []);
+  const memory = await page.locator('#group-memory tr').allTextContents();
+  assert.deepEqual(memory.map((row) => row.match(/^(outbox|kept|inbox|shared|Most)/)?.[1]).filter(Boolean), ['outbox', 'kept', 'inbox', 'shared', 'Most']);
   await context.close();
 });
 

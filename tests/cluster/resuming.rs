@@ -198,3 +198,35 @@ fn a_message_with_a_key_does_not_make_others_look_seen() {
     let (mut client, _) = open(&servers[1], &format!("/web?resume={uuid}&seq=1&at={}", first["at"]));
     assert_eq!(next_message(&mut client)["message"], 2);
 }
+
+/// All come at once, while Redis is slow: a few are looked up at a time, and the right one waits for its turn.
+#[test]
+fn a_page_resumes_in_another_process_in_the_middle_of_a_flood_of_wrong_uuids_from_its_address() {
+    let redis = Redis::start();
+    let servers = processes(&redis, 2, &[]);
+    let (_page, ready) = open(&servers[0], "/web?resume=");
+    let mut guesses: Vec<Client> = (0..500).map(|_| servers[1].connect()).collect();
+    let mut right = servers[1].connect();
+    redis.cli(&["client", "pause", "1000"]);
+    servers[1].at_rest(|| {
+        let wrong = crate::util::request("/web?resume=e7369655-7143-43dd-a710-75937c023233&seq=0", "");
+        guesses.iter_mut().for_each(|client| client.send(wrong.as_bytes()));
+        right.send(crate::util::request(&format!("/web?resume={}&seq=0", uuid(&ready)), "").as_bytes());
+    });
+    guesses.iter_mut().for_each(|client| assert!(client.head().starts_with("HTTP/1.1 101 ")));
+    let unanswered = metric(&servers[1], "phpws_backplane_unanswered");
+    assert!((16.0..=20.0).contains(&unanswered), "{unanswered}: the look-ups, and what a process says of itself");
+    right.head();
+    assert!(right.text().contains(r#""resume":"resumed""#));
+    let mut refused = 0;
+    for client in &mut guesses {
+        let frame = client.frame().unwrap();
+        if frame.opcode == 8 {
+            assert_eq!(frame.code(), 1013);
+            refused += 1;
+        } else {
+            assert!(frame.text().contains(r#""resume":"lost""#));
+        }
+    }
+    assert!((100..=300).contains(&refused), "{refused} of 500 refused, of which 200 are forgiven");
+}

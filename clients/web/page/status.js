@@ -1,6 +1,7 @@
 /*
- * The status page: draws what the resource /status sends once a second. The server sends totals; rates
- * are the difference of two pictures. Everything reaches the page through textContent only.
+ * The status page: draws what the resource /status sends once a second, which are the figures of /metrics in groups. All
+ * of them are shown; some by name in addition, at the top and as charts. The server sends totals; rates are the
+ * difference of two pictures. Everything reaches the page through textContent only.
  */
 const KEPT = 120;
 const SVG = 'http://www.w3.org/2000/svg';
@@ -39,44 +40,77 @@ const perSecond = (shown) => (value) => `${shown(value)}/s`;
 
 // ---- what is drawn
 
-const sum = (counts) => Object.values(counts).reduce((total, value) => total + value, 0);
+const NONE = { value: 0, values: [], counts: [], bounds: [], sum: 0 };
+
+/** A picture as it came: each figure by its name, and the groups. */
+function read({ groups }) {
+  const figures = new Map(groups.flatMap((group) => group.figures).map((figure) => [figure.name, figure]));
+  return { groups, of: (name) => figures.get(name) ?? NONE, has: (name) => figures.has(name) };
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const one = (name) => (now) => now.of(name).value;
+const labelled = (name, ...labels) => (now) => sum(now.of(name).values.filter(([label]) => labels.includes(label)).map(([, value]) => value));
+const all = (name) => (now) => sum(now.of(name).values.map(([, value]) => value));
+const uptime = one('phpws_uptime_seconds');
 
 /** The difference of a total to the last picture, for each second. */
-const rate = (of) => (now, last) => last && now.uptime > last.uptime ? Math.max(0, of(now) - of(last)) / (now.uptime - last.uptime) : 0;
+const rate = (of) => (now, last) => last && uptime(now) > uptime(last) ? Math.max(0, of(now) - of(last)) / (uptime(now) - uptime(last)) : 0;
 
 /** The bound below which 99 % of what happened since the last picture lies; 0 if nothing did. */
 function slowest(now, last) {
-  const counts = now.turns.counts.map((total, i) => (last === null ? 0 : total - last.turns.counts[i]));
+  const [turns, before] = [now, last].map((picture) => picture?.of('phpws_turn_seconds'));
+  const counts = turns.counts.map((total, i) => (before ? total - before.counts[i] : 0));
   const wanted = 0.99 * sum(counts);
   let seen = 0;
   const slot = wanted > 0 ? counts.findIndex((value) => (seen += value) >= wanted) : -1;
-  return slot < 0 ? 0 : now.turns.bounds[Math.min(slot, now.turns.bounds.length - 1)];
+  return slot < 0 ? 0 : turns.bounds[Math.min(slot, turns.bounds.length - 1)];
 }
 
 const CHARTS = [
-  { title: 'Clients', shown: count, lines: { websocket: ({ clients }) => clients.websocket, 'PHP and raw': ({ clients }) => clients.php + clients.tcp } },
-  { title: 'Messages', shown: perSecond(count), lines: { in: rate(({ messages }) => messages.in), out: rate(({ messages }) => messages.out) } },
-  { title: 'Bytes', shown: perSecond(bytes), lines: { in: rate((now) => now.bytes.in), out: rate((now) => now.bytes.out) } },
-  { title: 'Waiting to be written', shown: bytes, lines: { 'all clients': ({ outbox }) => outbox.bytes, 'one client': ({ outbox }) => outbox.max } },
+  { title: 'Clients', shown: count, lines: { websocket: labelled('phpws_clients', 'websocket'), 'PHP and raw': labelled('phpws_clients', 'php', 'tcp') } },
+  { title: 'Messages', shown: perSecond(count), lines: { in: rate(one('phpws_messages_received_total')), out: rate(one('phpws_messages_sent_total')) } },
+  { title: 'Bytes', shown: perSecond(bytes), lines: { in: rate(one('phpws_received_bytes_total')), out: rate(one('phpws_sent_bytes_total')) } },
+  { title: 'Waiting to be written', shown: bytes, lines: { 'all clients': one('phpws_outbox_bytes'), 'one client': one('phpws_outbox_max_bytes') } },
   { title: 'A turn of the loop, 99 %', shown: time, lines: { 'at most': slowest } },
-  { title: 'CPU', shown: (value) => `${number.format(value)} %`, lines: { 'of one core': rate((now) => 100 * (now.process.cpu ?? 0)) } },
+  { title: 'CPU', shown: (value) => `${number.format(value)} %`, lines: { 'of one core': rate((now) => 100 * one('process_cpu_seconds_total')(now)) } },
 ];
 
 const FIGURES = {
-  Version: ({ version }) => version,
-  Uptime: ({ uptime }) => time(uptime),
-  Clients: ({ clients }) => count(sum(clients)),
-  'Away, may come back': ({ resume }) => count(resume.away),
-  'No clients yet': ({ newcomers }) => count(newcomers.now),
-  'Connections so far': ({ accepted }) => count(accepted),
-  'Messages in': ({ messages }) => count(messages.in),
-  'Messages out': ({ messages }) => count(messages.out),
-  Refused: ({ refusals }) => count(sum(refusals)),
-  'Too slow': ({ outbox }) => count(outbox.slow),
-  'Log lines missing': ({ log }) => count(log.dropped + log.left_out),
-  Memory: ({ process }) => process.resident === null ? '–' : bytes(process.resident),
-  'Notices waiting': ({ notices }) => notices === null ? 'off' : count(notices.waiting),
+  Version: (now) => now.of('phpws_build_info').values[0][0],
+  Uptime: (now) => time(uptime(now)),
+  Clients: (now) => count(all('phpws_clients')(now)),
+  'Away, may come back': (now) => count(one('phpws_clients_away')(now)),
+  'No clients yet': (now) => count(one('phpws_newcomers')(now)),
+  'Connections so far': (now) => count(one('phpws_connections_accepted_total')(now)),
+  'Messages in': (now) => count(one('phpws_messages_received_total')(now)),
+  'Messages out': (now) => count(one('phpws_messages_sent_total')(now)),
+  Refused: (now) => count(all('phpws_refusals_total')(now)),
+  'Held for clients': (now) => `${bytes(all('phpws_memory_bytes')(now))} of ${bytes(one('phpws_memory_limit_bytes')(now))}`,
+  Memory: (now) => now.has('process_resident_memory_bytes') ? bytes(one('process_resident_memory_bytes')(now)) : '–',
+  'Notices waiting': (now) => now.has('phpws_notices_waiting') ? count(one('phpws_notices_waiting')(now)) : 'off',
 };
+
+/** How the values of a figure are written: its name ends with the unit. */
+function unit(name) {
+  if (name === 'process_start_time_seconds') {
+    return (value) => new Date(value * 1000).toISOString().replace('T', ' ').slice(0, 19);
+  }
+  return /_bytes(_total)?$/.test(name) ? bytes : /_seconds(_total)?$/.test(name) ? time : count;
+}
+
+/** The rows of a figure: what it is, and its values. */
+function rows({ name, help, value, values, counts, sum: seconds }) {
+  const [shown, label] = [unit(name), help.replace(/\.$/, '')];
+  if (values) {
+    return [[label, ''], ...values.map(([part, one]) => [`${part}`, shown(one), 'part'])];
+  }
+  if (counts) {
+    const times = sum(counts);
+    return [[label, times > 0 ? `${count(times)} × ${time(seconds / times)}` : '0']];
+  }
+  return [[label, shown(value)]];
+}
 
 // ---- charts
 
@@ -143,6 +177,32 @@ function fill(id, rows) {
   }));
 }
 
+/** The table of a group, which is made when the group comes for the first time. */
+function groupTable(title) {
+  const id = `group-${title.toLowerCase().replace(/[^a-z]+/g, '-')}`;
+  if (!$(id)) {
+    const [section, heading, table, head, body] = ['section', 'h2', 'table', 'tr', 'tbody'].map((name) => document.createElement(name));
+    section.className = 'card';
+    heading.id = `${id}-title`;
+    heading.textContent = title;
+    table.setAttribute('aria-labelledby', heading.id);
+    head.append(...['What', 'Now'].map((text) => Object.assign(html('th', '', text), { scope: 'col' })));
+    table.append(document.createElement('thead'), body);
+    table.tHead.append(head);
+    body.id = id;
+    section.append(heading, table);
+    $('groups').append(section);
+  }
+  return id;
+}
+
+function showGroup({ title, figures }) {
+  const lines = figures.flatMap(rows);
+  const id = groupTable(title);
+  fill(id, lines.map(([what, now]) => [what, now]));
+  lines.forEach(([, , part], at) => { $(id).rows[at].className = part ?? ''; });
+}
+
 const figures = Object.entries(FIGURES).map(([name, of]) => {
   const [group, value] = [document.createElement('div'), document.createElement('dd')];
   group.append(html('dt', '', name), value);
@@ -155,15 +215,16 @@ let last = null;
 
 function show(picture) {
   // Another process begins again: what it counts has nothing to do with the last picture.
-  if (last !== null && last.started !== picture.started) {
+  const started = one('process_start_time_seconds');
+  if (last !== null && started(last) !== started(picture)) {
     last = null;
   }
   figures.forEach(({ of, value }) => { value.textContent = of(picture); });
   charts.forEach((add) => add(picture, last));
-  fill('resources', picture.resources.map(({ path, clients, messages }) => [path, count(clients), count(messages)]));
-  fill('refusals', Object.entries(picture.refusals).map(([reason, value]) => [reason, count(value)]));
-  fill('closes', Object.entries(picture.closes).map(([code, value]) => [code, count(value)]));
-  say('ready', picture.draining ? 'Being stopped' : 'Live');
+  const messages = new Map(picture.of('phpws_resource_messages_total').values);
+  fill('resources', picture.of('phpws_resource_clients').values.map(([path, clients]) => [path, count(clients), count(messages.get(path))]));
+  picture.groups.forEach(showGroup);
+  say('ready', one('phpws_draining')(picture) ? 'Being stopped' : 'Live');
   last = picture;
 }
 
@@ -183,7 +244,7 @@ function connect() {
   const socket = new WebSocket(address);
   socket.onmessage = ({ data }) => {
     $('reason').textContent = '';
-    show(JSON.parse(data));
+    show(read(JSON.parse(data)));
   };
   socket.onclose = ({ code, reason }) => {
     if (code === REFUSED) {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::replies::{RoomOf, element, elements, messages, number, rooms, text};
-use super::wire::{self, Remote};
+use super::wire::Remote;
 use super::yields::Wanted;
 use super::{Cluster, Pending, Registered, Registration, key_time, path_of};
 use crate::elsewhere::Target;
@@ -103,14 +103,13 @@ impl Claim {
 
 /// Fetching.
 impl Cluster {
-    /// The rooms of a client that comes back are known. They are subscribed to before it is fetched: what is published
-    /// there from now on comes behind what is read.
-    pub(super) fn claim(&mut self, server: &mut Server, registration: Registration, reply: &Reply) {
-        let Registration { id, uuid, request } = registration;
-        let Some(ResumeRequest::Resume { at, .. }) = request.filter(|_| server.is_open(id)) else { return };
+    /// The rooms of a client that comes back are known, as JSON. They are subscribed to before it is fetched: what is
+    /// published there from now on comes behind what is read.
+    pub(super) fn claim(&mut self, server: &mut Server, Registration { id, uuid, request }: Registration, in_rooms: &str) {
+        let Some(ResumeRequest::Resume { at, .. }) = request else { return };
         self.subscribe_client(server, id);
         let mut fetch = Fetch::new(id, uuid, request, at);
-        fetch.rooms = rooms(text(Some(reply)).unwrap_or("[]")).into_iter().map(|room| room.room).collect();
+        fetch.rooms = rooms(in_rooms).into_iter().map(|room| room.room).collect();
         fetch.rooms.iter().for_each(|room| self.subscribe_to_room(room));
         self.fetch(server, fetch);
     }
@@ -212,11 +211,9 @@ impl Cluster {
                 self.inbox.begins_behind(fetch.id);
                 self.resynced(server, fetch);
             }
-            (_, Some(request), Reply::Nil) => {
+            (_, Some(_), Reply::Nil) => {
                 self.drop_rooms(&fetch.rooms);
-                // Whoever has it still, though Redis forgot it, need not wait for it.
-                self.publish("telling of a client", "all", &wire::line("lost", json!({"uuid": fetch.uuid.to_string()}), ""));
-                self.register_unknown(server, fetch.id, request);
+                self.register_anew(server, fetch.id);
             }
             (_, None, Reply::Nil) => self.forgotten(server, fetch),
             (Some("moved"), ..) => {
@@ -224,9 +221,9 @@ impl Cluster {
                 self.yield_client(server, &Wanted { uuid: fetch.uuid.to_string(), at, seq, node: None });
             }
             (Some("wait"), ..) => self.await_yield(server.now, fetch),
-            (Some("other"), Some(request), _) => {
+            (Some("other"), Some(_), _) => {
                 self.drop_rooms(&fetch.rooms);
-                self.register_unknown(server, fetch.id, request);
+                self.register_anew(server, fetch.id);
             }
             _ => self.give_up(server, &fetch),
         }
@@ -274,7 +271,7 @@ impl Cluster {
         let kept = Kept::of(outcome, seq, cseq, at);
         let owed = elements(element(reply, 6)).iter().filter_map(|receipt| text(Some(receipt)).map(str::to_owned)).collect();
         let claim = Claim { kept, rooms, ident, owed, subscribed: fetch.rooms, missed: fetch.missed };
-        self.may_start(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim), guessed: false });
+        self.may_start(Registered { id: fetch.id, uuid: fetch.uuid, claim: Some(claim) });
     }
 
     /// Gives a client what its other process left: rooms, and messages that it missed. Where it may not

@@ -13,6 +13,7 @@
 //! | File | Does |
 //! |---|---|
 //! | `registration` | clients: known everywhere before they are told `ready`, until they end |
+//! | `look_ups` | uuids that this process does not know, so many of one address at a time |
 //! | `claims` | clients that come from another process, or missed something of others |
 //! | `yields` | clients that go on in another process |
 //! | `delivery` | messages, there and back |
@@ -45,6 +46,7 @@ use crate::server::Server;
 use claims::{Claim, Claims};
 use clock::Clock;
 use inbox::Inbox;
+use look_ups::LookUps;
 use parked::Parked;
 use pending::Pending;
 use scripts::Scripts;
@@ -58,6 +60,7 @@ mod commands;
 mod delivery;
 mod descriptions;
 mod inbox;
+mod look_ups;
 mod parked;
 mod pending;
 mod presence;
@@ -107,6 +110,7 @@ pub(crate) struct Cluster {
     parked: Parked,
     /// Clients that may be told `ready`.
     registered: Vec<Registered>,
+    look_ups: LookUps,
     claims: Claims,
     yields: Yields,
     /// The processes that live, once it is known.
@@ -148,8 +152,6 @@ pub(crate) struct Registered {
     pub(crate) uuid: Uuid,
     /// What another process left of it, if it comes from one.
     claim: Option<Claim>,
-    /// Whether it wanted to be a client that nobody knows.
-    pub(crate) guessed: bool,
 }
 
 /// What the loop calls.
@@ -174,6 +176,7 @@ impl Cluster {
             inbox: Inbox::default(),
             parked: Parked::default(),
             registered: Vec::new(),
+            look_ups: LookUps::default(),
             claims: Claims::default(),
             yields: Yields::default(),
             nodes: BTreeSet::new(),

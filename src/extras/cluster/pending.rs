@@ -1,8 +1,9 @@
 //! Replies that are still to come, and what is done with each.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use super::claims::{self, Fetch};
+use super::claims::Fetch;
 use super::under_way::Given;
 use super::{Cluster, Registration, descriptions};
 use crate::extras::redis::Reply;
@@ -22,8 +23,8 @@ pub(super) enum Pending {
     Tell(Given),
     /// A new client is told `ready` when it is known everywhere.
     Register(Registration),
-    /// A client comes back: its rooms, and then what it missed.
-    RoomsOf(Registration),
+    /// A client comes back, from this address: whether it is known, and then what it missed.
+    LookUp(IpAddr, Registration),
     Claim(Fetch),
     /// Members of a room in all processes, and the number of the question.
     Room(Box<str>, Option<u64>),
@@ -49,7 +50,7 @@ impl Cluster {
             Pending::Cast(given) => self.was_cast(server, given, &reply),
             Pending::Tell(given) => self.was_told(server, given, &reply),
             Pending::Register(registration) => self.was_registered(server, registration, &reply),
-            Pending::RoomsOf(registration) => self.claim(server, registration, &reply),
+            Pending::LookUp(ip, registration) => self.looked_up(server, ip, registration, &reply),
             Pending::Claim(fetch) => self.fetched(server, fetch, &reply),
             Pending::Room(room, ask) => self.members_counted(server, &room, ask, &reply),
             Pending::Beat => self.nodes_live(server, &reply),
@@ -67,7 +68,7 @@ impl Cluster {
         match pending {
             Pending::Cast(given) | Pending::Tell(given) => self.undelivered(server, given),
             Pending::Register(registration) => self.register_alone(registration),
-            Pending::RoomsOf(registration) => claims::ask_to_come_again(server, registration.id),
+            Pending::LookUp(ip, registration) => self.not_looked_up(server, ip, registration),
             Pending::Claim(fetch) => self.not_fetched(server, &fetch),
             Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
             Pending::Acted(id) => resume::send_owed_nexts(server, id),

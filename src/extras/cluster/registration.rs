@@ -4,18 +4,21 @@
 //! the logs that it reads, and what is published after it comes behind its reply. So a client that gets
 //! what the script read, and then what comes, misses nothing and gets nothing twice.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::claims::ask_to_come_again;
 use super::replies::text;
-use super::wire::channel;
+use super::wire::{self, channel};
 use super::{Cluster, Pending, RENEWAL_BEATS, Registered, Registration, key_time, path_of};
 use crate::elsewhere::{Ending, Target};
 use crate::extras::redis::Reply;
-use crate::extras::resume::ResumeRequest;
+use crate::extras::resume::{self, ResumeRequest};
 use crate::ids::{AppId, ClientType, SocketId};
+use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
 /// How clients come, as the loop sees it.
@@ -29,13 +32,11 @@ impl Cluster {
         if server.clients[id].client_type == ClientType::Tcp {
             return false;
         }
+        // One without a uuid is a new client, and was counted as a wrong guess before its 101.
         let registration = |uuid| Registration { id, uuid, request };
         match (request, self.link.is_up()) {
             (Some(ResumeRequest::Resume { uuid: Some(uuid), .. }), true) => {
-                let key = self.key(&format!("client:{uuid}"));
-                if self.send(&[b"HGET", key.as_bytes(), b"rooms"], Pending::RoomsOf(registration(uuid))).is_err() {
-                    ask_to_come_again(server, id);
-                }
+                self.look_up(server, registration(uuid));
                 true
             }
             // Its process may be there, and what it missed: it comes again while that lasts.
@@ -108,11 +109,9 @@ impl Cluster {
         self.register_alone(registration);
     }
 
-    /// The client is told `ready`, whether or not others know of it. It is a new one: where it asked to be one that
-    /// exists, it has guessed wrong.
-    pub(super) fn register_alone(&mut self, Registration { id, uuid, request }: Registration) {
-        let guessed = matches!(request, Some(ResumeRequest::Resume { .. }));
-        self.may_start(Registered { id, uuid, claim: None, guessed });
+    /// The client is told `ready`, whether or not others know of it.
+    pub(super) fn register_alone(&mut self, Registration { id, uuid, .. }: Registration) {
+        self.may_start(Registered { id, uuid, claim: None });
     }
 
     /// A client may be told `ready`. Messages that still wait came before it.
@@ -121,10 +120,21 @@ impl Cluster {
         self.registered.push(registered);
     }
 
-    /// Redis does not know the client that was asked for: it comes back as a new one.
-    pub(super) fn register_unknown(&mut self, server: &mut Server, id: SocketId, request: ResumeRequest) {
-        let registration = Registration { id, uuid: Uuid::new_v4(), request: Some(request) };
-        if !self.send_registration(server, id, registration.uuid, Pending::Register(registration)) {
+    /// Redis does not know the client that was asked for: it comes back as a new one. From an address that asks for too
+    /// many of these it has to come again later, and Redis has no more work with it.
+    pub(super) fn register_unknown(&mut self, server: &mut Server, ip: IpAddr, id: SocketId, uuid: Uuid) {
+        if resume::guesses_too_often(server, ip) {
+            return server.close_with(id, CloseCode::TRY_AGAIN_LATER, "Too many wrong uuids");
+        }
+        // Whoever keeps it still, though Redis forgot it, need not wait for it.
+        self.publish("telling of a client", "all", &wire::line("lost", json!({"uuid": uuid.to_string()}), ""));
+        self.register_anew(server, id);
+    }
+
+    /// A client that came back is registered as a new one.
+    pub(super) fn register_anew(&mut self, server: &mut Server, id: SocketId) {
+        let registration = Registration { id, uuid: Uuid::new_v4(), request: None };
+        if server.is_open(id) && !self.register(server, registration) {
             self.register_alone(registration);
         }
     }

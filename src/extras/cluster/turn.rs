@@ -40,12 +40,9 @@ impl WebSocketServer {
         let registered = self.parts.cluster.as_mut().map(|cluster| cluster.take_registered()).unwrap_or_default();
         let any = !registered.is_empty();
         for registered in registered {
-            let Registered { id, uuid, guessed, .. } = registered;
+            let Registered { id, uuid, .. } = registered;
             if !self.parts.cluster.as_mut().is_some_and(|cluster| cluster.restore(&mut self.server, registered)) {
                 continue;
-            }
-            if guessed {
-                self.parts.http.admission.guessed_wrong(self.server.clients[id].ip, self.server.now);
             }
             // It may have come twice while the others were asked: the last one wins.
             if let Some(other) = self.server.clients.by_uuid(uuid) {

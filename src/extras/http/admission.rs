@@ -4,25 +4,19 @@
 //! or a stranger behind a proxy on it. It knows no socket; time is an argument. The PHP original has no
 //! counterpart, its backends are admitted by host alone.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Answer;
 use super::tokens::Tokens;
-use crate::limits::{Limits, Publish, counted_address};
+use crate::limits::{Limits, Publish};
 use crate::own_host::NotOurs;
-use crate::rate::Bucket;
+use crate::rate::Rates;
 use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Request, Status};
 
 /// Wrong tokens that one address may present in a second; twice as many in a burst. Beyond: 429 for further wrong ones.
 const MAX_WRONG_TOKENS: u32 = 5;
-/// Uuids of no client here that one address may want to resume in a second; twice as many in a burst. After a
-/// restart every page of an office behind one address comes with one. Beyond: 429, also for a right one.
-const MAX_WRONG_UUIDS: u32 = 100;
-/// Addresses that are remembered for a rate. Further ones get 429 until others have been quiet for a moment.
-const MAX_ADDRESSES: usize = 16 * 1024;
 
 /// Who publishes, and how often.
 #[derive(Debug, Default)]
@@ -30,21 +24,9 @@ pub(crate) struct Admission {
     pub(crate) tokens: Tokens,
     requests: Rates,
     wrong_tokens: Rates,
-    wrong_uuids: Rates,
 }
 
 impl Admission {
-    /// Whether an address has to wait before it may want to be a client that is not known here.
-    pub(crate) fn has_guessed_too_often(&self, ip: IpAddr, now: Instant) -> bool {
-        self.wrong_uuids.wait(ip, MAX_WRONG_UUIDS, now).is_some()
-    }
-
-    /// Counts a wish to be a client that is not known here.
-    pub(crate) fn guessed_wrong(&mut self, ip: IpAddr, now: Instant) {
-        // Where it is too often, the next one hears of it.
-        let _ = self.wrong_uuids.take(ip, MAX_WRONG_UUIDS, now);
-    }
-
     /// Lets a request pass, or says why not; `ours` says whether it comes from an allowed host.
     pub(crate) fn check(
         &mut self,
@@ -122,38 +104,6 @@ fn too_many(why: &str, wait: Duration) -> Answer {
     Answer::error(Status::TooManyRequests, why).with("Retry-After", seconds.max(1))
 }
 
-/// How often each address came.
-#[derive(Debug, Default)]
-struct Rates {
-    buckets: HashMap<IpAddr, Bucket>,
-}
-
-impl Rates {
-    /// How long this address has to wait; a rate of 0 is no limit.
-    fn wait(&self, ip: IpAddr, each_second: u32, now: Instant) -> Option<Duration> {
-        self.buckets.get(&counted_address(ip))?.wait(1, each_second, now)
-    }
-
-    /// Counts one, or says how long to wait. Addresses beyond those that can be remembered have to wait.
-    fn take(&mut self, ip: IpAddr, each_second: u32, now: Instant) -> Result<(), Duration> {
-        if each_second == 0 {
-            return Ok(());
-        }
-        if let Some(wait) = self.wait(ip, each_second, now) {
-            return Err(wait);
-        }
-        let ip = counted_address(ip);
-        if self.buckets.len() >= MAX_ADDRESSES && !self.buckets.contains_key(&ip) {
-            self.buckets.retain(|_, bucket| !bucket.is_full(now));
-            if self.buckets.len() >= MAX_ADDRESSES {
-                return Err(Duration::from_secs(1));
-            }
-        }
-        self.buckets.entry(ip).or_insert(Bucket::full(now)).take(1, each_second, now);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,28 +178,5 @@ mod tests {
         assert_eq!(guess(&mut admission, "198.51.100.1", TOKEN), "200");
         assert_eq!(guess(&mut admission, "198.51.100.1", wrong), "429");
         assert_eq!(guess(&mut admission, "198.51.100.2", wrong), "401");
-    }
-
-    #[test]
-    fn a_rate_holds_two_seconds_and_refills() {
-        let (ip, start) = (LOCAL.parse().unwrap(), Instant::now());
-        let mut rates = Rates::default();
-        assert!((0..20).all(|_| rates.take(ip, 10, start).is_ok()));
-        assert_eq!(rates.take(ip, 10, start), Err(Duration::from_millis(100)));
-        assert_eq!(rates.take(ip, 10, start + Duration::from_millis(100)), Ok(()));
-        assert!(rates.take(ip, 10, start + Duration::from_millis(150)).is_err());
-        assert!((0..1000).all(|_| rates.take(ip, 0, start).is_ok()));
-    }
-
-    #[test]
-    fn addresses_are_remembered_up_to_a_number() {
-        let start = Instant::now();
-        let mut rates = Rates::default();
-        let ip = |number: usize| IpAddr::from((number as u32).to_be_bytes());
-        assert!((0..MAX_ADDRESSES).all(|number| rates.take(ip(number), 10, start).is_ok()));
-        assert!(rates.take(ip(MAX_ADDRESSES), 10, start).is_err());
-        assert!(rates.take(ip(0), 10, start).is_ok());
-        assert!(rates.take(ip(MAX_ADDRESSES), 10, start + Duration::from_millis(150)).is_ok());
-        assert_eq!(rates.buckets.len(), 2);
     }
 }

@@ -215,8 +215,7 @@ impl SendList {
     /// The list in the body of a request.
     pub(crate) fn new(body: Vec<u8>) -> Result<SendList, Answer> {
         let bad = |why: String| Answer::error(Status::BadRequest, &why);
-        json::check(&body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
-        let text = String::from_utf8(body).map_err(|_| bad("Not JSON: not UTF-8".into()))?;
+        let text = json::check_owned(body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
         let items = json::list(&text).map_err(|fault| bad(format!("Not a list of messages: {fault}")))?;
         let begin = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
         let left = items.iter().rev().map(|item| begin(item)..begin(item) + item.len()).collect();

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
+use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::deadlines::Deadline;
 use crate::extras::http::body::{Body, BodyError, Framing};
@@ -90,6 +91,7 @@ impl WebSocketServer {
         let checked = self.parts.http.admission.check(request, from.ip, ours, self.server.limits(), self.server.now);
         if let Err(answer) = &checked {
             log::info!("{id}, No publishing for {}: {}", from.ip, answer.status);
+            self.server.acted(Bound::Requests, u64::from(answer.status == Status::TooManyRequests));
             if let Err(why) = ours {
                 self.warn(id, Warning::NotOurs(why), from.ip, request);
             }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::Utf8Error;
 
 use crate::json::{self, Value};
 
@@ -34,6 +35,10 @@ impl Fault {
         Fault { what, line, column: bytes.len().min(at + 1) - line_start }
     }
 
+    fn no_text(bytes: &[u8], error: Utf8Error) -> Fault {
+        Fault::at(bytes, error.valid_up_to(), "invalid UTF-8")
+    }
+
     fn of(text: &str, fault: json::Fault) -> Fault {
         Fault::at(text.as_bytes(), fault.at, fault.what)
     }
@@ -41,8 +46,15 @@ impl Fault {
 
 /// The text of one JSON value that every receiver can read.
 pub fn check(bytes: &[u8]) -> Result<&str, Fault> {
-    let text = std::str::from_utf8(bytes).map_err(|error| Fault::at(bytes, error.valid_up_to(), "invalid UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| Fault::no_text(bytes, error))?;
     json::check(text).map(|()| text).map_err(|fault| Fault::of(text, fault))
+}
+
+/// The same for bytes that the text is to own.
+pub fn check_owned(bytes: Vec<u8>) -> Result<String, Fault> {
+    let text = String::from_utf8(bytes).map_err(|error| Fault::no_text(error.as_bytes(), error.utf8_error()))?;
+    json::check(&text).map_err(|fault| Fault::of(&text, fault))?;
+    Ok(text)
 }
 
 /// The messages of a list as text; an error past a thousand of them.

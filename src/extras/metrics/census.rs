@@ -1,19 +1,10 @@
 //! What can be counted from the records when somebody asks: clients, resources, what waits.
 //!
 //! A part of [`metrics`](super). One pass over all records, some ten nanoseconds each; nothing of it
-//! is kept up to date in between. [`snapshot`] is the whole picture for the status page.
+//! is kept up to date in between.
 
-use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
-
-use serde_json::{Value, json};
-
-use super::process::Process;
 use crate::client::State;
-use crate::counters::{BOUNDS, Histogram};
 use crate::ids::ClientType;
-use crate::memory::{self, Kind};
-use crate::program::{log_rate, log_writer};
 use crate::server::Server;
 
 /// The types of clients, in the order of their counters.
@@ -66,47 +57,4 @@ impl Census {
     pub(crate) fn open(&self) -> u64 {
         self.clients.iter().sum()
     }
-}
-
-/// Everything that is counted, as the status page gets it. Times are in seconds.
-pub(crate) fn snapshot(server: &Server) -> Value {
-    let (metrics, census, process) = (&server.counters, Census::of(server), Process::read());
-    let resources = metrics.resources.iter().zip(&census.resources);
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "started": metrics.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        "uptime": server.now.saturating_duration_since(metrics.started).as_secs_f64(),
-        "draining": server.stopping,
-        "clients": by_type(&census.clients),
-        "opened": by_type(&metrics.opened),
-        "resume": {"away": census.away, "resumed": server.extras.resumes.resumed, "given_up": server.extras.resumes.expired, "lost": metrics.lost},
-        "newcomers": {"now": server.clients.newcomers.len(), "evicted": server.clients.newcomers.evicted},
-        "handshaking": census.handshaking,
-        "accepted": metrics.accepted,
-        "messages": {"in": metrics.messages_in, "out": metrics.messages_out},
-        "paced": metrics.paced,
-        "bytes": {"in": metrics.bytes_in, "out": metrics.bytes_out},
-        "outbox": {"bytes": census.outbox_bytes, "max": census.outbox_max, "slow": metrics.slow, "dropped": metrics.feedback_dropped},
-        "log": {"dropped": log_writer::dropped(), "left_out": log_rate::left_out()},
-        "memory": {"limit": server.limits().max_memory, "evicted": metrics.evicted,
-            "held": Kind::ALL.iter().map(|(kind, name)| ((*name).to_owned(), memory::held(*kind))).collect::<BTreeMap<_, _>>()},
-        "waits": {"now": metrics.waiting, "times": histogram(&metrics.waits)},
-        "resources": resources.map(|(resource, clients)| json!({"path": &*resource.path, "clients": clients, "messages": resource.messages}))
-            .collect::<Vec<_>>(),
-        "refusals": metrics.refusals.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<BTreeMap<_, _>>(),
-        "closes": metrics.closes,
-        "turns": histogram(&metrics.turns),
-        "handshakes": histogram(&metrics.handshakes),
-        "notices": server.extras.notices.as_ref().map(|notices| notices.counts().json()),
-        "process": {"resident": process.resident_bytes, "cpu": process.cpu_seconds, "fds": process.open_fds, "max_fds": process.max_fds},
-    })
-}
-
-fn by_type(counts: &[u64; 3]) -> Value {
-    TYPES.iter().zip(counts).map(|(client_type, count)| (client_type.to_string(), Value::from(*count))).collect()
-}
-
-fn histogram(histogram: &Histogram) -> Value {
-    let bounds: Vec<f64> = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).collect();
-    json!({"bounds": bounds, "counts": histogram.counts, "sum": histogram.nanos as f64 / 1e9})
 }

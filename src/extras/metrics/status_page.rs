@@ -29,7 +29,7 @@ impl Resource for ResourceStatus {
             return server.close_with(id, CloseCode::POLICY_VIOLATION, "Only allowed hosts may watch");
         }
         self.watchers.push(id);
-        let picture = metrics::snapshot(server).to_string();
+        let picture = metrics::picture(server);
         server.write(id, &picture);
         if !std::mem::replace(&mut self.ticking, true) {
             server.call_after(STATUS_PERIOD, 0);
@@ -43,7 +43,7 @@ impl Resource for ResourceStatus {
     fn on_timer(&mut self, server: &mut Server, _tag: u64) {
         self.ticking = !self.watchers.is_empty();
         if self.ticking {
-            let picture = metrics::snapshot(server).to_string();
+            let picture = metrics::picture(server);
             server.write_all(&self.watchers, &picture);
             server.call_after(STATUS_PERIOD, 0);
         }

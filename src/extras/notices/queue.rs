@@ -136,12 +136,6 @@ pub(crate) struct Counts {
     pub(crate) failures: u64,
 }
 
-impl Counts {
-    pub(crate) fn json(&self) -> Value {
-        json!({"waiting": self.waiting, "sent": self.sent, "dropped": self.dropped, "failures": self.failures})
-    }
-}
-
 /// The loop's half.
 pub(crate) struct Notices {
     pub(super) queue: SyncSender<Job>,

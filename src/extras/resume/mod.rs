@@ -5,8 +5,11 @@
 //! `Away`; nobody but the loop notices. This file knows no sockets: how a connection is taken from a
 //! client, and a new one given to it, is in `takeover.rs`. The PHP original has no counterpart.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
+use crate::bounds::Bound;
 use crate::client::State;
 use crate::deadlines::{Deadline, after};
 use crate::elsewhere::{Ending, Envelope};
@@ -24,6 +27,9 @@ mod takeover;
 
 /// The greatest number that a client may say it has seen: what JavaScript holds exactly. No server gets there.
 const MAX_NUMBER: u64 = 1 << 53;
+/// Uuids of no client that one address may come with in a second; twice as many in a burst. After a restart every page
+/// of an office behind one address comes with one. Beyond: 429 for further wrong ones.
+const MAX_WRONG_UUIDS: u32 = 100;
 
 impl CloseCode {
     /// The client came back on another connection.
@@ -76,6 +82,14 @@ pub(crate) fn find_resumable(
     (!elsewhere && client.app == app && client.client_type == client_type).then_some(id)
 }
 
+/// Counts a uuid that nobody has. Says whether that was too often from this address: then the client comes again later.
+/// A right one is never asked about, since others may guess from the same address.
+pub(crate) fn guesses_too_often(server: &mut Server, ip: IpAddr) -> bool {
+    let too_often = server.extras.resumes.wrong_uuids.take(ip, MAX_WRONG_UUIDS, server.now).is_err();
+    server.acted(Bound::Guesses, u64::from(too_often));
+    too_often
+}
+
 /// A client came back: it is told `ready`, and gets what it has not seen once the loop writes.
 pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
     if server.clients[id].is_away() {
@@ -97,7 +111,8 @@ pub(crate) fn resume(server: &mut Server, id: SocketId, seq: u64) {
 pub(crate) fn settle(server: &mut Server, id: SocketId) {
     let max = server.limits().kept_bytes();
     if let Some(kept) = server.clients.get_mut(id).and_then(|client| client.mail.kept_mut()) {
-        server.counters.lost += server.extras.missed.settle(id, kept, max);
+        let lost = server.extras.missed.settle(id, kept, max);
+        server.acted(Bound::Kept, lost);
     }
 }
 
@@ -126,8 +141,9 @@ pub(crate) fn let_go(server: &mut Server, enough: usize) {
     for (_, id) in away {
         settle(server, id);
         let Some(client) = server.clients.get_mut(id) else { continue };
-        server.counters.lost += client.mail.kept_mut().map_or(0, |kept| kept.trim(0));
+        let lost = client.mail.kept_mut().map_or(0, |kept| kept.trim(0));
         client.mail.account();
+        server.acted(Bound::Kept, lost);
         if memory::in_use() <= enough {
             return;
         }

@@ -6,7 +6,7 @@
 
 use mio::Token;
 
-use super::{Kept, ResumeRequest, find_resumable, let_go, remind_of, resume};
+use super::{Kept, ResumeRequest, find_resumable, guesses_too_often, let_go, remind_of, resume};
 use crate::client::{Client, State};
 use crate::ids::AppId;
 use crate::ids::{ClientType, SocketId};
@@ -28,37 +28,22 @@ impl WebSocketServer {
         let dialog = app.is_none_or(|app| self.all_apps.options(app).dialog);
         let may_resume = dialog && !self.server.limits().resume_time.is_zero();
         let Some(request) = ResumeRequest::of(request).filter(|_| may_resume) else { return Ok(Admitted::New(Form::Frames)) };
-        if let ResumeRequest::Resume { seq, .. } = request
-            && let Some(known) = self.find_resumed(id, request, app, client_type)?
-        {
-            self.take_over(id, known, seq);
-            return Ok(Admitted::Known(known));
+        if let ResumeRequest::Resume { uuid, seq, .. } = request {
+            if let Some(known) = find_resumable(&self.server, request, app, client_type) {
+                self.take_over(id, known, seq);
+                return Ok(Admitted::Known(known));
+            }
+            // Another process may know it.
+            let is_unknown = self.server.elsewhere.is_alone() || uuid.is_none();
+            let ip = self.server.clients[id].ip;
+            if is_unknown && guesses_too_often(&mut self.server, ip) {
+                return Err(Refusal::too_many("Too many wrong uuids"));
+            }
         }
         // Only other processes have to be asked further.
         let asked = (!self.server.elsewhere.is_alone()).then(|| Box::new(request));
         let kept = Kept { request: asked, connected_at: Some(self.server.now), ..Kept::new(request.outcome()) };
         Ok(Admitted::New(Form::Numbered(Box::new(kept))))
-    }
-
-    /// The client that a request wants to be again; `None` where it is not known here any more.
-    fn find_resumed(
-        &mut self,
-        id: SocketId,
-        request: ResumeRequest,
-        app: Option<AppId>,
-        client_type: ClientType,
-    ) -> Result<Option<SocketId>, Refusal> {
-        let (ip, now) = (self.server.clients[id].ip, self.server.now);
-        // A client that has guessed too often is not told whether this guess was right.
-        if self.parts.http.admission.has_guessed_too_often(ip, now) {
-            return Err(Refusal::too_many("Too many wrong uuids"));
-        }
-        let found = find_resumable(&self.server, request, app, client_type);
-        // Another process may know it.
-        if found.is_none() && self.server.elsewhere.is_alone() {
-            self.parts.http.admission.guessed_wrong(ip, now);
-        }
-        Ok(found)
     }
 
     /// Gives the connection of `new` to a client that comes back, in place of the one it may still have.

@@ -12,6 +12,7 @@ use slotmap::SlotMap;
 use super::RoomError;
 use super::announcement::{Announcement, Changes, Movement};
 use crate::ids::SocketId;
+use crate::places::Places;
 
 slotmap::new_key_type! {
     /// Names a room; never used twice.
@@ -68,25 +69,23 @@ struct Room {
     held_back: Vec<Announcement>,
 }
 
-/// Members and their names: adding and removing take constant time, a walk the time of its members. Those that are away
-/// stand behind the others.
+/// Members and their names. Those that are away stand behind the others.
 #[derive(Default)]
 struct Members {
-    list: Vec<(SocketId, Box<str>)>,
+    all: Places<(SocketId, Box<str>)>,
     /// How many at the front are not away.
     here: usize,
-    places: HashMap<SocketId, usize>,
 }
 
 impl Rooms {
     /// The members of a room with their names; none where there is no such room.
     pub(super) fn members(&self, name: &str) -> &[(SocketId, Box<str>)] {
-        self.find(name).map_or(&[], |room| &room.members.list)
+        self.find(name).map_or(&[], |room| room.members.all.list())
     }
 
     /// Whether a client is in a room.
     pub(super) fn has(&self, id: SocketId, name: &str) -> bool {
-        self.find(name).is_some_and(|room| room.members.places.contains_key(&id))
+        self.find(name).is_some_and(|room| room.members.all.place(id).is_some())
     }
 
     /// The members of a room that are not away, and where others are, by what name they miss a message; `None` where
@@ -133,7 +132,7 @@ impl Rooms {
             self.of_client.entry(id).or_default().push(key);
             self.note(key, |changes| &mut changes.joined, own_name);
         }
-        self.rooms[key].members.list.len()
+        self.rooms[key].members.count()
     }
 
     fn create(&mut self, name: &str, announce: bool) -> RoomId {
@@ -168,7 +167,7 @@ impl Rooms {
         let was_alive = room.members.here > 0;
         let own_name = room.members.remove(id)?;
         self.alive -= usize::from(was_alive && room.members.here == 0);
-        let remaining = room.members.list.len();
+        let remaining = room.members.count();
         if remaining == 0 {
             self.by_name.remove(&room.name);
             let room = self.rooms.remove(key)?;
@@ -304,63 +303,50 @@ impl Room {
     }
 
     fn announcement(&self, changes: Changes) -> Announcement {
-        let (ids, count) = (self.members.ids(), self.members.list.len());
+        let (ids, count) = (self.members.ids(), self.members.count());
         Announcement { room: self.name.clone(), announce: self.announce, ids, key: self.key, count, changes }
     }
 }
 
 impl Members {
+    fn count(&self) -> usize {
+        self.all.list().len()
+    }
+
     /// Those that are not away.
     fn ids(&self) -> Vec<SocketId> {
-        self.list[..self.here].iter().map(|(id, _)| *id).collect()
+        self.all.list()[..self.here].iter().map(|(id, _)| *id).collect()
     }
 
     /// Moves a member behind those that are here, or among them.
     fn set_away(&mut self, id: SocketId, away: bool) {
-        let Some(place) = self.places.get(&id).copied().filter(|place| (*place >= self.here) != away) else { return };
+        let Some(place) = self.all.place(id).filter(|place| (*place >= self.here) != away) else { return };
         if away {
             self.here -= 1;
-            self.swap(place, self.here);
+            self.all.swap(place, self.here);
         } else {
-            self.swap(place, self.here);
+            self.all.swap(place, self.here);
             self.here += 1;
         }
     }
 
-    fn swap(&mut self, one: usize, other: usize) {
-        self.list.swap(one, other);
-        for place in [one, other] {
-            self.places.insert(self.list[place].0, place);
-        }
-    }
-
     fn name(&self, id: SocketId) -> &str {
-        self.places.get(&id).map_or("", |place| &*self.list[*place].1)
+        self.all.get(id).map_or("", |(_, name)| name)
     }
 
     /// Adds a member, or changes its name; `true` where it is new.
     fn insert(&mut self, id: SocketId, name: &str) -> bool {
-        if let Some(place) = self.places.get(&id) {
-            self.list[*place].1 = name.into();
-            return false;
+        let is_new = self.all.insert((id, name.into()));
+        if is_new {
+            self.set_away(id, false);
         }
-        let last = self.list.len();
-        self.places.insert(id, last);
-        self.list.push((id, name.into()));
-        self.swap(self.here, last);
-        self.here += 1;
-        true
+        is_new
     }
 
-    /// Removes a member and gives its name; the last one takes its place.
+    /// Removes a member and gives its name.
     fn remove(&mut self, id: SocketId) -> Option<Box<str>> {
         self.set_away(id, true);
-        let place = self.places.remove(&id)?;
-        let (_, name) = self.list.swap_remove(place);
-        if let Some((moved, _)) = self.list.get(place) {
-            self.places.insert(*moved, place);
-        }
-        Some(name)
+        self.all.remove(id).map(|(_, name)| name)
     }
 }
 
@@ -388,20 +374,6 @@ mod tests {
         assert!(rooms.rooms.is_empty() && rooms.by_name.is_empty() && rooms.of_client.is_empty());
         assert!(rooms.next_announcement().is_none(), "nobody is there to hear it");
         assert!(rooms.changed.is_empty());
-    }
-
-    #[test]
-    fn members_are_found_after_others_were_removed_in_any_order() {
-        let (mut members, ids) = (Members::default(), ids(100));
-        ids.iter().for_each(|id| assert!(members.insert(*id, "")));
-        assert!(!members.insert(ids[7], "seven"));
-        for (at, id) in ids.iter().enumerate().filter(|(at, _)| at % 3 != 1) {
-            assert!(members.remove(*id).is_some(), "{at}");
-            assert!(members.remove(*id).is_none(), "{at}");
-        }
-        assert_eq!((members.list.len(), members.places.len()), (33, 33));
-        assert!(members.places.iter().all(|(id, place)| members.list[*place].0 == *id));
-        assert_eq!(members.remove(ids[7]).as_deref(), Some("seven"));
     }
 
     #[test]
