@@ -17,6 +17,7 @@
 //! | `delivery` | messages, there and back |
 //! | `presence` | members of rooms, and the processes that live |
 //! | `descriptions` | what a process knows of a client that another one asks about |
+//! | `idempotency` | keys of requests that come again, to another process too |
 //! | `turn` | what the loop does with all of this |
 //! | `commands`, `replies` | what Redis is told, and reading what it says |
 //! | `scripts`, `wire` | what runs in Redis, and what processes say to each other, as text |
@@ -48,6 +49,7 @@ mod claims;
 mod commands;
 mod delivery;
 mod descriptions;
+mod idempotency;
 mod presence;
 mod registration;
 mod replies;
@@ -135,6 +137,11 @@ enum Pending {
         uuid: Box<str>,
     },
     Describe(u64),
+    /// Who has the key of a request, which has claimed it with that text.
+    HasKey {
+        number: u64,
+        own: String,
+    },
 }
 
 /// A client that waits for its `ready`, under the uuid that it will have.
@@ -252,6 +259,10 @@ impl Cluster {
                 Envelope::Members(members) => self.tell_members(server.limits(), &members),
                 Envelope::CountMembers { room, ask } => self.count_members(server, room, ask),
                 Envelope::Describe { uuid, ask } => self.ask_about(server, uuid, ask),
+                Envelope::ClaimKey { name, request, number, seconds } => {
+                    self.claim_key(server, &name, &request, number, seconds);
+                }
+                Envelope::SettleKey { name, text, seconds, is_late } => self.settle_key(&name, text.as_deref(), seconds, is_late),
                 Envelope::Answer { node, ask, fates } => self.answer(&node, ask, fates),
             }
         }
@@ -301,6 +312,7 @@ impl Cluster {
             Pending::Beat => self.nodes_live(server, &reply),
             Pending::WhereIs { ask, uuid } => self.describe_at(server, ask, &uuid, &reply),
             Pending::Describe(ask) => self.describing(server, ask, &reply),
+            Pending::HasKey { number, own } => self.key_held(server, number, &own, &reply),
         }
     }
 
@@ -316,6 +328,7 @@ impl Cluster {
             Pending::Claim(fetch) => self.not_fetched(server, &fetch),
             Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
             Pending::WhereIs { ask, .. } | Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),
+            Pending::HasKey { number, .. } => idempotency::key_unknown(server, number),
             Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
             Pending::Beat => {}
         }

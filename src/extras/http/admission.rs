@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Answer;
 use super::tokens::Tokens;
+use crate::extras::idempotency::Digest;
 use crate::limits::{Limits, Publish, counted_address};
 use crate::own_host::NotOurs;
 use crate::rate::Bucket;
@@ -43,6 +44,14 @@ impl Admission {
     pub(crate) fn guessed_wrong(&mut self, ip: IpAddr, now: Instant) {
         // Where it is too often, the next one hears of it.
         let _ = self.wrong_uuids.take(ip, MAX_WRONG_UUIDS, now);
+    }
+
+    /// Whose the keys of a request are: the token's, or without one the address's.
+    pub(crate) fn owner(&self, request: &Request, ip: IpAddr) -> Digest {
+        match bearer(request).filter(|token| self.tokens.admit(token)) {
+            Some(token) => Digest::of(&[b"token", token.as_bytes()]),
+            None => Digest::of(&[b"address", ip.to_string().as_bytes()]),
+        }
     }
 
     /// Lets a request pass, or says why not; `ours` says whether it comes from an allowed host.

@@ -4,12 +4,15 @@
 //! loop; everything else at once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::members::{self as json, Members};
+use super::retries::{Sender, not_sent};
 use super::{Answer, is_get, is_head};
 use crate::elsewhere::{Envelope, Others};
+use crate::extras::idempotency::{Claim, Claims, Digest, Verdict, check_key};
 use crate::extras::publishing::{About, Asker, Report, Sent};
 use crate::extras::resume;
 use crate::ids::SocketId;
@@ -100,7 +103,14 @@ impl Endpoint {
     }
 
     /// Does what the request asks for: an answer, or `None` where the loop will give one.
-    pub(crate) fn act(&self, server: &mut Server, all_apps: &AllApps, id: SocketId, body: &[u8]) -> Option<Answer> {
+    pub(crate) fn act(
+        &self,
+        server: &mut Server,
+        all_apps: &AllApps,
+        id: SocketId,
+        body: &[u8],
+        claim: Option<Claim>,
+    ) -> Option<Answer> {
         let sent = match &self.kind {
             Kind::Client(uuid) => return client(server, id, uuid),
             kind => match (json::check(body), kind) {
@@ -112,7 +122,8 @@ impl Endpoint {
         };
         match sent {
             Ok(sent) => {
-                server.ask(Asker::Http { id, list: false }, sent);
+                let claims = Claims { whole: claim, ..Claims::default() }.boxed();
+                server.ask(Asker::Http { id, list: false, claims }, sent);
                 None
             }
             Err(answer) => Some(answer),
@@ -209,30 +220,79 @@ pub(crate) struct SendList {
     /// Where the messages are that are still to be sent, the last one first.
     left: Vec<Range<usize>>,
     sent: Vec<Sent>,
+    claims: Claims,
+    /// How many claims others are asked about: until they have answered nothing is sent.
+    waits_for: usize,
+    /// The messages that are not sent, by their place, and what is said of them.
+    not_sent: BTreeMap<usize, Sent>,
 }
 
 impl SendList {
     /// The list in the body of a request.
-    pub(crate) fn new(body: Vec<u8>) -> Result<SendList, Answer> {
+    pub(crate) fn new(body: Vec<u8>, claim: Option<Claim>) -> Result<SendList, Answer> {
         let bad = |why: String| Answer::error(Status::BadRequest, &why);
         json::check(&body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
         let text = String::from_utf8(body).map_err(|_| bad("Not JSON: not UTF-8".into()))?;
         let items = json::list(&text).map_err(|fault| bad(format!("Not a list of messages: {fault}")))?;
         let begin = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
         let left = items.iter().rev().map(|item| begin(item)..begin(item) + item.len()).collect();
-        Ok(SendList { left, sent: Vec::with_capacity(items.len()), text })
+        let (sent, claims) = (Vec::with_capacity(items.len()), Claims { whole: claim, ..Claims::default() });
+        Ok(SendList { left, sent, text, claims, waits_for: 0, not_sent: BTreeMap::new() })
     }
 
-    /// Sends some of the messages, one at least; gives what became of all, once all are sent.
-    pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<Vec<Sent>> {
+    /// The keys of its messages: place, name and digest of each.
+    pub(crate) fn keys(&self, sender: &Sender) -> Vec<(usize, Digest, Digest)> {
+        // Without the word, or an escape that may spell it, nobody needs to look.
+        if !self.text.contains("idempotency-key") && !self.text.contains("\\u") {
+            return Vec::new();
+        }
+        let items = self.left.iter().rev().map(|item| &self.text[item.clone()]).enumerate();
+        let keys = items.filter_map(|(place, item)| {
+            let key = Members::of(item).idempotency_key?.string()?;
+            let (name, request) = sender.item(check_key(&key).ok()?, item);
+            Some((place, name, request))
+        });
+        keys.collect()
+    }
+
+    /// Others are asked about one more key.
+    pub(crate) fn wait(&mut self) {
+        self.waits_for += 1;
+    }
+
+    /// They have answered.
+    pub(crate) fn has_answer(&mut self, place: usize, verdict: Verdict) {
+        self.waits_for -= 1;
+        self.decided(place, verdict);
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waits_for > 0
+    }
+
+    /// The message at this place is sent, or not.
+    pub(crate) fn decided(&mut self, place: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::First(claim) => {
+                let items = &mut self.claims.items;
+                items.resize(items.len().max(place + 1), None);
+                items[place] = Some(claim);
+            }
+            verdict => drop(self.not_sent.insert(place, not_sent(verdict))),
+        }
+    }
+
+    /// Sends some of the messages, one at least; gives what became of all, and their keys, once all are sent.
+    pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<(Vec<Sent>, Claims)> {
         let begun = Instant::now();
         while let Some(item) = self.left.pop() {
-            self.sent.push(send_item(server, all_apps, &self.text[item]));
+            let not_sent = self.not_sent.remove(&self.sent.len());
+            self.sent.push(not_sent.unwrap_or_else(|| send_item(server, all_apps, &self.text[item])));
             if !self.left.is_empty() && begun.elapsed() >= SENDING {
                 return None;
             }
         }
-        Some(std::mem::take(&mut self.sent))
+        Some((std::mem::take(&mut self.sent), std::mem::take(&mut self.claims)))
     }
 }
 
@@ -242,12 +302,15 @@ fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
         return Sent::nowhere(400, format!("unknown member '{other}'"));
     }
     let Some(message) = members.message else { return Sent::nowhere(400, "'message' is missing") };
-    let strings =
-        [members.uuid, members.ident, members.resource, members.room, members.key].map(|value| value.map(Value::string));
+    let strings = [members.uuid, members.ident, members.resource, members.room, members.key, members.idempotency_key]
+        .map(|value| value.map(Value::string));
     if strings.contains(&Some(None)) {
-        return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings");
+        return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room', 'key' and 'idempotency-key' are strings");
     }
-    let [uuid, ident, resource, room, key] = strings.map(Option::flatten);
+    let [uuid, ident, resource, room, key, idempotency_key] = strings.map(Option::flatten);
+    if let Some(Err(why)) = idempotency_key.as_deref().map(check_key) {
+        return Sent::nowhere(400, why);
+    }
     let everybody = match members.broadcast.map(|value| value.text()) {
         None => false,
         Some("true") => true,

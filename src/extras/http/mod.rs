@@ -6,6 +6,7 @@
 //! counterpart.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use slotmap::SecondaryMap;
@@ -15,8 +16,10 @@ use crate::limits::{Limits, Publish};
 use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
-use body::{Body, Framing};
+use body::Framing;
 use endpoints::{Endpoint, SendList};
+use exchange::Begun;
+use retries::Asked;
 
 pub(crate) mod admission;
 pub mod body;
@@ -25,6 +28,7 @@ mod exchange;
 pub(crate) mod health;
 pub mod members;
 mod page;
+mod retries;
 pub mod tokens;
 
 /// Seconds that a connection may wait for its next request; then it ends.
@@ -151,6 +155,8 @@ impl Persistence {
 pub(crate) struct Http {
     pub(crate) admission: Admission,
     exchanges: SecondaryMap<SocketId, Exchange>,
+    /// Claims of keys that others are asked about, by their numbers.
+    asked: HashMap<u64, Asked>,
 }
 
 impl Http {
@@ -180,7 +186,9 @@ struct Exchange {
 /// How far an exchange has come.
 enum Phase {
     /// The body comes in.
-    Body(Box<(Endpoint, Body)>),
+    Body(Box<Begun>),
+    /// The body is whole, and others are asked whether the request has been carried out.
+    Claiming(Box<Begun>),
     /// A list of messages is being sent.
     Sending(Box<SendList>),
     /// It is not known yet what became of the message.

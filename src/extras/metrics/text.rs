@@ -10,6 +10,7 @@ use super::census::{Census, TYPES};
 use super::process::Process;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::extras::idempotency::{Counts, Idempotency};
 use crate::memory::{self, Kind};
 use crate::program::{log_rate, log_writer};
 use crate::rfc6455::Reason;
@@ -33,6 +34,7 @@ pub(crate) fn text(server: &Server, cluster: Option<&Cluster>) -> String {
     page.histogram("phpws_wait_seconds", "Time that connections waited for their turn.", &metrics.waits);
     let help = "Time from accepting a connection to its 101, of those that got one.";
     page.histogram("phpws_handshake_seconds", help, &metrics.handshakes);
+    page.idempotency(&server.extras.idempotency);
     page.notices(server);
     if let Some(cluster) = cluster {
         page.cluster(cluster, server.elsewhere.unsent);
@@ -134,6 +136,14 @@ impl Page {
         self.one("phpws_memory_evicted_total", help, metrics.evicted);
         self.one("phpws_paced_total", "How often a client was held back since it sent too fast.", metrics.paced);
         self.one("phpws_slow_clients_dropped_total", "Clients dropped because they read too slowly.", metrics.slow);
+    }
+
+    fn idempotency(&mut self, keys: &Idempotency) {
+        self.one("phpws_idempotency_keys", "Keys of requests that are remembered.", keys.len());
+        let Counts { repeated, under_way, other } = keys.counts;
+        let results = [("repeated", repeated), ("conflict", under_way), ("mismatch", other)];
+        let help = "Requests and messages with a known Idempotency-Key, which were not sent.";
+        self.many("phpws_idempotency_total", help, "result", results.into_iter());
     }
 
     fn notices(&mut self, server: &Server) {

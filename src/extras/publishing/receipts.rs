@@ -2,6 +2,7 @@
 
 use super::asks::Asks;
 use super::report::Sent;
+use crate::extras::idempotency::Claims;
 use crate::ids::{AppId, SocketId};
 
 /// The one that wants to know what became of a message.
@@ -10,8 +11,8 @@ pub(crate) enum Asker {
     Client(SocketId, Box<str>),
     /// An application, with its number.
     App(AppId, u64),
-    /// An HTTP request with one message, or with a list of them.
-    Http { id: SocketId, list: bool },
+    /// An HTTP request with one message, or with a list of them, and the keys that it has.
+    Http { id: SocketId, list: bool, claims: Option<Box<Claims>> },
     /// An HTTP request about a client of another process.
     Description(SocketId),
     /// All processes are asked, by the one of that name or by this one, under that number there.
