@@ -11,6 +11,7 @@ mod logs;
 mod messages;
 mod redis_fails;
 mod resuming;
+mod retries;
 mod rooms;
 mod under_load;
 mod waiting_clients;

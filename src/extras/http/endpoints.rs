@@ -4,19 +4,14 @@
 //! loop; everything else at once.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use super::members::{self as json, Members};
-use super::retries::{Sender, not_sent};
 use super::{Answer, is_get, is_head};
 use crate::elsewhere::{Envelope, Others};
-use crate::extras::idempotency::{Claim, Claims, Digest, Verdict, check_key};
+use crate::extras::idempotency::{Claim, Claims};
 use crate::extras::publishing::{About, Asker, Report, Sent};
 use crate::extras::resume;
 use crate::ids::SocketId;
-use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
 use crate::printable::moment;
 use crate::resource::AllApps;
@@ -97,7 +92,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the request brings a list of messages: they are sent a few at a time, by [`SendList`].
+    /// Whether the request brings a list of messages: they are sent a few at a time, by `list`.
     pub(crate) fn is_list(&self) -> bool {
         matches!(self.kind, Kind::List)
     }
@@ -172,18 +167,18 @@ impl Query {
 
 /// One message and whom it is for.
 #[derive(Default)]
-struct Message<'a> {
-    all: bool,
-    uuid: &'a str,
-    ident: &'a str,
-    resource: Option<&'a str>,
-    room: Option<&'a str>,
-    key: Option<&'a str>,
-    text: &'a str,
+pub(super) struct Message<'a> {
+    pub(super) all: bool,
+    pub(super) uuid: &'a str,
+    pub(super) ident: &'a str,
+    pub(super) resource: Option<&'a str>,
+    pub(super) room: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    pub(super) text: &'a str,
 }
 
 impl Message<'_> {
-    fn send(&self, server: &mut Server, all_apps: &AllApps) -> Sent {
+    pub(super) fn send(&self, server: &mut Server, all_apps: &AllApps) -> Sent {
         if self.key.is_some_and(|key| key.len() > MAX_KEY) {
             return Sent::nowhere(400, format!("The key is over {MAX_KEY} bytes"));
         }
@@ -209,120 +204,6 @@ impl Message<'_> {
         let key = self.key.filter(|key| !key.is_empty());
         server.deliver(Delivery::new(to, &packet).keyed(key).asked(true))
     }
-}
-
-/// How long messages of one list are sent in a turn.
-const SENDING: Duration = Duration::from_millis(2);
-
-/// A list of messages that is being sent, a few in each turn.
-pub(crate) struct SendList {
-    text: String,
-    /// Where the messages are that are still to be sent, the last one first.
-    left: Vec<Range<usize>>,
-    sent: Vec<Sent>,
-    claims: Claims,
-    /// How many claims others are asked about: until they have answered nothing is sent.
-    waits_for: usize,
-    /// The messages that are not sent, by their place, and what is said of them.
-    not_sent: BTreeMap<usize, Sent>,
-}
-
-impl SendList {
-    /// The list in the body of a request.
-    pub(crate) fn new(body: Vec<u8>, claim: Option<Claim>) -> Result<SendList, Answer> {
-        let bad = |why: String| Answer::error(Status::BadRequest, &why);
-        json::check(&body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
-        let text = String::from_utf8(body).map_err(|_| bad("Not JSON: not UTF-8".into()))?;
-        let items = json::list(&text).map_err(|fault| bad(format!("Not a list of messages: {fault}")))?;
-        let begin = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
-        let left = items.iter().rev().map(|item| begin(item)..begin(item) + item.len()).collect();
-        let (sent, claims) = (Vec::with_capacity(items.len()), Claims { whole: claim, ..Claims::default() });
-        Ok(SendList { left, sent, text, claims, waits_for: 0, not_sent: BTreeMap::new() })
-    }
-
-    /// The keys of its messages: place, name and digest of each.
-    pub(crate) fn keys(&self, sender: &Sender) -> Vec<(usize, Digest, Digest)> {
-        // Without the word, or an escape that may spell it, nobody needs to look.
-        if !self.text.contains("idempotency-key") && !self.text.contains("\\u") {
-            return Vec::new();
-        }
-        let items = self.left.iter().rev().map(|item| &self.text[item.clone()]).enumerate();
-        let keys = items.filter_map(|(place, item)| {
-            let key = Members::of(item).idempotency_key?.string()?;
-            let (name, request) = sender.item(check_key(&key).ok()?, item);
-            Some((place, name, request))
-        });
-        keys.collect()
-    }
-
-    /// Others are asked about one more key.
-    pub(crate) fn wait(&mut self) {
-        self.waits_for += 1;
-    }
-
-    /// They have answered.
-    pub(crate) fn has_answer(&mut self, place: usize, verdict: Verdict) {
-        self.waits_for -= 1;
-        self.decided(place, verdict);
-    }
-
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waits_for > 0
-    }
-
-    /// The message at this place is sent, or not.
-    pub(crate) fn decided(&mut self, place: usize, verdict: Verdict) {
-        match verdict {
-            Verdict::First(claim) => {
-                let items = &mut self.claims.items;
-                items.resize(items.len().max(place + 1), None);
-                items[place] = Some(claim);
-            }
-            verdict => drop(self.not_sent.insert(place, not_sent(verdict))),
-        }
-    }
-
-    /// Sends some of the messages, one at least; gives what became of all, and their keys, once all are sent.
-    pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<(Vec<Sent>, Claims)> {
-        let begun = Instant::now();
-        while let Some(item) = self.left.pop() {
-            let not_sent = self.not_sent.remove(&self.sent.len());
-            self.sent.push(not_sent.unwrap_or_else(|| send_item(server, all_apps, &self.text[item])));
-            if !self.left.is_empty() && begun.elapsed() >= SENDING {
-                return None;
-            }
-        }
-        Some((std::mem::take(&mut self.sent), std::mem::take(&mut self.claims)))
-    }
-}
-
-fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
-    let members = Members::of(text);
-    if let Some(other) = members.opcode.map(|_| "opcode").or(members.other.as_deref()) {
-        return Sent::nowhere(400, format!("unknown member '{other}'"));
-    }
-    let Some(message) = members.message else { return Sent::nowhere(400, "'message' is missing") };
-    let strings = [members.uuid, members.ident, members.resource, members.room, members.key, members.idempotency_key]
-        .map(|value| value.map(Value::string));
-    if strings.contains(&Some(None)) {
-        return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room', 'key' and 'idempotency-key' are strings");
-    }
-    let [uuid, ident, resource, room, key, idempotency_key] = strings.map(Option::flatten);
-    if let Some(Err(why)) = idempotency_key.as_deref().map(check_key) {
-        return Sent::nowhere(400, why);
-    }
-    let everybody = match members.broadcast.map(|value| value.text()) {
-        None => false,
-        Some("true") => true,
-        Some(_) => return Sent::nowhere(400, "'broadcast' can only be true"),
-    };
-    let all = everybody || resource.is_some() || room.is_some();
-    if usize::from(uuid.is_some()) + usize::from(ident.is_some()) + usize::from(all) != 1 {
-        return Sent::nowhere(400, "name one receiver: 'uuid', 'ident', 'broadcast', 'resource' or 'room'");
-    }
-    let (uuid, ident) = (uuid.as_deref().unwrap_or_default(), ident.as_deref().unwrap_or_default());
-    let (resource, room, key) = (resource.as_deref(), room.as_deref(), key.as_deref());
-    Message { all, uuid, ident, resource, room, key, text: message.text() }.send(server, all_apps)
 }
 
 /// Bodies are JSON; what `curl -d` and PHP streams say of theirs unless they are told otherwise is

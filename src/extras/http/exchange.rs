@@ -12,8 +12,9 @@ use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Rout
 use crate::client::{Client, State};
 use crate::deadlines::Deadline;
 use crate::extras::http::body::{Body, BodyError, Framing};
-use crate::extras::http::endpoints::{self as publish, Endpoint, SendList};
+use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
+use crate::extras::http::list::SendList;
 use crate::extras::idempotency::{Claim, Digest};
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
 use crate::ids::SocketId;

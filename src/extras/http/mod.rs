@@ -1,8 +1,8 @@
 //! Plain HTTP on the server's port: the built-in page, publishing, and clear answers to the rest.
 //!
 //! Here are the table of paths, the form of answers, and whether a connection goes on behind one. How
-//! bytes become a body is `body`, who may publish is `admission`, what the paths do is `publish`; none of
-//! them knows a socket, the loop drives them (`web_socket_server/http.rs`). The PHP original has no
+//! bytes become a body is `body`, who may publish is `admission`, what the paths do is `endpoints` and `list`; none
+//! of them knows a socket, the loop drives them (`exchange`, and `retries` for requests that come again). The PHP original has no
 //! counterpart.
 
 use std::borrow::Cow;
@@ -17,8 +17,9 @@ use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
 use body::Framing;
-use endpoints::{Endpoint, SendList};
+use endpoints::Endpoint;
 use exchange::Begun;
+use list::SendList;
 use retries::Asked;
 
 pub(crate) mod admission;
@@ -26,6 +27,7 @@ pub mod body;
 pub(crate) mod endpoints;
 mod exchange;
 pub(crate) mod health;
+mod list;
 pub mod members;
 mod page;
 mod retries;

@@ -24,17 +24,17 @@ use crate::memory::{Charge, Kind};
 mod tests;
 
 /// The longest key, in characters. A longer one is answered with 400.
-const MAX_KEY: usize = 255;
+const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// How long an answer is given again.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(300);
 /// A request without an answer for so long gives its key to the next one with it.
 pub(crate) const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
 /// Keys that one process remembers. Beyond them the oldest are forgotten.
-const MAX_RECORDS: usize = 100_000;
+const MAX_KEYS: usize = 100_000;
 /// All keys and answers may take this part of `max_memory`. Beyond it the oldest are forgotten.
 const SHARE_OF_MEMORY: usize = 16;
 /// The longest answer that is remembered, in bytes. It is that of a list of a thousand messages.
-const MAX_ANSWER: usize = 256 * 1024;
+const MAX_KEPT_ANSWER: usize = 256 * 1024;
 /// What a key costs beside its answer.
 const RECORD: usize = 320;
 
@@ -42,7 +42,7 @@ const RECORD: usize = 320;
 pub(crate) fn check_key(key: &str) -> Result<&str, &'static str> {
     let inner = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
     let is_good = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-    match (1..=MAX_KEY).contains(&inner.len()) && inner.bytes().all(is_good) {
+    match (1..=MAX_IDEMPOTENCY_KEY).contains(&inner.len()) && inner.bytes().all(is_good) {
         true => Ok(inner),
         false => Err("An Idempotency-Key has 1 to 255 visible ASCII characters, and no quote or backslash among them"),
     }
@@ -126,7 +126,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// `None` for one that is too long to be remembered.
     pub(crate) fn new(status: u16, body: &str) -> Option<Kept> {
-        (body.len() <= MAX_ANSWER).then(|| Kept { status, body: body.into() })
+        (body.len() <= MAX_KEPT_ANSWER).then(|| Kept { status, body: body.into() })
     }
 }
 
@@ -282,7 +282,7 @@ impl Idempotency {
         self.order.insert(self.last, name);
         while let Some((number, oldest)) = self.order.first_key_value().map(|(number, name)| (*number, *name)) {
             let is_over = self.records.get(&oldest).is_none_or(|record| !record.lasts(now));
-            let are_too_many = self.len() > MAX_RECORDS || self.bytes.bytes() > max_memory / SHARE_OF_MEMORY;
+            let are_too_many = self.len() > MAX_KEYS || self.bytes.bytes() > max_memory / SHARE_OF_MEMORY;
             if number == self.last || !is_over && !are_too_many {
                 break;
             }

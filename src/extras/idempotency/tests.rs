@@ -108,10 +108,10 @@ fn what_stands_in_redis_is_read_as_it_was_written() {
 fn the_oldest_keys_go_first_by_number_and_by_bytes() {
     let (mut table, now) = (Idempotency::default(), Instant::now());
     let nth = |number: usize| name(&number.to_string());
-    for number in 0..=MAX_RECORDS {
+    for number in 0..=MAX_KEYS {
         table.claim(nth(number), name("r"), MEMORY, now);
     }
-    assert_eq!(table.len(), MAX_RECORDS);
+    assert_eq!(table.len(), MAX_KEYS);
     assert_eq!(table.claim(nth(1), name("r"), MEMORY, now), Verdict::UnderWay);
     first(table.claim(nth(0), name("r"), MEMORY, now));
     let before = memory::held(Kind::Answers);
@@ -120,7 +120,7 @@ fn the_oldest_keys_go_first_by_number_and_by_bytes() {
     assert!(memory::held(Kind::Answers) <= 16 * 1024 && before > 16 * 1024);
     table.answered(&claim, kept(&"x".repeat(15 * 1024)), small, now);
     assert!(memory::held(Kind::Answers) <= 16 * 1024 && table.len() >= 1);
-    assert_eq!(Kept::new(200, &"x".repeat(MAX_ANSWER + 1)), None);
+    assert_eq!(Kept::new(200, &"x".repeat(MAX_KEPT_ANSWER + 1)), None);
     drop(table);
     assert_eq!(memory::held(Kind::Answers), 0);
 }
