@@ -80,6 +80,9 @@ fn live(servers: &[Phpws; 2]) -> Page {
         assert_eq!(post(&servers[1], path, "1").0, 200);
     }
     assert_eq!(feedback(&servers[1], &page.uuid, "1").0, 200);
+    // One key that stays, and one that is given back.
+    let list = r#"[{"broadcast":true,"message":1,"idempotency-key":"a"},{"ident":"nobody","message":1,"idempotency-key":"b"}]"#;
+    assert_eq!(post(&servers[1], "/publish", list).0, 207);
     page
 }
 
