@@ -2,8 +2,8 @@
 //!
 //! Here are the table of paths, the form of answers, and whether a connection goes on behind one. How
 //! bytes become a body is `body`, who may publish is `admission`, what the paths do is `endpoints` and `list`; none
-//! of them knows a socket, the loop drives them (`exchange`, and `retries` for requests that come again). The PHP original has no
-//! counterpart.
+//! of them knows a socket, the loop drives them (`exchange`, and `retries` for requests that come again). The PHP
+//! original has no counterpart.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
