@@ -68,6 +68,11 @@ pub(crate) enum Envelope {
     CountMembers { room: Box<str>, ask: Option<u64> },
     /// What does another process know of the client of that uuid?
     Describe { uuid: Box<str>, ask: u64 },
+    /// A request has a key: who had it first, here or elsewhere? It is claimed for so long.
+    ClaimKey { name: Box<str>, request: Box<str>, number: u64, seconds: u64 },
+    /// The answer of such a request, to be kept for so long; without one the key is free again. It may come so late that
+    /// somebody else has the key.
+    SettleKey { name: Box<str>, text: Option<Box<str>>, seconds: u64, is_late: bool },
     /// The answer to a question of another process.
     Answer { node: Box<str>, ask: u64, fates: Fates },
 }
@@ -175,6 +180,7 @@ impl Envelope {
     fn cost(&self) -> usize {
         match self {
             Envelope::Message(message) => message.text.len() + ENVELOPE,
+            Envelope::SettleKey { text: Some(text), .. } => text.len() + ENVELOPE,
             _ => ENVELOPE,
         }
     }

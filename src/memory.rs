@@ -21,15 +21,22 @@ pub(crate) enum Kind {
     Inbox,
     /// They are text or frames that several clients share.
     Shared,
+    /// They are answers that may be asked for again.
+    Answers,
 }
 
 impl Kind {
-    pub(crate) const ALL: [(Kind, &str); 4] =
-        [(Kind::Outbox, "outbox"), (Kind::Kept, "kept"), (Kind::Inbox, "inbox"), (Kind::Shared, "shared")];
+    pub(crate) const ALL: [(Kind, &str); 5] = [
+        (Kind::Outbox, "outbox"),
+        (Kind::Kept, "kept"),
+        (Kind::Inbox, "inbox"),
+        (Kind::Shared, "shared"),
+        (Kind::Answers, "answers"),
+    ];
 }
 
 thread_local! {
-    static HELD: [Cell<usize>; 4] = const { [const { Cell::new(0) }; 4] };
+    static HELD: [Cell<usize>; 5] = const { [const { Cell::new(0) }; 5] };
     static SUM: Cell<usize> = const { Cell::new(0) };
 }
 

@@ -7,6 +7,7 @@
 pub mod browser_opcodes;
 pub(crate) mod cluster;
 pub mod http;
+pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod metrics;
 pub mod notices;

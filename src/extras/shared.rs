@@ -2,6 +2,7 @@
 //!
 //! Data only: what is done with it is in the folders of the parts.
 
+use super::idempotency::Idempotency;
 use super::notices::queue::Notices;
 use super::publishing::receipts::Receipts;
 use super::resume::Kept;
@@ -20,6 +21,7 @@ pub(crate) struct Extras {
     pub(crate) missed: Missed,
     pub(crate) resumes: Resumes,
     pub(crate) receipts: Receipts,
+    pub(crate) idempotency: Idempotency,
     pub(crate) notices: Option<Box<Notices>>,
 }
 

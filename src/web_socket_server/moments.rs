@@ -134,7 +134,8 @@ impl WebSocketServer {
     pub(super) fn before_write(&mut self) -> bool {
         self.server.announce_presence();
         // Before the clients: what they are told of is known elsewhere by then.
-        self.exchange_with_others()
+        let heard = self.exchange_with_others();
+        self.go_on_claimed() || heard
     }
 
     /// The same, once the loop has written.

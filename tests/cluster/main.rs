@@ -14,6 +14,7 @@ mod model;
 mod promises;
 mod redis_fails;
 mod resuming;
+mod retries;
 mod rooms;
 mod under_load;
 mod waiting_clients;

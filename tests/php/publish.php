@@ -10,6 +10,7 @@ declare(strict_types=1);
 
 require __DIR__ . '/support/head.php';
 
+use Phpws\ArgumentException;
 use Phpws\ConnectException;
 use Phpws\Publisher;
 use Phpws\PublishException;
@@ -58,6 +59,24 @@ test('a list is answered one by one', static function () use ($publisher, $brows
     same('nobody has that uuid', $results[1]['error']);
     same(['text', 'members'], [$page->packet(5.0)['message'], $page->packet(5.0)['own']]);
     same([], $publisher->publish([]));
+});
+test('a message that is sent again with its idempotency key arrives once', static function () use ($publisher, $browser): void {
+    $page = $browser();
+    $key = Publisher::idempotencyKey();
+    for ($i = 0; $i < 3; $i++) {
+        same(['delivered' => 1, 'queued' => 0], $publisher->feedback('once', $page->uuid, [], '', $key));
+    }
+    $e = throws(PublishException::class, static function () use ($publisher, $page, $key): void {
+        $publisher->feedback('other', $page->uuid, [], '', $key);
+    }, 'This Idempotency-Key was used for another request');
+    same([422, false], [$e->status(), $e->isTemporary()]);
+    $list = [['uuid' => $page->uuid, 'message' => 'in a list', 'idempotency-key' => Publisher::idempotencyKey()]];
+    same([false, true], [isset($publisher->publish($list)[0]['replayed']), $publisher->publish($list)[0]['replayed']]);
+    $publisher->feedback('last', $page->uuid);
+    same(['once', 'in a list', 'last'], $page->messages(3, 5.0));
+    throws(ArgumentException::class, static function () use ($publisher): void {
+        $publisher->publish([], "a\nb");
+    }, 'idempotency key');
 });
 test('a client can be asked after', static function () use ($publisher, $browser): void {
     $page = $browser();

@@ -12,7 +12,7 @@ final class PublishException extends Exception
         parent::__construct($error === '' ? "HTTP status $status" : "$error (HTTP status $status)", $status);
     }
 
-    /** 404: nobody there; 401, 403: not from here; 400, 413: the message; 429: too often; 503: nobody knows, or the client reads too slowly. */
+    /** 404: nobody there; 401, 403: not from here; 400, 413: the message; 409, 422: the idempotency key; 429: too often; 503: nobody knows, or the client reads too slowly. */
     public function status(): int
     {
         return $this->getCode();
@@ -21,6 +21,6 @@ final class PublishException extends Exception
     /** Whether the same request may well succeed a moment later. */
     public function isTemporary(): bool
     {
-        return $this->status() === 429 || $this->status() >= 500;
+        return in_array($this->status(), [409, 429], true) || $this->status() >= 500;
     }
 }

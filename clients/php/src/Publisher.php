@@ -41,21 +41,32 @@ final class Publisher
     }
 
     /**
+     * A random key for one message. Send the message again with the same one, and nobody gets it twice.
+     *
+     * Make it before the first try, and keep it for the tries that follow.
+     */
+    public static function idempotencyKey(): string
+    {
+        return bin2hex(random_bytes(16));
+    }
+
+    /**
      * To the browser that has this uuid.
      *
      * @param mixed $message whatever JSON can hold
      * @param array<string, mixed> $extra further keys of the packet
      * @param string $key a newer message with the same key replaces this one while it waits for a slow browser
+     * @param string $idempotencyKey for a message that may be sent again: for 5 minutes the same call gets the same answer
      * @return array{delivered: int, queued: int}
      * @throws PublishException with status 404 if nobody has that uuid; with 503 if the client reads too slowly, and, of several
      *                          processes, if nobody knows: it may have arrived, so send it again only if twice does no harm
      */
-    public function feedback($message, string $uuid, array $extra = [], string $key = ''): array
+    public function feedback($message, string $uuid, array $extra = [], string $key = '', string $idempotencyKey = ''): array
     {
         if (preg_match('/^[\w-]+$/D', $uuid) !== 1) {
             throw new ArgumentException('feedback needs the uuid of a browser, but it is "' . $uuid . '"');
         }
-        return $this->send("/feedback/$uuid", ['key' => $key], $message, $extra);
+        return $this->send("/feedback/$uuid", ['key' => $key], $message, $extra, $idempotencyKey);
     }
 
     /**
@@ -66,12 +77,12 @@ final class Publisher
      * @return array{delivered: int, queued: int}
      * @throws PublishException with status 404 if nobody has that ident
      */
-    public function feedbackTo($message, string $ident, array $extra = [], string $key = ''): array
+    public function feedbackTo($message, string $ident, array $extra = [], string $key = '', string $idempotencyKey = ''): array
     {
         if ($ident === '') {
             throw new ArgumentException('feedbackTo needs the ident of a client, but it is empty');
         }
-        return $this->send('/feedback', ['ident' => $ident, 'key' => $key], $message, $extra);
+        return $this->send('/feedback', ['ident' => $ident, 'key' => $key], $message, $extra, $idempotencyKey);
     }
 
     /**
@@ -82,26 +93,27 @@ final class Publisher
      * @return array{delivered: int, queued: int, unknown?: true} both 0 if nobody is there; `unknown` if others may have it
      *                                                            too, since not all processes answered
      */
-    public function broadcast($message, array $extra = [], string $resource = '', string $key = ''): array
+    public function broadcast($message, array $extra = [], string $resource = '', string $key = '', string $idempotencyKey = ''): array
     {
-        return $this->send('/broadcast', ['resource' => $resource, 'key' => $key], $message, $extra);
+        return $this->send('/broadcast', ['resource' => $resource, 'key' => $key], $message, $extra, $idempotencyKey);
     }
 
     /**
      * Several messages in one request, each an array with `message`, with one of `uuid`, `ident`,
-     * `broadcast` (true) and `resource`, and perhaps with `key`.
+     * `broadcast` (true) and `resource`, and perhaps with `key` and `idempotency-key`.
      *
      * A `message` that is an array with string keys is the packet's own members; all else becomes the
      * packet's `message`.
      *
      * @param array<int, array<string, mixed>> $messages
+     * @param string $idempotencyKey for all of them together; one for each message sends again only what failed
      * @return array<int, array<string, mixed>> for each message `status`, and as far as it went
-     *                                          `delivered`, `queued`, `failed`, `error`, `unknown`
+     *                                          `delivered`, `queued`, `failed`, `error`, `unknown`, `replayed`
      */
-    public function publish(array $messages): array
+    public function publish(array $messages, string $idempotencyKey = ''): array
     {
         $body = '[' . implode(',', array_map([Json::class, 'encode'], array_values($messages))) . ']';
-        return array_map([self::class, 'counted'], $this->ask('POST', '/publish', $body)['results']);
+        return array_map([self::class, 'counted'], $this->ask('POST', '/publish', $body, $idempotencyKey)['results']);
     }
 
     /**
@@ -128,10 +140,11 @@ final class Publisher
      * @param array<string, mixed> $extra
      * @return array{delivered: int, queued: int, unknown?: true}
      */
-    private function send(string $path, array $query, $message, array $extra): array
+    private function send(string $path, array $query, $message, array $extra, string $idempotencyKey): array
     {
         $query = http_build_query(array_filter($query, static fn (string $value): bool => $value !== ''));
-        $answer = $this->ask('POST', $path . ($query === '' ? '' : "?$query"), Json::encode(['message' => $message] + $extra));
+        $target = $path . ($query === '' ? '' : "?$query");
+        $answer = $this->ask('POST', $target, Json::encode(['message' => $message] + $extra), $idempotencyKey);
         return array_intersect_key(self::counted($answer), ['delivered' => 0, 'queued' => 0, 'unknown' => 0]);
     }
 
@@ -151,9 +164,9 @@ final class Publisher
     }
 
     /** @return array<array-key, mixed> */
-    private function ask(string $method, string $target, string $body): array
+    private function ask(string $method, string $target, string $body, string $idempotencyKey = ''): array
     {
-        [$status, $text] = $this->request($method, $target, $body);
+        [$status, $text] = $this->request($method, $target, $body, $idempotencyKey);
         try {
             $answer = Json::decode($text);
         } catch (ProtocolException $e) {
@@ -166,11 +179,17 @@ final class Publisher
     }
 
     /** @return array{0: int, 1: string} status and body */
-    private function request(string $method, string $target, string $body): array
+    private function request(string $method, string $target, string $body, string $idempotencyKey): array
     {
+        if (preg_match('/^[\x21-\x7e]*$/D', $idempotencyKey) !== 1) {
+            throw new ArgumentException('the idempotency key holds a blank or a control character');
+        }
         $headers = ['Accept: application/json', 'Connection: close'];
         if ($body !== '') {
             $headers[] = 'Content-Type: application/json';
+        }
+        if ($idempotencyKey !== '') {
+            $headers[] = "Idempotency-Key: $idempotencyKey";
         }
         if ($this->token !== '') {
             $headers[] = "Authorization: Bearer {$this->token}";

@@ -22,6 +22,7 @@
 //! | `presence` | members of rooms, and the processes that live |
 //! | `descriptions` | what a process knows of a client that another one asks about |
 //! | `clock` | what time it is in Redis |
+//! | `idempotency` | keys of requests that come again, to another process too |
 //! | `turn` | what the loop does with all of this |
 //! | `under_way`, `pending` | messages and commands that have no answer yet |
 //! | `commands`, `replies` | what Redis is told, and reading what it says |
@@ -59,6 +60,7 @@ mod clock;
 mod commands;
 mod delivery;
 mod descriptions;
+mod idempotency;
 mod inbox;
 mod look_ups;
 mod parked;
@@ -266,6 +268,10 @@ impl Cluster {
                 Envelope::Acted(author) => self.acted(server, author),
                 Envelope::Keyed { to, key } => self.messages.note_key(&to, &key, self.clock.earliest(server.now)),
                 Envelope::Describe { uuid, ask } => self.ask_about(server, &uuid, ask),
+                Envelope::ClaimKey { name, request, number, seconds } => {
+                    self.claim_key(server, &name, &request, number, seconds);
+                }
+                Envelope::SettleKey { name, text, seconds, is_late } => self.settle_key(&name, text.as_deref(), seconds, is_late),
                 Envelope::Answer { node, ask, fates } => self.answer(&node, ask, fates),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::claims::Fetch;
 use super::under_way::Given;
-use super::{Cluster, Registration, descriptions};
+use super::{Cluster, Registration, descriptions, idempotency};
 use crate::extras::redis::Reply;
 use crate::extras::resume;
 use crate::extras::rooms::everywhere;
@@ -36,6 +36,11 @@ pub(super) enum Pending {
     Describe(u64),
     /// The author of a message may send the next one.
     Acted(SocketId),
+    /// Who has the key of a request, which has claimed it with that text.
+    HasKey {
+        number: u64,
+        own: String,
+    },
 }
 
 impl Cluster {
@@ -57,6 +62,7 @@ impl Cluster {
             Pending::Time(asked) => self.time_is(asked, server.now, &reply),
             Pending::Describe(ask) => descriptions::describing(server, ask, &reply),
             Pending::Acted(id) => resume::send_owed_nexts(server, id),
+            Pending::HasKey { number, own } => self.key_held(server, number, &own, &reply),
         }
     }
 
@@ -73,6 +79,7 @@ impl Cluster {
             Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
             Pending::Acted(id) => resume::send_owed_nexts(server, id),
             Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),
+            Pending::HasKey { number, .. } => idempotency::key_unknown(server, number),
             Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
             Pending::Beat | Pending::Time(_) => {}
         }

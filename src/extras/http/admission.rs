@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Answer;
 use super::tokens::Tokens;
+use crate::extras::idempotency::Digest;
 use crate::limits::{Limits, Publish};
 use crate::own_host::NotOurs;
 use crate::rate::Rates;
@@ -27,6 +28,14 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
+    /// Whose the keys of a request are: the token's, or without one the address's.
+    pub(crate) fn owner(&self, request: &Request, ip: IpAddr) -> Digest {
+        match bearer(request).filter(|token| self.tokens.admit(token)) {
+            Some(token) => Digest::of(&[b"token", token.as_bytes()]),
+            None => Digest::of(&[b"address", ip.to_string().as_bytes()]),
+        }
+    }
+
     /// Lets a request pass, or says why not; `ours` says whether it comes from an allowed host.
     pub(crate) fn check(
         &mut self,

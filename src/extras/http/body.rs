@@ -109,6 +109,11 @@ impl Body {
         matches!(self.state, State::Done)
     }
 
+    /// The bytes without their framing, as far as they have come.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The bytes without their framing.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -4,16 +4,15 @@
 //! loop; everything else at once.
 
 use std::borrow::Cow;
-use std::ops::Range;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
 use crate::elsewhere::{Envelope, Others};
+use crate::extras::idempotency::{Claim, Claims};
 use crate::extras::publishing::{About, Asker, Report, Sent};
 use crate::extras::resume;
 use crate::ids::SocketId;
-use crate::json::Value;
 use crate::mail::keyed::MAX_KEY;
 use crate::printable::moment;
 use crate::resource::AllApps;
@@ -94,13 +93,20 @@ impl Endpoint {
         }
     }
 
-    /// Whether the request brings a list of messages: they are sent a few at a time, by [`SendList`].
+    /// Whether the request brings a list of messages: they are sent a few at a time, by `list`.
     pub(crate) fn is_list(&self) -> bool {
         matches!(self.kind, Kind::List)
     }
 
     /// Does what the request asks for: an answer, or `None` where the loop will give one.
-    pub(crate) fn act(&self, server: &mut Server, all_apps: &AllApps, id: SocketId, body: &[u8]) -> Option<Answer> {
+    pub(crate) fn act(
+        &self,
+        server: &mut Server,
+        all_apps: &AllApps,
+        id: SocketId,
+        body: &[u8],
+        claim: Option<Claim>,
+    ) -> Option<Answer> {
         let sent = match &self.kind {
             Kind::Client(uuid) => return client(server, id, uuid),
             kind => match (json::check(body), kind) {
@@ -112,7 +118,8 @@ impl Endpoint {
         };
         match sent {
             Ok(sent) => {
-                server.ask(Asker::Http { id, list: false }, sent);
+                let claims = Claims { whole: claim, ..Claims::default() }.boxed();
+                server.ask(Asker::Http { id, list: false, claims }, sent);
                 None
             }
             Err(answer) => Some(answer),
@@ -161,18 +168,18 @@ impl Query {
 
 /// One message and whom it is for.
 #[derive(Default)]
-struct Message<'a> {
-    all: bool,
-    uuid: &'a str,
-    ident: &'a str,
-    resource: Option<&'a str>,
-    room: Option<&'a str>,
-    key: Option<&'a str>,
-    text: &'a str,
+pub(super) struct Message<'a> {
+    pub(super) all: bool,
+    pub(super) uuid: &'a str,
+    pub(super) ident: &'a str,
+    pub(super) resource: Option<&'a str>,
+    pub(super) room: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    pub(super) text: &'a str,
 }
 
 impl Message<'_> {
-    fn send(&self, server: &mut Server, all_apps: &AllApps) -> Sent {
+    pub(super) fn send(&self, server: &mut Server, all_apps: &AllApps) -> Sent {
         if self.key.is_some_and(|key| key.len() > MAX_KEY) {
             return Sent::nowhere(400, format!("The key is over {MAX_KEY} bytes"));
         }
@@ -198,67 +205,6 @@ impl Message<'_> {
         let key = self.key.filter(|key| !key.is_empty());
         server.deliver(Delivery::new(to, &packet).keyed(key).asked(true))
     }
-}
-
-/// How long messages of one list are sent in a turn.
-const SENDING: Duration = Duration::from_millis(2);
-
-/// A list of messages that is being sent, a few in each turn.
-pub(crate) struct SendList {
-    text: String,
-    /// Where the messages are that are still to be sent, the last one first.
-    left: Vec<Range<usize>>,
-    sent: Vec<Sent>,
-}
-
-impl SendList {
-    /// The list in the body of a request.
-    pub(crate) fn new(body: Vec<u8>) -> Result<SendList, Answer> {
-        let bad = |why: String| Answer::error(Status::BadRequest, &why);
-        let text = json::check_owned(body).map_err(|fault| bad(format!("Not JSON: {fault}")))?;
-        let items = json::list(&text).map_err(|fault| bad(format!("Not a list of messages: {fault}")))?;
-        let begin = |item: &str| item.as_ptr() as usize - text.as_ptr() as usize;
-        let left = items.iter().rev().map(|item| begin(item)..begin(item) + item.len()).collect();
-        Ok(SendList { left, sent: Vec::with_capacity(items.len()), text })
-    }
-
-    /// Sends some of the messages, one at least; gives what became of all, once all are sent.
-    pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<Vec<Sent>> {
-        let begun = Instant::now();
-        while let Some(item) = self.left.pop() {
-            self.sent.push(send_item(server, all_apps, &self.text[item]));
-            if !self.left.is_empty() && begun.elapsed() >= SENDING {
-                return None;
-            }
-        }
-        Some(std::mem::take(&mut self.sent))
-    }
-}
-
-fn send_item(server: &mut Server, all_apps: &AllApps, text: &str) -> Sent {
-    let members = Members::of(text);
-    if let Some(other) = members.opcode.map(|_| "opcode").or(members.other.as_deref()) {
-        return Sent::nowhere(400, format!("unknown member '{other}'"));
-    }
-    let Some(message) = members.message else { return Sent::nowhere(400, "'message' is missing") };
-    let strings =
-        [members.uuid, members.ident, members.resource, members.room, members.key].map(|value| value.map(Value::string));
-    if strings.contains(&Some(None)) {
-        return Sent::nowhere(400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings");
-    }
-    let [uuid, ident, resource, room, key] = strings.map(Option::flatten);
-    let everybody = match members.broadcast.map(|value| value.text()) {
-        None => false,
-        Some("true") => true,
-        Some(_) => return Sent::nowhere(400, "'broadcast' can only be true"),
-    };
-    let all = everybody || resource.is_some() || room.is_some();
-    if usize::from(uuid.is_some()) + usize::from(ident.is_some()) + usize::from(all) != 1 {
-        return Sent::nowhere(400, "name one receiver: 'uuid', 'ident', 'broadcast', 'resource' or 'room'");
-    }
-    let (uuid, ident) = (uuid.as_deref().unwrap_or_default(), ident.as_deref().unwrap_or_default());
-    let (resource, room, key) = (resource.as_deref(), room.as_deref(), key.as_deref());
-    Message { all, uuid, ident, resource, room, key, text: message.text() }.send(server, all_apps)
 }
 
 /// Bodies are JSON; what `curl -d` and PHP streams say of theirs unless they are told otherwise is

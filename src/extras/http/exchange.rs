@@ -7,13 +7,16 @@
 
 use std::time::Duration;
 
+use super::retries::{self, Sender};
 use super::{self as http, Answer, Exchange, KEEP_ALIVE, Persistence, Phase, Route};
 use crate::bounds::Bound;
 use crate::client::{Client, State};
 use crate::deadlines::Deadline;
 use crate::extras::http::body::{Body, BodyError, Framing};
-use crate::extras::http::endpoints::{self as publish, Endpoint, SendList};
+use crate::extras::http::endpoints::{self as publish, Endpoint};
 use crate::extras::http::health;
+use crate::extras::http::list::SendList;
+use crate::extras::idempotency::{Claim, Digest};
 use crate::extras::publishing::{Asker, Fate, Receipt, Report, Sent, answer_ask};
 use crate::extras::resume::shared;
 use crate::ids::SocketId;
@@ -22,6 +25,21 @@ use crate::rfc6455::handshake::head_begin;
 use crate::rfc6455::{Refusal, Request, Status};
 use crate::socket::{Peer, Stage};
 use crate::web_socket_server::WebSocketServer;
+
+/// A request whose body comes in.
+pub(super) struct Begun {
+    endpoint: Endpoint,
+    body: Body,
+    /// Who sends it, where it has a key or may have several.
+    sender: Option<Sender>,
+}
+
+impl Begun {
+    /// Name and digest of the request, if it has a key.
+    pub(super) fn whole(&self) -> Option<(Digest, Digest)> {
+        self.sender.as_ref()?.whole(self.body.bytes())
+    }
+}
 
 impl WebSocketServer {
     /// Answers a request that asks for no upgrade, or begins to read its body; the head ends at `end`. A
@@ -68,9 +86,10 @@ impl WebSocketServer {
         request: &Request,
         framing: Framing,
         mut endpoint: Endpoint,
-    ) -> Result<(Endpoint, Body), Answer> {
+    ) -> Result<Begun, Answer> {
         self.admit_publisher(id, request)?;
         endpoint.accept(request)?;
+        let sender = self.sender(id, request, &endpoint)?;
         if endpoint.has_body() && framing == Framing::None {
             return Err(Answer::error(Status::LengthRequired, "Content-Length or Transfer-Encoding: chunked is missing"));
         }
@@ -82,7 +101,17 @@ impl WebSocketServer {
             return Err(Answer::error(Status::ExpectationFailed, "Expect must be 100-continue"));
         }
         let body = Body::new(framing, self.server.limits().max_message).map_err(|error| self.bad_body(error))?;
-        Ok((endpoint, body))
+        Ok(Begun { endpoint, body, sender })
+    }
+
+    /// Who publishes, if it matters.
+    fn sender(&self, id: SocketId, request: &Request, endpoint: &Endpoint) -> Result<Option<Sender>, Answer> {
+        let key = if endpoint.has_body() { retries::key_of(request)? } else { None };
+        if key.is_none() && !endpoint.is_list() {
+            return Ok(None);
+        }
+        let owner = self.parts.http.admission.owner(request, self.came_from(id, request).ip);
+        Ok(Some(Sender::new(request, key, owner)))
     }
 
     pub(crate) fn admit_publisher(&mut self, id: SocketId, request: &Request) -> Result<(), Answer> {
@@ -121,8 +150,8 @@ impl WebSocketServer {
     pub(crate) fn exchange_body(&mut self, id: SocketId, count: usize) {
         let Some(exchange) = self.parts.http.exchanges.get_mut(id) else { return };
         let Phase::Body(begun) = &mut exchange.phase else { return };
-        let used = match begun.1.feed(&self.buffer.bytes[..count]) {
-            Ok(_) if !begun.1.is_done() => return,
+        let used = match begun.body.feed(&self.buffer.bytes[..count]) {
+            Ok(_) if !begun.body.is_done() => return,
             Ok(used) => used,
             Err(error) => {
                 let answer = self.bad_body(error);
@@ -130,44 +159,58 @@ impl WebSocketServer {
             }
         };
         let Phase::Body(begun) = std::mem::replace(&mut exchange.phase, Phase::Asking) else { return };
-        let (endpoint, body) = *begun;
         let rest = self.buffer.bytes[used..count].to_vec();
         self.pause(id, rest);
-        if endpoint.is_list() {
-            return self.begin_list(id, body.into_bytes());
-        }
-        let answer = endpoint.act(&mut self.server, &self.all_apps, id, &body.into_bytes());
+        self.begin_request(id, begun);
+    }
+
+    /// Does what a request asks for. One that is refused as a whole may come again with its key.
+    pub(super) fn carry_out(&mut self, id: SocketId, begun: Begun, claim: Option<Claim>) {
+        let Begun { endpoint, body, sender } = begun;
+        let body = body.into_bytes();
+        let answer = match sender.filter(|_| endpoint.is_list()) {
+            Some(sender) => self.begin_list(id, body, &sender, claim).err(),
+            None => endpoint.act(&mut self.server, &self.all_apps, id, &body, claim),
+        };
         if let Some(answer) = answer {
+            claim.iter().for_each(|claim| self.settle(claim, None));
             self.answer_asked(id, &answer);
         }
     }
 
-    fn begin_list(&mut self, id: SocketId, body: Vec<u8>) {
-        match (SendList::new(body), self.parts.http.exchanges.get_mut(id)) {
-            (Ok(list), Some(exchange)) => {
-                exchange.phase = Phase::Sending(Box::new(list));
-                self.go_on_sending(id);
+    fn begin_list(&mut self, id: SocketId, body: Vec<u8>, sender: &Sender, claim: Option<Claim>) -> Result<(), Answer> {
+        let mut list = SendList::new(body, claim)?;
+        for (place, name, request) in list.keys(sender) {
+            match self.claim_key(id, Some(place), name, request) {
+                Some(verdict) => list.decided(place, verdict),
+                None => list.wait(),
             }
-            (Err(answer), _) => self.answer_asked(id, &answer),
-            (_, None) => {}
         }
+        if let Some(exchange) = self.parts.http.exchanges.get_mut(id) {
+            exchange.phase = Phase::Sending(Box::new(list));
+            self.go_on_sending(id);
+        }
+        Ok(())
     }
 
     /// Sends more of a list, in this turn as much as others can spare the time for.
     pub(crate) fn go_on_sending(&mut self, id: SocketId) {
         let Some(exchange) = self.parts.http.exchanges.get_mut(id) else { return };
         let Phase::Sending(list) = &mut exchange.phase else { return };
+        if list.is_waiting() {
+            return;
+        }
         match list.go_on(&mut self.server, &self.all_apps) {
             None => self.server.deadlines.set(self.server.now, Deadline::Sending(id)),
-            Some(sent) => {
+            Some((sent, claims)) => {
                 exchange.phase = Phase::Asking;
-                self.server.ask(Asker::Http { id, list: true }, sent);
+                self.server.ask(Asker::Http { id, list: true, claims: claims.boxed() }, sent);
             }
         }
     }
 
     /// Gives the answer that was waited for.
-    fn answer_asked(&mut self, id: SocketId, answer: &Answer) {
+    pub(super) fn answer_asked(&mut self, id: SocketId, answer: &Answer) {
         if let Some(exchange) = self.parts.http.exchanges.remove(id) {
             self.answer(id, exchange, answer);
         }
@@ -214,7 +257,11 @@ impl WebSocketServer {
         for Receipt { asker, sent, .. } in due {
             let reports: Vec<Report> = sent.into_iter().map(|sent| self.report(sent)).collect();
             match asker {
-                Asker::Http { id, list } => self.answer_asked(id, &publish::answer(&reports, list)),
+                Asker::Http { id, list, claims } => {
+                    let answer = publish::answer(&reports, list);
+                    claims.iter().for_each(|claims| self.remember(claims, &reports, &answer));
+                    self.answer_asked(id, &answer);
+                }
                 Asker::Description(id) => self.answer_asked(id, &publish::description(&reports)),
                 Asker::Process { node, ask } => {
                     reports.iter().for_each(|report| answer_ask(&mut self.server, node.clone(), ask, report))

@@ -84,6 +84,8 @@ pub(crate) struct Members<'a> {
     pub(crate) room: Option<Value<'a>>,
     /// What a newer message replaces.
     pub(crate) key: Option<Value<'a>>,
+    /// What says that a message comes again.
+    pub(crate) idempotency_key: Option<Value<'a>>,
     /// What is sent.
     pub(crate) message: Option<Value<'a>>,
     /// The first name that is none of these.
@@ -103,6 +105,7 @@ impl<'a> Members<'a> {
                 "resource" => &mut members.resource,
                 "room" => &mut members.room,
                 "key" => &mut members.key,
+                "idempotency-key" => &mut members.idempotency_key,
                 "message" => &mut members.message,
                 _ => {
                     members.other.get_or_insert_with(|| name.to_owned());

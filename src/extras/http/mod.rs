@@ -1,11 +1,12 @@
 //! Plain HTTP on the server's port: the built-in page, publishing, and clear answers to the rest.
 //!
 //! Here are the table of paths, the form of answers, and whether a connection goes on behind one. How
-//! bytes become a body is `body`, who may publish is `admission`, what the paths do is `publish`; none of
-//! them knows a socket, the loop drives them (`web_socket_server/http.rs`). The PHP original has no
-//! counterpart.
+//! bytes become a body is `body`, who may publish is `admission`, what the paths do is `endpoints` and `list`; none
+//! of them knows a socket, the loop drives them (`exchange`, and `retries` for requests that come again). The PHP
+//! original has no counterpart.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use slotmap::SecondaryMap;
@@ -15,16 +16,21 @@ use crate::limits::{Limits, Publish};
 use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Refusal, Request, Status};
 use admission::Admission;
-use body::{Body, Framing};
-use endpoints::{Endpoint, SendList};
+use body::Framing;
+use endpoints::Endpoint;
+use exchange::Begun;
+use list::SendList;
+use retries::Asked;
 
 pub(crate) mod admission;
 pub mod body;
 pub(crate) mod endpoints;
 mod exchange;
 pub(crate) mod health;
+mod list;
 pub mod members;
 mod page;
+mod retries;
 pub mod tokens;
 
 /// Seconds that a connection may wait for its next request; then it ends.
@@ -151,6 +157,8 @@ impl Persistence {
 pub(crate) struct Http {
     pub(crate) admission: Admission,
     exchanges: SecondaryMap<SocketId, Exchange>,
+    /// Claims of keys that others are asked about, by their numbers.
+    asked: HashMap<u64, Asked>,
 }
 
 impl Http {
@@ -180,7 +188,9 @@ struct Exchange {
 /// How far an exchange has come.
 enum Phase {
     /// The body comes in.
-    Body(Box<(Endpoint, Body)>),
+    Body(Box<Begun>),
+    /// The body is whole, and others are asked whether the request has been carried out.
+    Claiming(Box<Begun>),
     /// A list of messages is being sent.
     Sending(Box<SendList>),
     /// It is not known yet what became of the message.

@@ -9,6 +9,7 @@ use super::process::Process;
 use crate::bounds;
 use crate::counters::{BOUNDS, Counters, Histogram};
 use crate::extras::cluster::Cluster;
+use crate::extras::idempotency::{Counts, Idempotency};
 use crate::memory::{self, Kind};
 use crate::program::{log_rate, log_writer};
 use crate::rfc6455::Reason;
@@ -45,6 +46,7 @@ pub(super) fn all(server: &Server, cluster: Option<&Cluster>) -> Vec<Group> {
     list.endings(metrics);
     list.memory(server);
     list.bounds(server);
+    list.idempotency(&server.extras.idempotency);
     list.notices(server);
     if let Some(cluster) = cluster {
         list.cluster(cluster, server.elsewhere.unsent);
@@ -162,6 +164,15 @@ impl List {
         }
         self.one("phpws_log_lines_dropped_total", "Log lines that could not be written.", log_writer::dropped());
         self.one("phpws_log_lines_left_out_total", "Log lines of connections beyond the rate.", log_rate::left_out());
+    }
+
+    fn idempotency(&mut self, keys: &Idempotency) {
+        self.group("Requests that came again");
+        self.one("phpws_idempotency_keys", "Keys of requests that are remembered.", keys.len() as u64);
+        let Counts { repeated, under_way, other } = keys.counts;
+        let results = [("repeated", repeated), ("conflict", under_way), ("mismatch", other)];
+        let help = "Requests and messages with a known Idempotency-Key, which were not sent.";
+        self.many("phpws_idempotency_total", help, "result", results.into_iter());
     }
 
     fn notices(&mut self, server: &Server) {

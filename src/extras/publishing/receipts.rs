@@ -1,9 +1,10 @@
 //! The questions what became of a message: data, which knows no server.
 
-use super::asks::Asks;
-use super::report::Sent;
 use uuid::Uuid;
 
+use super::asks::Asks;
+use super::report::Sent;
+use crate::extras::idempotency::Claims;
 use crate::ids::{AppId, SocketId};
 
 /// The one that wants to know what became of a message.
@@ -12,8 +13,8 @@ pub(crate) enum Asker {
     Client { id: SocketId, receipt: Box<str>, uuid: Option<Uuid> },
     /// An application, with its number.
     App(AppId, u64),
-    /// An HTTP request with one message, or with a list of them.
-    Http { id: SocketId, list: bool },
+    /// An HTTP request with one message, or with a list of them, and the keys that it has.
+    Http { id: SocketId, list: bool, claims: Option<Box<Claims>> },
     /// An HTTP request about a client of another process.
     Description(SocketId),
     /// All processes are asked, by the one of that name or by this one, under that number there.

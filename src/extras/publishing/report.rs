@@ -28,6 +28,8 @@ pub(crate) struct Sent {
     unknown: bool,
     /// Whether its only receiver had no room for it.
     dropped: bool,
+    /// What was said of it before, where it was not sent again.
+    said: Option<String>,
 }
 
 /// Why a message went nowhere whose only receiver had no room for it.
@@ -63,6 +65,8 @@ pub(crate) struct Report {
     single: bool,
     /// Whether nobody knows what became of it in other processes; the counts are of those that are known.
     unknown: bool,
+    /// Whether no other process was given it, for one client that is not here.
+    unsent: bool,
     /// What was asked for, where that is not the fate of a message.
     pub(crate) text: Option<String>,
 }
@@ -85,7 +89,12 @@ impl Sent {
 
     /// A message to these clients.
     pub(super) fn to(receivers: Vec<SocketId>, single: bool, frame: Option<Rc<KeyedFrame>>) -> Sent {
-        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false, dropped: false }
+        Sent { receivers, uncounted: 0, error: None, single, frame, ask: None, unknown: false, dropped: false, said: None }
+    }
+
+    /// A message that was sent before, and what was said of it then.
+    pub(crate) fn said(status: u16, members: String) -> Sent {
+        Sent { said: Some(members), ..Sent::nowhere(status, "") }
     }
 
     /// A message of which other processes will say what became of it.
@@ -105,12 +114,16 @@ impl Sent {
 
     /// Counts what `fate` says of each receiver.
     pub(crate) fn report(self, mut fate: impl FnMut(SocketId) -> Fate) -> Report {
+        if let (Some((status, _)), Some(said)) = (&self.error, &self.said) {
+            return Report { status: *status, text: Some(said.clone()), ..Report::default() };
+        }
         if let Some((status, error)) = self.error {
             let fates = Fates { failed: usize::from(self.dropped), dropped: self.dropped, ..Fates::default() };
             return Report { status, fates, error: Some(error), ..Report::default() };
         }
         let fates = Fates { queued: self.uncounted, ..Fates::default() };
         let mut report = Report { fates, unknown: self.unknown, single: self.single, ..Report::default() };
+        report.unsent = self.unknown && self.single;
         for id in self.receivers {
             let replaced = self.frame.as_ref().is_some_and(|frame| frame.replaced.borrow().contains(&id));
             match fate(id) {
@@ -197,8 +210,16 @@ impl Report {
         format!(r#"{{"opcode":"receipt","receipt":{receipt},"status":{},{}}}"#, self.status, self.members())
     }
 
+    /// Whether a client may have the message: then it must not be sent again.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        self.text.is_some() || self.status < 400 || self.unknown && !self.unsent
+    }
+
     /// The counts and the error as members of a JSON object.
     pub(crate) fn members(&self) -> String {
+        if let Some(text) = &self.text {
+            return text.clone();
+        }
         let Fates { delivered, queued, failed, .. } = self.fates;
         let failed = if failed > 0 { format!(r#","failed":{failed}"#) } else { String::new() };
         let delivered = if self.unknown { format!(r#""unknown","known":{delivered}"#) } else { delivered.to_string() };

@@ -5,6 +5,7 @@ mod admission;
 mod connection;
 mod outcome;
 mod refusals;
+mod retries;
 mod sending;
 
 use crate::util::{Client, Phpws, json};

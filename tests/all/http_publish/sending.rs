@@ -121,7 +121,7 @@ fn a_list_is_answered_item_by_item() {
             "name one receiver: 'uuid', 'ident', 'broadcast', 'resource' or 'room'",
         ),
         (r#"{"broadcast":1,"message":1}"#.into(), 400, "'broadcast' can only be true"),
-        (r#"{"uuid":1,"message":1}"#.into(), 400, "'uuid', 'ident', 'resource', 'room' and 'key' are strings"),
+        (r#"{"uuid":1,"message":1}"#.into(), 400, "'uuid', 'ident', 'resource', 'room', 'key' and 'idempotency-key' are strings"),
         (r#"{"broadcast":true,"rom":"x","message":1}"#.into(), 400, "unknown member 'rom'"),
         (format!(r#"{{"broadcast":true,"key":"{}","message":1}}"#, "k".repeat(129)), 400, "The key is over 128 bytes"),
         ("5".into(), 400, "'message' is missing"),
