@@ -19,6 +19,11 @@ impl<const SECONDS: u64> Bucket<SECONDS> {
         Bucket { full: now }
     }
 
+    /// How many tokens a full one has.
+    pub(crate) fn holds(each_second: u32) -> usize {
+        (each_second as usize).saturating_mul(SECONDS as usize)
+    }
+
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full <= now
     }

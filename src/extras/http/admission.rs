@@ -63,6 +63,13 @@ impl Admission {
         }
     }
 
+    /// Counts the messages of a list; the request has counted as the first. A list of more than a bucket holds passes
+    /// when the bucket is full, and is made up for: whatever comes next waits for so long.
+    pub(crate) fn check_list(&mut self, count: usize, ip: IpAddr, limits: &Limits, now: Instant) -> Result<(), Answer> {
+        let wait = self.requests.take_more(ip, count.saturating_sub(1), limits.max_publish_rate, now);
+        wait.map_err(|wait| too_many("Too many messages", wait))
+    }
+
     /// A right token passes whatever was guessed before, since others may guess from the same address. It has too many
     /// bits to be found at any rate; wrong ones are only slowed down.
     fn by_token(&mut self, request: &Request, ip: IpAddr, refused: NotByHost, now: Instant) -> Result<(), Answer> {
@@ -152,6 +159,19 @@ impl Rates {
         self.buckets.entry(ip).or_insert(Bucket::full(now)).take(1, each_second, now);
         Ok(())
     }
+
+    /// Takes so many behind one that was taken, or says how long to wait until all of them could be taken together. More
+    /// than a bucket holds need a full one.
+    fn take_more(&mut self, ip: IpAddr, count: usize, each_second: u32, now: Instant) -> Result<(), Duration> {
+        let limited = count > 0 && each_second > 0;
+        let Some(bucket) = self.buckets.get_mut(&counted_address(ip)).filter(|_| limited) else { return Ok(()) };
+        let needed = (count + 1).min(Bucket::<2>::holds(each_second));
+        if bucket.wait(needed - 1, each_second, now).is_some() {
+            return Err(bucket.wait(needed, each_second, now).unwrap_or_default());
+        }
+        bucket.take(count, each_second, now);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +259,25 @@ mod tests {
         assert_eq!(rates.take(ip, 10, start + Duration::from_millis(100)), Ok(()));
         assert!(rates.take(ip, 10, start + Duration::from_millis(150)).is_err());
         assert!((0..1000).all(|_| rates.take(ip, 0, start).is_ok()));
+    }
+
+    #[test]
+    fn each_message_of_a_list_counts_and_a_long_list_needs_a_full_bucket() {
+        let (ip, start) = (LOCAL.parse().unwrap(), Instant::now());
+        let mut rates = Rates::default();
+        let mut list =
+            |count: usize, rate, now| rates.take(ip, rate, now).and_then(|()| rates.take_more(ip, count - 1, rate, now));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(list(15, 10, start), Ok(()));
+        // Five are left, and the request takes one of them.
+        assert_eq!(list(15, 10, start), Err(Duration::from_millis(1100)));
+        assert_eq!(list(15, 10, start + Duration::from_millis(1100)), Ok(()));
+        assert_eq!(list(1000, 10, after(10)), Ok(()), "the bucket is full");
+        assert_eq!(list(1, 10, after(11)), Err(Duration::from_millis(97_100)), "it is made up for");
+        assert_eq!(list(1000, 10, after(109)), Err(Duration::from_millis(1_100)));
+        assert_eq!(list(1000, 10, after(112)), Ok(()));
+        assert_eq!(list(1000, 0, after(112)), Ok(()), "no rate is no limit");
+        assert_eq!(list(1000, 1, after(100_000)), Ok(()));
     }
 
     #[test]

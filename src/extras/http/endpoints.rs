@@ -223,6 +223,11 @@ impl SendList {
         Ok(SendList { left, sent: Vec::with_capacity(items.len()), text })
     }
 
+    /// How many messages it has.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len() + self.sent.len()
+    }
+
     /// Sends some of the messages, one at least; gives what became of all, once all are sent.
     pub(crate) fn go_on(&mut self, server: &mut Server, all_apps: &AllApps) -> Option<Vec<Sent>> {
         let begun = Instant::now();

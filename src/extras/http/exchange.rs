@@ -35,7 +35,8 @@ impl WebSocketServer {
         let rest = &head[end..];
         self.asked(id, request);
         let persistence = Persistence::of(request);
-        let mut exchange = Exchange { persistence, with_body: !http::is_head(request), phase: Phase::Asking };
+        let from = self.came_from(id, request).ip;
+        let mut exchange = Exchange { from, persistence, with_body: !http::is_head(request), phase: Phase::Asking };
         self.set_deadline(id, self.server.limits().message_timeout);
         let begun = match route {
             Route::Ready(answer) => Err(answer),
@@ -140,13 +141,19 @@ impl WebSocketServer {
     }
 
     fn begin_list(&mut self, id: SocketId, body: Vec<u8>) {
-        match (SendList::new(body), self.parts.http.exchanges.get_mut(id)) {
-            (Ok(list), Some(exchange)) => {
+        let (http, limits, now) = (&mut self.parts.http, self.server.limits(), self.server.now);
+        let Some(exchange) = http.exchanges.get_mut(id) else { return };
+        let list = SendList::new(body).and_then(|list| {
+            let checked = http.admission.check_list(list.len(), exchange.from, limits, now);
+            let refused = |answer: &Answer| log::info!("{id}, No publishing for {}: {}", exchange.from, answer.status);
+            checked.inspect_err(refused).map(|()| list)
+        });
+        match list {
+            Ok(list) => {
                 exchange.phase = Phase::Sending(Box::new(list));
                 self.go_on_sending(id);
             }
-            (Err(answer), _) => self.answer_asked(id, &answer),
-            (_, None) => {}
+            Err(answer) => self.answer_asked(id, &answer),
         }
     }
 
@@ -172,7 +179,8 @@ impl WebSocketServer {
 
     /// Gives an answer in the middle of a request, after which no next one can be told apart.
     fn end_exchange(&mut self, id: SocketId, answer: &Answer) {
-        self.answer(id, Exchange { persistence: Persistence::Close, with_body: true, phase: Phase::Answered }, answer);
+        let from = self.server.clients[id].ip;
+        self.answer(id, Exchange { from, persistence: Persistence::Close, with_body: true, phase: Phase::Answered }, answer);
     }
 
     /// Queues an answer. If the connection goes on, it is woken once the answer has left.

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use slotmap::SecondaryMap;
 
@@ -171,6 +172,8 @@ impl Http {
 
 /// One request and its answer, from the end of the head to the last byte of the answer.
 struct Exchange {
+    /// Where the request comes from.
+    from: IpAddr,
     persistence: Persistence,
     /// Whether the answer has its body: not for HEAD.
     with_body: bool,
