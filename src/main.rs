@@ -6,11 +6,13 @@ use std::process::ExitCode;
 
 use phpws::commands;
 use phpws::log_file::{self, LogFile};
+use phpws::notices::Receiver;
 use phpws::open_files;
 use phpws::resources::{ResourceDefault, ResourcePhp, ResourceStatus, ResourceWeb};
+use phpws::sessions::Sessions;
 use phpws::settings::{self, Invocation, InvocationError, Settings};
 use phpws::systemd::{self, Systemd};
-use phpws::{StartError, Tls, WebSocketServer};
+use phpws::{StartError, Tls, Tokens, WebSocketServer};
 
 /// It gives memory back to the system after a peak, where glibc keeps whatever lies below something in use.
 #[global_allocator]
@@ -51,6 +53,9 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
+        let mut server = WebSocketServer::unbound(settings.limits.clone())?;
+        equip(&mut server, &settings, Parts { sessions, receiver, tokens })?;
+        server.check()?;
         println!("phpws: settings are fine for {}", settings.address);
         for line in settings.internet.iter().flat_map(|internet| [internet.told()].into_iter().chain(internet.missing())) {
             println!("phpws: {line}");
@@ -60,8 +65,8 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     log_file::init_with_rate(settings.log_level, settings.log_format, settings.console, log_file.clone(), settings.log_rate)?;
 
     let mut server = match systemd::listener(&settings.address)? {
-        Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,
-        None => WebSocketServer::bind(&settings.address, tls, settings.limits)?,
+        Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits.clone())?,
+        None => WebSocketServer::bind(&settings.address, tls, settings.limits.clone())?,
     };
     if let Some(internet) = &settings.internet {
         log::info!("{}", internet.told());
@@ -70,20 +75,30 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.notify(Systemd::from_env()?);
     // The log says how that went.
     server.handle_signals(move || _ = log_file.as_ref().map(LogFile::reopen))?;
-    server.require_session(sessions);
-    server.send_notices(receiver)?;
-    server.publish_tokens(tokens);
+    equip(&mut server, &settings, Parts { sessions, receiver, tokens })?;
+    server.start()?;
+    Ok(())
+}
+
+/// What settings name, read and checked.
+struct Parts {
+    sessions: Option<Sessions>,
+    receiver: Option<Receiver>,
+    tokens: Tokens,
+}
+
+/// The parts and the applications. `--check` comes by here too: what the start refuses it refuses.
+fn equip(server: &mut WebSocketServer, settings: &Settings, parts: Parts) -> Result<(), StartError> {
+    server.require_session(parts.sessions);
+    server.send_notices(parts.receiver)?;
+    server.publish_tokens(parts.tokens);
     if let Some(url) = &settings.backplane {
         server.join_backplane(url, &settings.backplane_prefix)?;
     }
-
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;
     server.register_resource("/php", ResourcePhp)?;
-    server.register_resource("/status", ResourceStatus::default())?;
-
-    server.start()?;
-    Ok(())
+    server.register_resource("/status", ResourceStatus::default())
 }
 
 fn open_log(settings: &Settings) -> Result<Option<LogFile>, StartError> {

@@ -9,9 +9,12 @@ mod util;
 mod documentation;
 mod logs;
 mod messages;
+mod operators;
+mod redis_cluster;
 mod redis_fails;
 mod resuming;
 mod rooms;
+mod sentinel;
 mod under_load;
 mod waiting_clients;
 

@@ -14,6 +14,7 @@ pub mod lab;
 pub mod page;
 pub mod receiver;
 pub mod redis;
+pub mod redis_cluster;
 pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod swarm;

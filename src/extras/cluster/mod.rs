@@ -16,6 +16,7 @@
 //! | `claims` | clients that come from another process, or missed something of others |
 //! | `delivery` | messages, there and back |
 //! | `presence` | members of rooms, and the processes that live |
+//! | `inspection` | what Redis permits, and who else is there |
 //! | `descriptions` | what a process knows of a client that another one asks about |
 //! | `turn` | what the loop does with all of this |
 //! | `commands`, `replies` | what Redis is told, and reading what it says |
@@ -30,7 +31,7 @@ use slotmap::SecondaryMap;
 use uuid::Uuid;
 
 use crate::elsewhere::{Envelope, Others};
-use crate::error::StartError;
+use crate::error::{InvalidValue, StartError};
 use crate::extras::redis::url::RedisUrl;
 use crate::extras::redis::{Link, LinkEvent, Reply};
 use crate::extras::resume::ResumeRequest;
@@ -41,6 +42,7 @@ use crate::printable::Printable;
 use crate::server::Server;
 use claims::{Claim, Claims, Fetch};
 use delivery::{Given, UnderWay};
+use inspection::{Findings, Inspection};
 use scripts::Scripts;
 use wire::Line;
 
@@ -48,6 +50,7 @@ mod claims;
 mod commands;
 mod delivery;
 mod descriptions;
+mod inspection;
 mod presence;
 mod registration;
 mod replies;
@@ -77,7 +80,9 @@ const LOG_BYTES: usize = 4;
 pub(crate) struct Cluster {
     link: Link,
     scripts: Scripts,
+    /// What all names begin with, and the same in braces: in a Redis Cluster these choose one node for all.
     prefix: String,
+    braced: String,
     /// The name of this process.
     node: String,
     /// What the replies that are still to come belong to.
@@ -97,6 +102,7 @@ pub(crate) struct Cluster {
     renewals: Vec<SocketId>,
     /// Since when there is no connection, or Redis refuses; that was said.
     down: Option<Instant>,
+    findings: Findings,
     pub(crate) counts: Counts,
 }
 
@@ -135,6 +141,7 @@ enum Pending {
         uuid: Box<str>,
     },
     Describe(u64),
+    Inspection(Inspection),
 }
 
 /// A client that waits for its `ready`, under the uuid that it will have.
@@ -160,13 +167,16 @@ impl Cluster {
     /// Looks the name up; whether Redis is there shows once the loop turns. Until then the server is cut off.
     pub(crate) fn new(url: &str, prefix: &str, server: &mut Server) -> Result<Cluster, StartError> {
         let url = RedisUrl::parse(url).map_err(|problem| StartError::new("--backplane", problem))?;
-        let link = Link::new(url)?;
+        check_prefix(prefix).map_err(|problem| StartError::new("--backplane-prefix", problem))?;
+        let braced = format!("{{{prefix}}}");
+        let link = Link::new(url, &format!("{braced}:{VERSION}:clock"))?;
         server.elsewhere.others = Others::CutOff;
         server.extras.rooms.share();
         Ok(Cluster {
             link,
             scripts: Scripts::new(),
-            prefix: format!("{prefix}:{VERSION}:"),
+            prefix: prefix.into(),
+            braced,
             node: Uuid::new_v4().simple().to_string(),
             pending: HashMap::new(),
             subscriptions: HashMap::new(),
@@ -178,6 +188,7 @@ impl Cluster {
             next_beat: None,
             renewals: Vec::new(),
             down: None,
+            findings: Findings::default(),
             counts: Counts::default(),
         })
     }
@@ -228,6 +239,11 @@ impl Cluster {
         self.link.is_up()
     }
 
+    /// Whether Redis is there and does what it is asked.
+    pub(crate) fn works(&self) -> bool {
+        self.is_up() && self.down.is_none()
+    }
+
     /// Bytes that Redis has not taken yet.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.link.queued_bytes()
@@ -258,8 +274,11 @@ impl Cluster {
     }
 
     fn up(&mut self, server: &mut Server) {
-        log::info!(target: "phpws", "Backplane is up: this process is {}", self.node);
-        self.down = None;
+        if !self.findings.lacks_rights() {
+            log::info!(target: "phpws", "Backplane is up: this process is {}", self.node);
+            self.down = None;
+        }
+        self.inspect();
         // A process that took this one for dead hears of its rooms below.
         self.nodes.remove(&self.node);
         self.load_scripts();
@@ -272,6 +291,7 @@ impl Cluster {
     /// Everything that waits for an answer goes on without one.
     fn down(&mut self, server: &mut Server, why: &str) {
         self.counts.lost += 1;
+        self.findings.lost();
         if self.down.is_none() {
             log::error!(target: "phpws", "Backplane is away, other processes are not reached: {why}");
         } else {
@@ -287,11 +307,14 @@ impl Cluster {
 
     fn replied(&mut self, server: &mut Server, tag: u64, reply: Reply) {
         let Some(pending) = self.pending.remove(&tag) else { return };
+        if let Pending::Inspection(what) = pending {
+            return self.inspected(server.now, what, &reply);
+        }
         if let Reply::Error(error) = reply {
             return self.without_reply(server, pending, Some(&error));
         }
         match pending {
-            Pending::Done(_) => {}
+            Pending::Done(_) | Pending::Inspection(_) => {}
             Pending::Cast(given) => self.was_cast(server, given, &reply),
             Pending::Tell(given) => self.was_told(server, given, &reply),
             Pending::Register(registration) => self.was_registered(server, registration, &reply),
@@ -317,7 +340,7 @@ impl Cluster {
             Pending::Room(room, ask) => everywhere::not_counted(server, &room, ask),
             Pending::WhereIs { ask, .. } | Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),
             Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
-            Pending::Beat => {}
+            Pending::Beat | Pending::Inspection(_) => {}
         }
     }
 
@@ -325,6 +348,10 @@ impl Cluster {
     fn refused(&mut self, now: Instant, error: &str) {
         if error.starts_with("NOSCRIPT") {
             self.load_scripts();
+        }
+        // All that is forbidden is found out and said at once.
+        if !self.findings.lacks_rights() && (error.contains("NOPERM") || error.contains("ACL failure")) {
+            self.try_rights();
         }
         if self.down.is_none() {
             self.down = Some(now);
@@ -334,7 +361,7 @@ impl Cluster {
 
     /// Redis does what it is asked; if it did not before, everything is written anew.
     fn well(&mut self, server: &mut Server) {
-        if self.down.take().is_some() {
+        if !self.findings.lacks_rights() && self.down.take().is_some() {
             log::info!(target: "phpws", "Backplane works again");
             self.resync_clients(server);
             self.resync_rooms(server);
@@ -353,6 +380,15 @@ impl Cluster {
             Some(Line::Description { ask, text }) => descriptions::described(server, ask, text),
             None => log::debug!("Backplane: a message of another version"),
         }
+    }
+}
+
+/// Whether a prefix can be used: without one processes would be in a cluster that nobody chose.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), InvalidValue> {
+    match prefix {
+        "" => Err("must not be empty: processes with the same one belong together".into()),
+        _ if prefix.contains(['{', '}']) => Err("must not contain { or }: in a Redis Cluster phpws adds them".into()),
+        _ => Ok(()),
     }
 }
 

@@ -126,6 +126,7 @@ impl Cluster {
         let (node, ms) = (self.node.clone(), DEAD_AFTER.as_millis().to_string());
         // A beat that can't be sent is made good by the next one.
         let _ = self.run(|scripts| &scripts.beat, &[&node, &ms], Pending::Beat);
+        self.look_for_versions();
         self.renew(server);
     }
 

@@ -151,7 +151,7 @@ impl Page {
     /// `unsent` messages were never given to other processes.
     fn cluster(&mut self, cluster: &Cluster, unsent: u64) {
         let counts = cluster.counts;
-        self.one("phpws_backplane_up", "1 while Redis is connected.", u8::from(cluster.is_up()));
+        self.one("phpws_backplane_up", "1 while Redis is connected and does what it is asked.", u8::from(cluster.works()));
         self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", cluster.unanswered());
         self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", cluster.queued_bytes());
         self.one("phpws_backplane_sent_total", "Messages given to other processes.", counts.sent);
