@@ -47,14 +47,12 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
-    let sessions = settings.sessions()?;
-    let receiver = settings.notices()?;
-    let tokens = settings.tokens()?;
+    let parts = (settings.sessions()?, settings.notices()?, settings.tokens()?);
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
         let mut server = WebSocketServer::unbound(settings.limits.clone())?;
-        equip(&mut server, &settings, Parts { sessions, receiver, tokens })?;
+        equip(&mut server, &settings, parts)?;
         server.check()?;
         println!("phpws: settings are fine for {}", settings.address);
         for line in settings.internet.iter().flat_map(|internet| [internet.told()].into_iter().chain(internet.missing())) {
@@ -75,23 +73,18 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.notify(Systemd::from_env()?);
     // The log says how that went.
     server.handle_signals(move || _ = log_file.as_ref().map(LogFile::reopen))?;
-    equip(&mut server, &settings, Parts { sessions, receiver, tokens })?;
+    equip(&mut server, &settings, parts)?;
     server.start()?;
     Ok(())
 }
 
-/// What settings name, read and checked.
-struct Parts {
-    sessions: Option<Sessions>,
-    receiver: Option<Receiver>,
-    tokens: Tokens,
-}
+type Parts = (Option<Sessions>, Option<Receiver>, Tokens);
 
 /// The parts and the applications. `--check` comes by here too: what the start refuses it refuses.
-fn equip(server: &mut WebSocketServer, settings: &Settings, parts: Parts) -> Result<(), StartError> {
-    server.require_session(parts.sessions);
-    server.send_notices(parts.receiver)?;
-    server.publish_tokens(parts.tokens);
+fn equip(server: &mut WebSocketServer, settings: &Settings, (sessions, receiver, tokens): Parts) -> Result<(), StartError> {
+    server.require_session(sessions);
+    server.send_notices(receiver)?;
+    server.publish_tokens(tokens);
     if let Some(url) = &settings.backplane {
         server.join_backplane(url, &settings.backplane_prefix)?;
     }

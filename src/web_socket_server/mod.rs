@@ -98,18 +98,6 @@ impl WebSocketServer {
         Ok(server)
     }
 
-    /// A server that nobody can connect to, for a program that only checks its settings.
-    #[doc(hidden)]
-    pub fn unbound(limits: Limits) -> Result<WebSocketServer, StartError> {
-        WebSocketServer::without_listener(limits)
-    }
-
-    /// Finds out whether [`start`](WebSocketServer::start) would refuse what was set and registered.
-    #[doc(hidden)]
-    pub fn check(&self) -> io::Result<()> {
-        self.before_start()
-    }
-
     /// A server that nobody can connect to.
     pub(crate) fn without_listener(limits: Limits) -> Result<WebSocketServer, StartError> {
         let failed = |error: io::Error| StartError::new("listening socket", error);

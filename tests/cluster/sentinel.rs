@@ -109,7 +109,6 @@ fn a_failover_under_load_doubles_nothing_and_nobody_is_told_a_falsehood() {
     assert!(kills > 0);
 }
 
-/// The fate of a message is known only after a failover has ended.
 #[test]
 fn all_is_as_before_after_a_failover() {
     let mut watched = Watched::start();

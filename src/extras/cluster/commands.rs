@@ -9,6 +9,7 @@ use super::scripts::{Script, Scripts};
 use super::wire::channel;
 use super::{Cluster, Pending, VERSION};
 use crate::elsewhere::Target;
+use crate::error::InvalidValue;
 use crate::extras::redis::Busy;
 
 impl Cluster {
@@ -108,5 +109,14 @@ impl Cluster {
             let name = self.key(&channel);
             self.link.subscribe(&name);
         }
+    }
+}
+
+/// Whether a prefix can be used: without one processes would be in a cluster that nobody chose.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), InvalidValue> {
+    match prefix {
+        "" => Err("must not be empty: processes with the same one belong together".into()),
+        _ if prefix.contains(['{', '}']) => Err("must not contain { or }: in a Redis Cluster phpws adds them".into()),
+        _ => Ok(()),
     }
 }

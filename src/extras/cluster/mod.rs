@@ -31,7 +31,7 @@ use slotmap::SecondaryMap;
 use uuid::Uuid;
 
 use crate::elsewhere::{Envelope, Others};
-use crate::error::{InvalidValue, StartError};
+use crate::error::StartError;
 use crate::extras::redis::url::RedisUrl;
 use crate::extras::redis::{Link, LinkEvent, Reply};
 use crate::extras::resume::ResumeRequest;
@@ -41,6 +41,7 @@ use crate::limits::Limits;
 use crate::printable::Printable;
 use crate::server::Server;
 use claims::{Claim, Claims, Fetch};
+pub(crate) use commands::check_prefix;
 use delivery::{Given, UnderWay};
 use inspection::{Findings, Inspection};
 use scripts::Scripts;
@@ -380,15 +381,6 @@ impl Cluster {
             Some(Line::Description { ask, text }) => descriptions::described(server, ask, text),
             None => log::debug!("Backplane: a message of another version"),
         }
-    }
-}
-
-/// Whether a prefix can be used: without one processes would be in a cluster that nobody chose.
-pub(crate) fn check_prefix(prefix: &str) -> Result<(), InvalidValue> {
-    match prefix {
-        "" => Err("must not be empty: processes with the same one belong together".into()),
-        _ if prefix.contains(['{', '}']) => Err("must not contain { or }: in a Redis Cluster phpws adds them".into()),
-        _ => Ok(()),
     }
 }
 
