@@ -107,8 +107,8 @@ pub struct Limits {
     pub exit_on_panic: bool,
     /// Who may publish over HTTP. Default: hosts that backends may come from, and whoever has a token.
     pub publish: Publish,
-    /// Requests a second for publishing from one address, with twice as many in a burst; past them 429.
-    /// Default 0.
+    /// Messages a second that one address may publish over HTTP, each of a list counts, with twice as many in a burst;
+    /// past them 429. Default 0.
     pub max_publish_rate: u32,
     /// Whether `GET /` without an upgrade shows the built-in page. Default yes.
     pub page: bool,

@@ -45,12 +45,14 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let tls = settings.cert.as_ref().map(|cert| Tls::load(cert, settings.key.as_ref().unwrap_or(cert))).transpose()?;
-    let sessions = settings.sessions()?;
-    let receiver = settings.notices()?;
-    let tokens = settings.tokens()?;
+    let parts = settings.parts()?;
     let log_file = open_log(&settings)?;
     if settings.check {
         settings.address.resolve().map_err(|error| StartError::new(format_args!("address {}", settings.address), error))?;
+        let mut server = WebSocketServer::unbound(settings.limits.clone())?;
+        settings.equip(&mut server, parts)?;
+        register_resources(&mut server)?;
+        server.check()?;
         println!("phpws: settings are fine for {}", settings.address);
         for line in settings.internet.iter().flat_map(|internet| [internet.told()].into_iter().chain(internet.missing())) {
             println!("phpws: {line}");
@@ -60,8 +62,8 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     log_file::init_with_rate(settings.log_level, settings.log_format, settings.console, log_file.clone(), settings.log_rate)?;
 
     let mut server = match systemd::listener(&settings.address)? {
-        Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits)?,
-        None => WebSocketServer::bind(&settings.address, tls, settings.limits)?,
+        Some(listener) => WebSocketServer::listen_on(listener, tls, settings.limits.clone())?,
+        None => WebSocketServer::bind(&settings.address, tls, settings.limits.clone())?,
     };
     if let Some(internet) = &settings.internet {
         log::info!("{}", internet.told());
@@ -70,20 +72,17 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     server.notify(Systemd::from_env()?);
     // The log says how that went.
     server.handle_signals(move || _ = log_file.as_ref().map(LogFile::reopen))?;
-    server.require_session(sessions);
-    server.send_notices(receiver)?;
-    server.publish_tokens(tokens);
-    if let Some(url) = &settings.backplane {
-        server.join_backplane(url, &settings.backplane_prefix)?;
-    }
+    settings.equip(&mut server, parts)?;
+    register_resources(&mut server)?;
+    server.start()?;
+    Ok(())
+}
 
+fn register_resources(server: &mut WebSocketServer) -> Result<(), StartError> {
     server.register_resource("/", ResourceDefault)?;
     server.register_resource("/web", ResourceWeb)?;
     server.register_resource("/php", ResourcePhp)?;
-    server.register_resource("/status", ResourceStatus::default())?;
-
-    server.start()?;
-    Ok(())
+    server.register_resource("/status", ResourceStatus::default())
 }
 
 fn open_log(settings: &Settings) -> Result<Option<LogFile>, StartError> {

@@ -24,6 +24,11 @@ impl<const SECONDS: u64> Bucket<SECONDS> {
         Bucket { full: now }
     }
 
+    /// How many tokens a full one has.
+    pub(crate) fn holds(each_second: u32) -> usize {
+        (each_second as usize).saturating_mul(SECONDS as usize)
+    }
+
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full <= now
     }
@@ -74,6 +79,19 @@ impl Rates {
             }
         }
         self.buckets.entry(ip).or_insert(Bucket::full(now)).take(1, each_second, now);
+        Ok(())
+    }
+
+    /// Takes so many behind one that was taken, or says how long to wait until all of them could be taken together. More
+    /// than a bucket holds need a full one.
+    pub(crate) fn take_more(&mut self, ip: IpAddr, count: usize, each_second: u32, now: Instant) -> Result<(), Duration> {
+        let limited = count > 0 && each_second > 0;
+        let Some(bucket) = self.buckets.get_mut(&counted_address(ip)).filter(|_| limited) else { return Ok(()) };
+        let needed = (count + 1).min(Bucket::<2>::holds(each_second));
+        if bucket.wait(needed - 1, each_second, now).is_some() {
+            return Err(bucket.wait(needed, each_second, now).unwrap_or_default());
+        }
+        bucket.take(count, each_second, now);
         Ok(())
     }
 }
@@ -260,5 +278,24 @@ mod tests {
             let minute = now - start > 60 * SECOND;
             prop_assert!(floods == (times > FLOOD) || !minute && times > FLOOD, "{times}: {floods}");
         }
+    }
+
+    #[test]
+    fn each_message_of_a_list_counts_and_a_long_list_needs_a_full_bucket() {
+        let (ip, start) = ("127.0.0.1".parse().unwrap(), Instant::now());
+        let mut rates = Rates::default();
+        let mut list =
+            |count: usize, rate, now| rates.take(ip, rate, now).and_then(|()| rates.take_more(ip, count - 1, rate, now));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(list(15, 10, start), Ok(()));
+        // Five are left, and the request takes one of them.
+        assert_eq!(list(15, 10, start), Err(Duration::from_millis(1100)));
+        assert_eq!(list(15, 10, start + Duration::from_millis(1100)), Ok(()));
+        assert_eq!(list(1000, 10, after(10)), Ok(()), "the bucket is full");
+        assert_eq!(list(1, 10, after(11)), Err(Duration::from_millis(97_100)), "it is made up for");
+        assert_eq!(list(1000, 10, after(109)), Err(Duration::from_millis(1_100)));
+        assert_eq!(list(1000, 10, after(112)), Ok(()));
+        assert_eq!(list(1000, 0, after(112)), Ok(()), "no rate is no limit");
+        assert_eq!(list(1000, 1, after(100_000)), Ok(()));
     }
 }

@@ -1,10 +1,13 @@
 //! How a program turns the optional parts on, before the start.
 
+use std::io;
+
 use super::cluster::Cluster;
 use super::http::tokens::Tokens;
 use super::notices::{Notices, Receiver};
 use super::sessions::Sessions;
 use crate::error::StartError;
+use crate::limits::Limits;
 use crate::program::systemd::Systemd;
 use crate::web_socket_server::WebSocketServer;
 
@@ -35,5 +38,17 @@ impl WebSocketServer {
     /// Tells systemd when the server is ready, reloads, stops, and that it lives.
     pub fn notify(&mut self, systemd: Systemd) {
         self.parts.systemd = systemd;
+    }
+
+    /// A server that nobody can connect to, for a program that only checks its settings.
+    #[doc(hidden)]
+    pub fn unbound(limits: Limits) -> Result<WebSocketServer, StartError> {
+        WebSocketServer::without_listener(limits)
+    }
+
+    /// Finds out whether [`start`](WebSocketServer::start) would refuse what was set and registered.
+    #[doc(hidden)]
+    pub fn check(&self) -> io::Result<()> {
+        self.before_start()
     }
 }

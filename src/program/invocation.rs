@@ -73,8 +73,8 @@ pub fn from_args(args: &[String], variable: impl Fn(&str) -> Option<String>) -> 
         let from_variable = || variable(&setting.variable()).map(|value| (setting.variable(), split(setting, &value)));
         let from_file = || file.get(setting.name).cloned();
         let Some((subject, values)) = from_flag.or_else(from_variable).or_else(from_file) else { continue };
-        // Nothing means no for a switch, as in PHP, and elsewhere that the default stands.
-        for value in values.iter().filter(|value| !value.is_empty() || setting.is_switch()) {
+        // Nothing means that the default stands, but where it is a value.
+        for value in values.iter().filter(|value| !value.is_empty() || setting.takes_nothing()) {
             (setting.set)(&mut settings, value).map_err(|problem| StartError::new(&subject, problem))?;
             given.insert(setting.name);
         }

@@ -21,8 +21,9 @@ use crate::program::internet::Internet;
 use crate::program::log_file::LogFormat;
 use crate::program::log_rate::LOG_RATE;
 use crate::secret_file;
+use crate::web_socket_server::WebSocketServer;
 
-use values::{host, net, number, origin, positive, publish, seconds, some_seconds, switch};
+use values::{host, net, number, origin, positive, prefix, publish, seconds, some_seconds, switch};
 
 pub use crate::program::invocation::{FileValues, Invocation, InvocationError, from_args, help, parse_file};
 
@@ -126,6 +127,31 @@ impl Settings {
     }
 }
 
+/// The parts that a server has only where they are asked for.
+pub struct Parts {
+    sessions: Option<Sessions>,
+    receiver: Option<Receiver>,
+    tokens: Tokens,
+}
+
+impl Settings {
+    /// All parts; what is wrong with their files ends here.
+    pub fn parts(&self) -> Result<Parts, StartError> {
+        Ok(Parts { sessions: self.sessions()?, receiver: self.notices()?, tokens: self.tokens()? })
+    }
+
+    /// Gives a server its parts. `--check` comes by here too: what the start refuses it refuses.
+    pub fn equip(&self, server: &mut WebSocketServer, Parts { sessions, receiver, tokens }: Parts) -> Result<(), StartError> {
+        server.require_session(sessions);
+        server.send_notices(receiver)?;
+        server.publish_tokens(tokens);
+        match &self.backplane {
+            Some(url) => server.join_backplane(url, &self.backplane_prefix),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The variable with the secret of notices.
 pub(super) const SECRET_VARIABLE: &str = "PHPWS_NOTIFY_SECRET";
 
@@ -159,6 +185,12 @@ impl Setting {
 
     pub(super) fn is_switch(&self) -> bool {
         self.hint.is_empty()
+    }
+
+    /// Whether nothing is a value, and not a word for the default. For a switch it means no, as in PHP. A prefix that is
+    /// missing by mistake would join somebody else's cluster.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.is_switch() || self.name == "backplane-prefix"
     }
 }
 
@@ -276,12 +308,12 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| { s.limits.publish = publish(v)?; Ok(()) }),
     setting!("publish-token-file", "", "", "FILE", "", "bearer tokens for publishing over HTTP, one a line; or the tokens themselves in PHPWS_PUBLISH_TOKEN",
         |s, v| { s.publish_token_file = Some(v.into()); Ok(()) }),
-    setting!("max-publish-rate", "", "", "COUNT", "0", "requests a second for publishing from one address (twice as many in a burst); 0 = unlimited",
+    setting!("max-publish-rate", "", "", "COUNT", "0", "messages a second that one address may publish over HTTP, each of a list counts (twice as many in a burst); 0 = unlimited",
         |s, v| { s.limits.max_publish_rate = number(v)?; Ok(()) }),
-    setting!("backplane", "", "", "URL", "", "act with other processes as one server, through Redis or Valkey: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… or unix:///PATH",
+    setting!("backplane", "", "", "URL", "", "act with other processes as one server, through Redis or Valkey: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://…, redis+sentinel://HOST,HOST/NAME or unix:///PATH",
         |s, v| { s.backplane = Some(v.into()); Ok(()) }),
     setting!("backplane-prefix", "", "", "PREFIX", "phpws", "what the names of all keys and channels there begin with: processes with the same one belong together",
-        |s, v| { s.backplane_prefix = v.into(); Ok(()) }),
+        |s, v| { s.backplane_prefix = prefix(v)?; Ok(()) }),
     setting!("exit-on-panic", "", "", "", "off", "end the process when an application panics, in place of closing the one connection",
         |s, v| { s.limits.exit_on_panic = switch(v)?; Ok(()) }),
     setting!("page", "", "", "", "on", "show the built-in page on GET /",

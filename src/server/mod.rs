@@ -125,11 +125,7 @@ impl Server {
     #[doc(alias = "Write")]
     pub fn write(&mut self, id: SocketId, message: &str) {
         if self.clients.get(id).is_some_and(|client| client.mail.is_numbered()) {
-            if self.write_elsewhere(id, message) {
-                return;
-            }
-            let mut letter = self.letter(message);
-            return self.post(id, &mut letter);
+            return self.write_numbered(id, message);
         }
         // To the others an answer is a frame like any other, and needs no letter.
         self.push_inlined(id, Opcode::Text, message.as_bytes());

@@ -38,7 +38,7 @@ pub(crate) enum Admitted {
 }
 
 impl WebSocketServer {
-    pub(super) fn before_start(&self) -> io::Result<()> {
+    pub(crate) fn before_start(&self) -> io::Result<()> {
         browser_opcodes::check(self.server.limits(), self.all_apps.paths()).map_err(io::Error::other)
     }
 

@@ -67,6 +67,35 @@ fn bad_values_end_with_1_and_name_the_option() {
     }
 }
 
+/// What the start refuses, `--check` refuses in the same words.
+#[test]
+fn check_refuses_what_the_start_refuses() {
+    let forms = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… (TLS), redis+sentinel://HOST[:PORT],…/NAME[/DB] or \
+        unix:///PATH[?db=N]";
+    let empty = "--backplane-prefix: must not be empty: processes with the same one belong together";
+    let redis = "redis://127.0.0.1:1";
+    for (args, expected) in [
+        (&["--backplane", "mysql://x"][..], format!("--backplane: has an unknown scheme; write {forms}")),
+        (
+            &["--backplane", "redis+sentinel://127.0.0.1"],
+            "--backplane: lacks the name of the master; write redis+sentinel://HOST,HOST/NAME".into(),
+        ),
+        (&["--backplane", redis, "--backplane-prefix", ""], empty.into()),
+        (
+            &["--backplane", redis, "--backplane-prefix", "{a}"],
+            "--backplane-prefix: must not contain { or }: in a Redis Cluster phpws adds them".into(),
+        ),
+        (&["--browser-opcodes", "/nowhere=echo"], "--browser-opcodes: nothing is registered under /nowhere".into()),
+    ] {
+        let address = "ws://127.0.0.1:0";
+        assert_eq!(refusal(&phpws(&[&["--check"], args].concat())), (1, expected.clone()));
+        assert_eq!(refusal(&phpws(&[&["--console=off", address], args].concat())), (1, expected));
+    }
+    let (status, line) = refusal(&phpws(&["--check", "--backplane", "rediss://127.0.0.1:1?ca=/nowhere.pem"]));
+    assert!(status == 1 && line.contains("/nowhere.pem"), "{line}");
+    assert!(phpws(&["--check", "--backplane", redis]).status.success());
+}
+
 #[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let server = Phpws::start(&[]);

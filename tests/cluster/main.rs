@@ -11,11 +11,14 @@ mod documentation;
 mod logs;
 mod messages;
 mod model;
+mod operators;
 mod promises;
+mod redis_cluster;
 mod redis_fails;
 mod resuming;
 mod retries;
 mod rooms;
+mod sentinel;
 mod under_load;
 mod waiting_clients;
 

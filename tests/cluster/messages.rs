@@ -72,7 +72,11 @@ fn prefixes_keep_servers_apart() {
     assert_eq!(feedback(&theirs, &uuid, "1").0, 404);
     assert_eq!(post(&theirs, "/broadcast", "1"), (200, json!({"delivered": 0, "queued": 0})));
     let keys = redis.cli(&["--scan"]);
-    assert!(keys.lines().all(|key| key.starts_with("phpws:2:") || key.starts_with("other:2:")), "{keys}");
+    assert!(
+        keys.lines()
+            .all(|key| ["phpws:2:", "other:2:", "phpws:versions", "other:versions"].iter().any(|start| key.starts_with(start))),
+        "{keys}"
+    );
 }
 
 #[test]
@@ -88,7 +92,9 @@ fn what_ends_leaves_nothing_in_redis() {
     worker.say(r#"{"opcode":"quit"}"#);
     wait_for("the keys to go", || {
         let keys = redis.cli(&["--scan"]);
-        keys.lines().all(|key| ["phpws:2:clock", "phpws:2:nodes", "phpws:2:room:r"].contains(&key)).then_some(())
+        keys.lines()
+            .all(|key| ["phpws:2:clock", "phpws:2:nodes", "phpws:versions", "phpws:2:room:r"].contains(&key))
+            .then_some(())
     });
     // What may be left has an end.
     assert_ne!(redis.cli(&["ttl", "phpws:2:room:r"]), "-1");

@@ -41,7 +41,7 @@ fn publish(server: &Phpws, target: &str, key: &str, body: &str) -> Answer {
 
 /// The one key in Redis of a request.
 fn key_in(redis: &Redis) -> String {
-    wait_for("a key", || Some(redis.cli(&["keys", "phpws:1:once:*"])).filter(|key| !key.is_empty()))
+    wait_for("a key", || Some(redis.cli(&["keys", "phpws:2:once:*"])).filter(|key| !key.is_empty()))
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_key_ends_with_its_time_in_redis() {
     let servers = processes(&redis, 2, &[]);
     assert_eq!(publish(&servers[0], "/broadcast", "k", "1").status, 200);
     redis.cli(&["pexpire", &key_in(&redis), "1"]);
-    wait_for("its end", || redis.cli(&["keys", "phpws:1:once:*"]).is_empty().then_some(()));
+    wait_for("its end", || redis.cli(&["keys", "phpws:2:once:*"]).is_empty().then_some(()));
     let next = publish(&servers[1], "/broadcast", "k", "2");
     assert_eq!((next.status, next.is_repeat()), (200, false));
 }

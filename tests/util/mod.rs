@@ -15,6 +15,7 @@ pub mod page;
 pub mod proxy;
 pub mod receiver;
 pub mod redis;
+pub mod redis_cluster;
 pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod swarm;

@@ -14,6 +14,9 @@ pub struct Redis {
     args: Vec<String>,
 }
 
+/// How fast a Sentinel takes a master for dead, and gives a failover up.
+const SENTINEL: &str = "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n";
+
 impl Redis {
     pub fn start() -> Redis {
         Redis::start_with(&[])
@@ -29,6 +32,20 @@ impl Redis {
             port = if child.is_some() { port } else { free_port() };
             child
         });
+        Redis { child, port, folder, args }
+    }
+
+    /// A Sentinel, one of three, for the master `main` on that port.
+    pub fn sentinel(master: u16) -> Redis {
+        Redis::sentinel_with(master, "")
+    }
+
+    /// With further lines of its configuration, which it writes to itself.
+    pub fn sentinel_with(master: u16, lines: &str) -> Redis {
+        let (folder, port) = (Folder::new(), free_port());
+        let config = format!("port {port}\nsentinel monitor main 127.0.0.1 {master} 2\n{SENTINEL}{lines}");
+        let args = vec![folder.write("sentinel.conf", &config), "--sentinel".into()];
+        let child = wait_for("a Sentinel", || up(port, &folder, &args));
         Redis { child, port, folder, args }
     }
 
@@ -61,8 +78,11 @@ impl Redis {
 /// Starts it and waits until it answers; none where it ended before.
 fn up(port: u16, folder: &Folder, args: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-    command.arg("--dir").arg(folder.path()).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    command.current_dir(folder.path()).args(args).args(["--bind", "127.0.0.1"]);
+    if !args.iter().any(|arg| arg == "--sentinel") {
+        command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]).arg("--dir").arg(folder.path());
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child =
         command.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server redis-tools"));
     wait_for("redis-server to answer or to end", || {

@@ -7,19 +7,30 @@ use std::rc::Rc;
 
 use super::scripts::{Script, Scripts};
 use super::wire::channel;
-use super::{Cluster, Pending};
+use super::{Cluster, Pending, VERSION};
 use crate::elsewhere::Target;
+use crate::error::InvalidValue;
 use crate::extras::redis::Busy;
 
 impl Cluster {
+    /// What all names begin with.
+    pub(super) fn root(&self) -> &str {
+        if self.link.is_clustered() { &self.braced } else { &self.prefix }
+    }
+
     /// The full name of a key.
     pub(super) fn key(&self, rest: &str) -> String {
-        format!("{}{rest}", self.prefix)
+        format!("{}:{VERSION}:{rest}", self.root())
+    }
+
+    /// The key that processes of all versions share.
+    pub(super) fn versions_key(&self) -> String {
+        format!("{}:versions", self.root())
     }
 
     /// The full name of a channel. Redis passes what is published to all of its databases.
     fn channel(&self, rest: &str) -> String {
-        format!("{}{rest}", self.channels)
+        self.key(&format!("{}:{rest}", self.database))
     }
 
     /// Sends a command of which only an error is of interest; `what` is what it does.
@@ -54,9 +65,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// Runs a script; gives the tag of the reply.
+    /// Runs a script; gives the tag of the reply. One key is named for all: with it a node of a Redis Cluster that has lost
+    /// them says so.
     pub(super) fn run_with(&mut self, script: impl Fn(&Scripts) -> &Script, arguments: &[&str]) -> Result<u64, Busy> {
-        let mut command = vec![b"EVALSHA".as_slice(), script(&self.scripts).digest.as_bytes(), b"0", self.prefix.as_bytes()];
+        let (prefix, clock) = (self.key(""), self.key("clock"));
+        let digest = script(&self.scripts).digest.as_bytes();
+        let mut command = vec![b"EVALSHA".as_slice(), digest, b"1", clock.as_bytes(), prefix.as_bytes()];
         command.extend(arguments.iter().map(|argument| argument.as_bytes()));
         self.link.send(&command)
     }
@@ -100,5 +114,14 @@ impl Cluster {
             let name = self.channel(&channel);
             self.link.subscribe(&name);
         }
+    }
+}
+
+/// Whether a prefix can be used: without one processes would be in a cluster that nobody chose.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), InvalidValue> {
+    match prefix {
+        "" => Err("must not be empty: processes with the same one belong together".into()),
+        _ if prefix.contains(['{', '}']) => Err("must not contain { or }: in a Redis Cluster phpws adds them".into()),
+        _ => Ok(()),
     }
 }

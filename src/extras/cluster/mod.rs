@@ -20,6 +20,7 @@
 //! | `inbox` | messages that came and wait for a turn of the loop |
 //! | `parked` | messages that wait for a receiver that is full |
 //! | `presence` | members of rooms, and the processes that live |
+//! | `inspection` | what Redis permits, and who else is there |
 //! | `descriptions` | what a process knows of a client that another one asks about |
 //! | `clock` | what time it is in Redis |
 //! | `idempotency` | keys of requests that come again, to another process too |
@@ -46,7 +47,9 @@ use crate::limits::Limits;
 use crate::server::Server;
 use claims::{Claim, Claims};
 use clock::Clock;
+pub(crate) use commands::check_prefix;
 use inbox::Inbox;
+use inspection::Findings;
 use look_ups::LookUps;
 use parked::Parked;
 use pending::Pending;
@@ -62,6 +65,7 @@ mod delivery;
 mod descriptions;
 mod idempotency;
 mod inbox;
+mod inspection;
 mod look_ups;
 mod parked;
 mod pending;
@@ -96,9 +100,11 @@ const LOG_BYTES: usize = 4;
 pub(crate) struct Cluster {
     link: Link,
     scripts: Scripts,
-    /// What the names of keys and of channels begin with.
+    /// What all names begin with, and the same in braces: in a Redis Cluster these choose one node for all.
     prefix: String,
-    channels: String,
+    braced: String,
+    /// The number of the database, which the names of channels have.
+    database: u32,
     /// The name of this process.
     node: String,
     /// What the replies that are still to come belong to.
@@ -123,6 +129,7 @@ pub(crate) struct Cluster {
     renewals: Vec<SocketId>,
     /// Since when there is no connection, or Redis refuses; that was said.
     down: Option<Instant>,
+    findings: Findings,
     pub(crate) counts: Counts,
 }
 
@@ -162,14 +169,17 @@ impl Cluster {
     pub(crate) fn new(url: &str, prefix: &str, server: &mut Server) -> Result<Cluster, StartError> {
         let url = RedisUrl::parse(url).map_err(|problem| StartError::new("--backplane", problem))?;
         let database = url.database();
-        let link = Link::new(url)?;
+        check_prefix(prefix).map_err(|problem| StartError::new("--backplane-prefix", problem))?;
+        let braced = format!("{{{prefix}}}");
+        let link = Link::new(url, &format!("{braced}:{VERSION}:clock"))?;
         server.elsewhere.others = Others::CutOff;
         server.extras.rooms.share();
         Ok(Cluster {
             link,
             scripts: Scripts::new(database),
-            prefix: format!("{prefix}:{VERSION}:"),
-            channels: format!("{prefix}:{VERSION}:{database}:"),
+            prefix: prefix.into(),
+            braced,
+            database,
             node: Uuid::new_v4().simple().to_string(),
             pending: HashMap::new(),
             subscriptions: HashMap::new(),
@@ -186,6 +196,7 @@ impl Cluster {
             clock: Clock::default(),
             renewals: Vec::new(),
             down: None,
+            findings: Findings::default(),
             counts: Counts::default(),
         })
     }
@@ -238,6 +249,11 @@ impl Cluster {
         self.link.is_up()
     }
 
+    /// Whether Redis is there and does what it is asked.
+    pub(crate) fn works(&self) -> bool {
+        self.is_up() && self.down.is_none()
+    }
+
     /// Bytes that Redis has not taken yet.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.link.queued_bytes()
@@ -279,8 +295,11 @@ impl Cluster {
     }
 
     fn up(&mut self, server: &mut Server) {
-        log::info!(target: "phpws", "Backplane is up: this process is {}", self.node);
-        self.down = None;
+        if !self.findings.lacks_rights() {
+            log::info!(target: "phpws", "Backplane is up: this process is {}", self.node);
+            self.down = None;
+        }
+        self.inspect();
         // A process that took this one for dead hears of its rooms below.
         self.nodes.remove(&self.node);
         self.ask_the_time(server.now);
@@ -294,6 +313,7 @@ impl Cluster {
     /// Everything that waits for an answer goes on without one.
     fn down(&mut self, server: &mut Server, why: &str) {
         self.counts.lost += 1;
+        self.findings.lost();
         if self.down.is_none() {
             log::error!(target: "phpws", "Backplane is away, other processes are not reached: {why}");
         } else {

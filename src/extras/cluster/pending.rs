@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::claims::Fetch;
+use super::inspection::Inspection;
 use super::under_way::Given;
 use super::{Cluster, Registration, descriptions, idempotency};
 use crate::extras::redis::Reply;
@@ -41,17 +42,22 @@ pub(super) enum Pending {
         number: u64,
         own: String,
     },
+    /// What Redis permits, and who else is there.
+    Inspection(Inspection),
 }
 
 impl Cluster {
     /// A reply came.
     pub(super) fn replied(&mut self, server: &mut Server, tag: u64, reply: Reply) {
         let Some(pending) = self.pending.remove(&tag) else { return };
+        if let Pending::Inspection(what) = pending {
+            return self.inspected(server.now, what, &reply);
+        }
         if let Reply::Error(error) = reply {
             return self.without_reply(server, pending, Some(&error));
         }
         match pending {
-            Pending::Done(_) => {}
+            Pending::Done(_) | Pending::Inspection(_) => {}
             Pending::Cast(given) => self.was_cast(server, given, &reply),
             Pending::Tell(given) => self.was_told(server, given, &reply),
             Pending::Register(registration) => self.was_registered(server, registration, &reply),
@@ -81,7 +87,7 @@ impl Cluster {
             Pending::Describe(ask) => server.extras.receipts.asks.unknown(ask),
             Pending::HasKey { number, .. } => idempotency::key_unknown(server, number),
             Pending::Done(what) => error.into_iter().for_each(|error| log::debug!("Backplane: {what}: {}", Printable(error))),
-            Pending::Beat | Pending::Time(_) => {}
+            Pending::Beat | Pending::Time(_) | Pending::Inspection(_) => {}
         }
     }
 
@@ -89,6 +95,10 @@ impl Cluster {
     pub(super) fn refused(&mut self, now: Instant, error: &str) {
         if error.starts_with("NOSCRIPT") {
             self.load_scripts();
+        }
+        // All that is forbidden is found out and said at once.
+        if !self.findings.lacks_rights() && (error.contains("NOPERM") || error.contains("ACL failure")) {
+            self.try_rights();
         }
         if self.down.is_none() {
             self.down = Some(now);
@@ -98,7 +108,7 @@ impl Cluster {
 
     /// Redis does what it is asked; if it did not before, everything is written anew.
     pub(super) fn well(&mut self, server: &mut Server) {
-        if self.down.take().is_some() {
+        if !self.findings.lacks_rights() && self.down.take().is_some() {
             log::info!(target: "phpws", "Backplane works again");
             self.resync_clients(server);
             self.resync_rooms(server);

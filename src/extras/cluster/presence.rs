@@ -129,6 +129,7 @@ impl Cluster {
         // A beat that can't be sent is made good by the next one.
         let _ = self.run(|scripts| &scripts.beat, &[&node, &dead, &forgotten], Pending::Beat);
         self.expire_yields(server);
+        self.look_for_versions();
         self.renew(server);
         self.ask_the_time(server.now);
     }

@@ -54,6 +54,13 @@ impl Admission {
         }
     }
 
+    /// Counts the messages of a list; the request has counted as the first. A list of more than a bucket holds passes
+    /// when the bucket is full, and is made up for: whatever comes next waits for so long.
+    pub(crate) fn check_list(&mut self, count: usize, ip: IpAddr, limits: &Limits, now: Instant) -> Result<(), Answer> {
+        let wait = self.requests.take_more(ip, count.saturating_sub(1), limits.max_publish_rate, now);
+        wait.map_err(|wait| too_many("Too many messages", wait))
+    }
+
     /// A right token passes whatever was guessed before, since others may guess from the same address. It has too many
     /// bits to be found at any rate; wrong ones are only slowed down.
     fn by_token(&mut self, request: &Request, ip: IpAddr, refused: NotByHost, now: Instant) -> Result<(), Answer> {

@@ -55,7 +55,8 @@ impl WebSocketServer {
         let rest = &head[end..];
         self.asked(id, request);
         let persistence = Persistence::of(request);
-        let mut exchange = Exchange { persistence, with_body: !http::is_head(request), phase: Phase::Asking };
+        let from = self.came_from(id, request).ip;
+        let mut exchange = Exchange { from, persistence, with_body: !http::is_head(request), phase: Phase::Asking };
         self.set_deadline(id, self.server.limits().message_timeout);
         let begun = match route {
             Route::Ready(answer) => Err(answer),
@@ -180,6 +181,11 @@ impl WebSocketServer {
 
     fn begin_list(&mut self, id: SocketId, body: Vec<u8>, sender: &Sender, claim: Option<Claim>) -> Result<(), Answer> {
         let mut list = SendList::new(body, claim)?;
+        let (http, limits, now) = (&mut self.parts.http, self.server.limits(), self.server.now);
+        if let Some(exchange) = http.exchanges.get(id) {
+            let refused = |answer: &Answer| log::info!("{id}, No publishing for {}: {}", exchange.from, answer.status);
+            http.admission.check_list(list.len(), exchange.from, limits, now).inspect_err(refused)?;
+        }
         for (place, name, request) in list.keys(sender) {
             match self.claim_key(id, Some(place), name, request) {
                 Some(verdict) => list.decided(place, verdict),
@@ -218,7 +224,8 @@ impl WebSocketServer {
 
     /// Gives an answer in the middle of a request, after which no next one can be told apart.
     fn end_exchange(&mut self, id: SocketId, answer: &Answer) {
-        self.answer(id, Exchange { persistence: Persistence::Close, with_body: true, phase: Phase::Answered }, answer);
+        let from = self.server.clients[id].ip;
+        self.answer(id, Exchange { from, persistence: Persistence::Close, with_body: true, phase: Phase::Answered }, answer);
     }
 
     /// Queues an answer. If the connection goes on, it is woken once the answer has left.

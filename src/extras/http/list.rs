@@ -46,6 +46,11 @@ impl SendList {
         Ok(SendList { left, sent, text, claims, waits_for: 0, not_sent: BTreeMap::new() })
     }
 
+    /// How many messages it has.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len() + self.sent.len()
+    }
+
     /// The keys of its messages: place, name and digest of each.
     pub(crate) fn keys(&self, sender: &Sender) -> Vec<(usize, Digest, Digest)> {
         // Without the word, or an escape that may spell it, nobody needs to look.

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use slotmap::SecondaryMap;
 
@@ -179,6 +180,8 @@ impl Http {
 
 /// One request and its answer, from the end of the head to the last byte of the answer.
 struct Exchange {
+    /// Where the request comes from.
+    from: IpAddr,
     persistence: Persistence,
     /// Whether the answer has its body: not for HEAD.
     with_body: bool,

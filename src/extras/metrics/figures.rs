@@ -189,7 +189,7 @@ impl List {
     fn cluster(&mut self, cluster: &Cluster, unsent: u64) {
         self.group("Other processes");
         let counts = cluster.counts;
-        self.one("phpws_backplane_up", "1 while Redis is connected.", cluster.is_up().into());
+        self.one("phpws_backplane_up", "1 while Redis is connected and does what it is asked.", cluster.works().into());
         self.one("phpws_backplane_unanswered", "Commands that Redis has not answered yet.", cluster.unanswered() as u64);
         self.one("phpws_backplane_queued_bytes", "Bytes that Redis has not taken yet.", cluster.queued_bytes() as u64);
         self.one("phpws_backplane_sent_total", "Messages given to other processes.", counts.sent);

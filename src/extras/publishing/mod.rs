@@ -90,11 +90,15 @@ impl Server {
         Sent::elsewhere(ask)
     }
 
-    /// Writes to a client that may go on in another process by way of the others; `false` where there is no need to.
-    pub(crate) fn write_elsewhere(&mut self, id: SocketId, text: &str) -> bool {
-        let uuid = shared::uuid_of(self, id);
-        uuid.into_iter().for_each(|uuid| shared::write(self, uuid, text));
-        uuid.is_some()
+    /// Writes to a client that may resume: by way of the others, where it may go on in one of them.
+    pub(crate) fn write_numbered(&mut self, id: SocketId, text: &str) {
+        match shared::uuid_of(self, id) {
+            Some(uuid) => shared::write(self, uuid, text),
+            None => {
+                let mut letter = self.letter(text);
+                self.post(id, &mut letter);
+            }
+        }
     }
 
     /// The clients here get it; of the others nobody knows.

@@ -9,20 +9,26 @@
 //!      ▲            │             │          │
 //!      └────────────┴── an error, a timeout ─┘      the next address at once, else 100 ms … 5 s
 //! ```
+//!
+//! A Sentinel, or a node of a Redis Cluster that lacks our keys, names another server while it is greeted. That one is
+//! connected to next. Once it is lost the search begins anew at the hosts of the URL.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio::{Registry, Token};
 
+use self::greeting::Errand;
 use self::session::Session;
-use self::stream::{Stream, Tls};
+use self::stream::{Stream, Target, Tls};
 use self::targets::Targets;
 use crate::error::StartError;
-use crate::extras::redis::url::{Place, RedisUrl};
+use crate::extras::redis::url::{Host, RedisUrl, TlsFiles};
 
+mod greeting;
 mod refusal;
 mod resp;
 mod session;
@@ -40,6 +46,10 @@ pub(crate) const MAX_QUEUED: usize = 32 * 1024 * 1024;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait. A connection that was up for less does not end a row of failures.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the name of a server that another one has named is found.
+const LOOKUP_WAIT: Duration = Duration::from_millis(20);
+/// Servers in a row that name another one; then it is taken for a failure.
+const MAX_HOPS: u32 = 5;
 
 /// What happened, in the order it did.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +73,14 @@ pub(crate) struct Busy;
 pub(crate) struct Link {
     url: RedisUrl,
     tls: Option<Tls>,
+    sentinel_tls: Option<Tls>,
+    /// A key of the owner's: in a Redis Cluster its node is the one that all goes to.
+    home: Arc<str>,
+    /// The hosts of the URL.
     targets: Targets,
+    /// The server that one of them has named, and how many have named one in a row.
+    named: Option<Targets>,
+    hops: u32,
     state: State,
     /// Rounds that failed in a row.
     failures: u32,
@@ -78,15 +95,31 @@ enum State {
 }
 
 impl Link {
-    /// Reads the files for TLS and looks the host's name up, which may take as long as name servers
-    /// do. Whether Redis is there shows later.
-    pub(crate) fn new(url: RedisUrl) -> Result<Link, StartError> {
-        let tls = match (&url.tls, &url.place) {
-            (Some(files), Place::Tcp(host, _)) => Some(Tls::load(host, files).map_err(|problem| StartError::new(&url, problem))?),
-            _ => None,
+    /// Reads the files for TLS and looks the hosts' names up, which may take as long as name servers do. Whether Redis is
+    /// there shows later. `home` is a key of the owner's, in a Redis Cluster where it is.
+    pub(crate) fn new(url: RedisUrl, home: &str) -> Result<Link, StartError> {
+        let load = |hosts: &[Host], files: &Option<TlsFiles>| {
+            let tls = files.as_ref().map(|files| Tls::load(hosts, files)).transpose();
+            tls.map_err(|problem| StartError::new(&url, problem))
+        };
+        let (tls, sentinel_tls) = match &url.sentinel {
+            None => (load(url.hosts(), &url.tls)?, None),
+            Some(sentinel) => (load(&[], &url.tls)?, load(url.hosts(), &sentinel.tls)?),
         };
         let targets = Targets::new(&url.place);
-        Ok(Link { url, tls, targets, state: State::Waiting(None), failures: 0, next_tag: 0, events: VecDeque::new() })
+        Ok(Link {
+            url,
+            tls,
+            sentinel_tls,
+            home: home.into(),
+            targets,
+            named: None,
+            hops: 0,
+            state: State::Waiting(None),
+            failures: 0,
+            next_tag: 0,
+            events: VecDeque::new(),
+        })
     }
 
     /// Notes that the poll told of the link's token; `drive` must follow.
@@ -112,52 +145,97 @@ impl Link {
     }
 
     fn connect(&mut self, registry: &Registry, token: Token, now: Instant) {
-        let target = match self.targets.current() {
-            Ok(target) => target,
-            Err(why) => return self.down(why, now),
-        };
-        match Stream::connect(&target, self.tls.as_ref(), registry, token) {
-            Ok(stream) => self.state = State::Joined(Box::new(Session::new(stream, &self.url, now))),
-            Err(error) => self.unreachable(&error.to_string(), now),
+        if self.named.as_mut().is_some_and(Targets::is_waiting) {
+            self.state = State::Waiting(Some(now + LOOKUP_WAIT));
+            return;
         }
+        let target = match self.current_targets().current() {
+            Ok(target) => target,
+            Err(why) => return self.unreachable(&why, now),
+        };
+        let (errand, tls) = match &self.url.sentinel {
+            Some(sentinel) if self.named.is_none() => {
+                (Errand::FindMaster { name: sentinel.name.clone() }, self.sentinel_tls.as_ref())
+            }
+            _ => (Errand::Serve { home: self.home.clone() }, self.tls.as_ref()),
+        };
+        match Stream::connect(&target, tls, registry, token) {
+            Ok(stream) => {
+                let host = if let Target::Tcp(_, host) = &target { host } else { "" };
+                self.state = State::Joined(Box::new(Session::new(stream, host, &self.url, errand, now)));
+            }
+            Err(error) => self.cant_connect(&error.to_string(), now),
+        }
+    }
+
+    /// The server that was named, else the hosts of the URL.
+    fn current_targets(&mut self) -> &mut Targets {
+        self.named.as_mut().unwrap_or(&mut self.targets)
     }
 
     /// The address that answers is the first to be tried the next time.
     fn note_up(&mut self) {
         if self.is_up() {
-            self.targets.end_round();
+            self.current_targets().end_round();
+            self.hops = 0;
         }
     }
 
     fn lost(&mut self, why: &str, now: Instant) {
-        let State::Joined(session) = &self.state else { return };
+        let State::Joined(session) = &mut self.state else { return };
+        let named = session.take_named();
         if session.is_connecting() {
-            return self.unreachable(why, now);
+            return self.cant_connect(why, now);
         }
-        match session.is_up() {
-            true if session.up_for(now) >= LONGEST_WAIT => self.failures = 0,
-            true => {}
-            // What greets badly may be there, but be another server than the one at the next address.
-            false => _ = self.targets.try_next(),
+        let was_up = session.is_up();
+        if let Some(host) = named.clone().filter(|_| !was_up && self.hops < MAX_HOPS) {
+            return self.go_to(host);
+        }
+        if was_up && session.up_for(now) >= LONGEST_WAIT {
+            self.failures = 0;
         }
         let why = match session.unanswered() {
             0 => why.to_owned(),
             count => format!("{why}; {count} commands are left unanswered"),
         };
+        // What greets badly may be there, but be another server than the one at the next address.
+        if !was_up {
+            self.targets.try_next();
+        }
         self.targets.end_round();
+        self.named = named.filter(|_| was_up).map(Targets::named);
         self.down(why, now);
     }
 
+    /// The other side has named the server that is wanted.
+    fn go_to(&mut self, host: Host) {
+        self.hops += 1;
+        self.targets.end_round();
+        self.named = Some(Targets::named(host));
+        self.state = State::Waiting(None);
+    }
+
     /// This address has failed; others of the host may not.
-    fn unreachable(&mut self, why: &str, now: Instant) {
-        let why = self.targets.current().map_or(why.to_owned(), |target| format!("{target}: {why}"));
-        match self.targets.try_next() {
+    fn cant_connect(&mut self, why: &str, now: Instant) {
+        let targets = self.current_targets();
+        let why = targets.current().map_or(why.to_owned(), |target| format!("{target}: {why}"));
+        match targets.try_next() {
             true => self.state = State::Waiting(None),
-            false => self.down(why, now),
+            false => self.unreachable(&why, now),
         }
     }
 
+    /// No address has answered. Whoever named that server may be wrong, so the next one is asked.
+    fn unreachable(&mut self, why: &str, now: Instant) {
+        if self.named.take().is_some() {
+            self.targets.try_next();
+            self.targets.end_round();
+        }
+        self.down(why.to_owned(), now);
+    }
+
     fn down(&mut self, why: String, now: Instant) {
+        self.hops = 0;
         self.targets.look_up();
         self.state = State::Waiting(Some(now + backoff(self.failures)));
         self.failures += 1;
@@ -172,6 +250,11 @@ impl Link {
     /// Whether commands are taken.
     pub(crate) fn is_up(&self) -> bool {
         self.session().is_some_and(Session::is_up)
+    }
+
+    /// Whether it is up at a node of a Redis Cluster.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.session().is_some_and(Session::is_cluster_node)
     }
 
     /// Queues a command, and gives the tag of its reply. `drive` writes it.

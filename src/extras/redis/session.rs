@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
+use super::greeting::{self, Errand, Kind};
 use super::refusal;
 use super::resp::{Answer, Inbox, Reply, encode, encoded_len};
 use super::stream::Stream;
 use super::{Busy, LinkEvent, MAX_QUEUED};
-use crate::extras::redis::url::RedisUrl;
+use crate::extras::redis::url::{Host, RedisUrl};
 
 /// How long connecting may take, and the greeting after it.
 const GREETING_TIME: Duration = Duration::from_secs(2);
@@ -30,6 +31,12 @@ const KEPT_QUEUE: usize = 1024 * 1024;
 
 pub(super) struct Session {
     url: RedisUrl,
+    errand: Errand,
+    /// What the other side is, once it has said so.
+    kind: Kind,
+    /// The host that it is at, and the one that it has named in its place.
+    host: String,
+    named: Option<Host>,
     stream: Stream,
     phase: Phase,
     inbox: Inbox,
@@ -67,16 +74,24 @@ enum Asked {
     Select,
     /// The last word of the greeting: only a Redis that serves answers it well.
     Ready,
+    /// Whether a node of a Redis Cluster has our keys. It is not up before.
+    Home,
+    /// The address of the master, of a Sentinel.
+    Master,
     Ping,
     /// Its answer is a push, or a refusal.
     Subscription,
 }
 
 impl Session {
-    /// A connection that is being made, with its greeting queued.
-    pub(super) fn new(stream: Stream, url: &RedisUrl, now: Instant) -> Session {
+    /// A connection to that host that is being made, with its greeting queued.
+    pub(super) fn new(stream: Stream, host: &str, url: &RedisUrl, errand: Errand, now: Instant) -> Session {
         let mut session = Session {
             url: url.clone(),
+            errand,
+            kind: Kind::Alone,
+            host: host.into(),
+            named: None,
             stream,
             phase: Phase::Connecting(now + GREETING_TIME),
             inbox: Inbox::default(),
@@ -95,12 +110,20 @@ impl Session {
     }
 
     fn greet(&mut self, url: &RedisUrl) {
+        let login = match (&self.errand, &url.sentinel) {
+            (Errand::FindMaster { .. }, Some(sentinel)) => &sentinel.login,
+            _ => &url.login,
+        };
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some(login) = &url.login {
+        if let Some(login) = login {
             hello.extend([b"AUTH".as_slice(), login.user.as_bytes(), login.password.as_bytes()]);
         }
         hello.extend([b"SETNAME".as_slice(), b"phpws"]);
         self.queue(Asked::Hello, &hello);
+        if let Errand::FindMaster { name } = &self.errand {
+            let name = name.clone();
+            return self.queue(Asked::Master, &[b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()]);
+        }
         if url.db != 0 {
             self.queue(Asked::Select, &[b"SELECT", url.db.to_string().as_bytes()]);
         }
@@ -187,19 +210,58 @@ impl Session {
     }
 
     fn replied(&mut self, reply: Reply, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
-        let asked = self.asked.pop_front();
-        match (asked, reply) {
+        match (self.asked.pop_front(), reply) {
+            (Some(asked), Reply::Error(text)) => return self.refused(asked, text, now, events),
             (Some(Asked::Command(tag)), reply) => events.push_back(LinkEvent::Reply { tag, reply }),
-            (Some(asked), Reply::Error(text)) => return Err(refusal::refused(asked.name(), &self.url.redact(&text))),
-            (Some(Asked::Hello), Reply::Array(items)) if speaks_resp3(&items) => {}
+            (Some(Asked::Hello), Reply::Array(items)) if speaks_resp3(&items) => self.welcomed(&items)?,
             (Some(Asked::Select | Asked::Ping), Reply::Status(_)) => {}
-            (Some(Asked::Ready), Reply::Status(_)) => {
-                self.phase = Phase::Up(now);
-                events.push_back(LinkEvent::Up);
-            }
+            (Some(Asked::Ready), Reply::Status(_)) if self.kind == Kind::ClusterNode => {}
+            (Some(Asked::Ready), Reply::Status(_)) | (Some(Asked::Home), Reply::Int(_)) => self.up(now, events),
+            (Some(Asked::Master), reply @ (Reply::Array(_) | Reply::Nil)) => return Err(self.master_named(&reply)),
             _ => return Err("this is no Redis: it sent an answer that fits nothing that was asked".into()),
         }
         Ok(())
+    }
+
+    fn up(&mut self, now: Instant, events: &mut VecDeque<LinkEvent>) {
+        self.phase = Phase::Up(now);
+        events.push_back(LinkEvent::Up);
+    }
+
+    /// The other side has said what it is.
+    fn welcomed(&mut self, hello: &[Reply]) -> Result<(), String> {
+        self.kind = self.errand.check(hello, &self.url)?;
+        if let (Kind::ClusterNode, Errand::Serve { home }) = (self.kind, &self.errand) {
+            let home = home.clone();
+            self.queue(Asked::Home, &[b"EXISTS", home.as_bytes()]);
+        }
+        Ok(())
+    }
+
+    fn master_named(&mut self, reply: &Reply) -> String {
+        self.named = greeting::master(reply);
+        "this Sentinel knows no master of that name; see sentinel monitor in its configuration".into()
+    }
+
+    /// An error: of the owner's command, or the end of this connection.
+    fn refused(&mut self, asked: Asked, text: String, now: Instant, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
+        if let Some((host, port)) = greeting::moved(&text).filter(|_| self.kind == Kind::ClusterNode) {
+            self.named = Some((host.unwrap_or_else(|| self.host.clone()), port));
+            return Err("our keys are on another node now".into());
+        }
+        match asked {
+            Asked::Command(_) if greeting::is_read_only(&text) => Err("READONLY: this Redis is a replica now".into()),
+            Asked::Command(tag) => {
+                events.push_back(LinkEvent::Reply { tag, reply: Reply::Error(text) });
+                Ok(())
+            }
+            // What else is forbidden is the owner's to find out, all at once.
+            Asked::Home if text.starts_with("NOPERM") => {
+                self.up(now, events);
+                Ok(())
+            }
+            asked => Err(refusal::refused(asked.name(), &self.url.redact(&text))),
+        }
     }
 
     fn pushed(&mut self, items: Vec<Reply>, events: &mut VecDeque<LinkEvent>) -> Result<(), String> {
@@ -257,6 +319,16 @@ impl Session {
         }
     }
 
+    /// The server that this one has named in its place.
+    pub(super) fn take_named(&mut self) -> Option<Host> {
+        self.named.take()
+    }
+
+    /// Whether this is a node of a Redis Cluster.
+    pub(super) fn is_cluster_node(&self) -> bool {
+        self.kind == Kind::ClusterNode
+    }
+
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.phase, Phase::Connecting(_))
     }
@@ -306,6 +378,8 @@ impl Asked {
             Asked::Command(_) => "the command",
             Asked::Hello => "HELLO",
             Asked::Select => "SELECT",
+            Asked::Home => "EXISTS",
+            Asked::Master => "SENTINEL",
             Asked::Ready | Asked::Ping => "PING",
             Asked::Subscription => "SUBSCRIBE",
         }

@@ -14,36 +14,41 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::extras::redis::url::TlsFiles;
+use crate::extras::redis::url::{Host, TlsFiles};
 use crate::program::http_client::system_bundle;
 use crate::tls::{receive, send};
 
 /// One place to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    Tcp(SocketAddr),
+    /// An address, and the host that it is of: over TLS its certificate must have that name.
+    Tcp(SocketAddr, Arc<str>),
     Unix(PathBuf),
+}
+
+impl Target {
+    /// An address that has no name.
+    pub(super) fn at(address: SocketAddr) -> Target {
+        Target::Tcp(address, address.ip().to_string().into())
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Tcp(address) => address.fmt(f),
+            Target::Tcp(address, _) => address.fmt(f),
             Target::Unix(path) => path.display().fmt(f),
         }
     }
 }
 
-/// The authorities to trust, and the name that the certificate must have.
-pub(super) struct Tls {
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-}
+/// The authorities to trust, and a certificate of our own.
+pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Reads the files; an error is one line that names the file.
-    pub(super) fn load(host: &str, files: &TlsFiles) -> Result<Tls, String> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host is no name that a certificate can have")?;
+    /// Reads the files for these hosts; an error is one line that names the file.
+    pub(super) fn load(hosts: &[Host], files: &TlsFiles) -> Result<Tls, String> {
+        hosts.iter().try_for_each(|(host, _)| server_name(host).map(drop))?;
         let ca = files.ca.clone().map_or_else(system_bundle, Ok)?;
         let mut roots = RootCertStore::empty();
         // A bundle may hold old certificates that can't be used; those that can are enough.
@@ -63,8 +68,13 @@ impl Tls {
             }
             _ => builder.with_no_client_auth(),
         };
-        Ok(Tls { config: Arc::new(config), name })
+        Ok(Tls(Arc::new(config)))
     }
+}
+
+/// The name that the certificate must have.
+fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(host.to_owned()).map_err(|_| "the host is no name that a certificate can have".into())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -88,7 +98,7 @@ impl Stream {
     pub(super) fn connect(target: &Target, tls: Option<&Tls>, registry: &Registry, token: Token) -> io::Result<Stream> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = match target {
-            Target::Tcp(address) => {
+            Target::Tcp(address, _) => {
                 let mut tcp = TcpStream::connect(*address)?;
                 registry.register(&mut tcp, token, interest)?;
                 Socket::Tcp(tcp)
@@ -99,8 +109,14 @@ impl Stream {
                 Socket::Unix(unix)
             }
         };
-        let tls = tls.map(|tls| ClientConnection::new(tls.config.clone(), tls.name.clone()).map(Box::new));
-        Ok(Stream { socket, tls: tls.transpose().map_err(io::Error::other)? })
+        let tls = match (tls, target) {
+            (Some(Tls(config)), Target::Tcp(_, host)) => {
+                let name = server_name(host).map_err(io::Error::other)?;
+                Some(Box::new(ClientConnection::new(config.clone(), name).map_err(io::Error::other)?))
+            }
+            _ => None,
+        };
+        Ok(Stream { socket, tls })
     }
 
     /// Whether the other side has accepted. A Unix socket is connected at once or not at all.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 
 use super::stream::Target;
-use crate::extras::redis::url::Place;
+use crate::extras::redis::url::{Host, Place};
 
 pub(super) struct Targets {
     known: Vec<Target>,
@@ -19,33 +19,45 @@ pub(super) struct Targets {
     /// How many of this round are still to be tried, that one too.
     left: usize,
     /// What to look up anew; nothing where addresses can't change.
-    name: Option<(String, u16)>,
+    names: Vec<Host>,
     lookup: Option<Receiver<io::Result<Vec<Target>>>>,
     /// Why the name has no address.
     failure: Option<String>,
 }
 
 impl Targets {
-    /// Looks the name up, however long that takes. A name that has no address yet may have one later.
+    /// Looks the names up, however long that takes. A name that has no address yet may have one later.
     pub(super) fn new(place: &Place) -> Targets {
-        let (known, name) = match place {
-            Place::Unix(path) => (vec![Target::Unix(path.clone())], None),
-            Place::Tcp(host, port) => match host.parse::<IpAddr>() {
-                Ok(ip) => (vec![Target::Tcp(SocketAddr::new(ip, *port))], None),
-                Err(_) => (Vec::new(), Some((host.clone(), *port))),
-            },
-        };
-        let mut targets = Targets { name, ..Targets::of(known) };
-        if let Some(name) = &targets.name {
-            let found = resolve(name);
-            targets.learn(found);
+        match place {
+            Place::Unix(path) => Targets::of(vec![Target::Unix(path.clone())]),
+            Place::Tcp(hosts) => {
+                let mut targets = Targets::hosts(hosts);
+                if !targets.names.is_empty() {
+                    targets.learn(resolve(&targets.names));
+                }
+                targets
+            }
         }
+    }
+
+    /// The one that another server has named; its name is being looked up.
+    pub(super) fn named(host: Host) -> Targets {
+        let mut targets = Targets::hosts(&[host]);
+        targets.look_up();
         targets
+    }
+
+    fn hosts(hosts: &[Host]) -> Targets {
+        let address = |(host, port): &Host| Some(Target::at(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port)));
+        match hosts.iter().map(address).collect() {
+            Some(known) => Targets::of(known),
+            None => Targets { names: hosts.to_vec(), ..Targets::of(Vec::new()) },
+        }
     }
 
     /// Addresses that stay as they are.
     pub(super) fn of(known: Vec<Target>) -> Targets {
-        Targets { known, at: 0, left: 0, name: None, lookup: None, failure: None }
+        Targets { known, at: 0, left: 0, names: Vec::new(), lookup: None, failure: None }
     }
 
     /// The address to try now; the first of a round is the one that answered last.
@@ -71,16 +83,25 @@ impl Targets {
 
     /// Begins to look the name up.
     pub(super) fn look_up(&mut self) {
-        let Some(name) = self.name.clone().filter(|_| self.lookup.is_none()) else { return };
+        if self.names.is_empty() || self.lookup.is_some() {
+            return;
+        }
+        let names = self.names.clone();
         let (sender, receiver) = channel();
         let work = move || {
             // Nobody waits for it any more: the server has ended.
-            let _ = sender.send(resolve(&name));
+            let _ = sender.send(resolve(&names));
         };
         // Where there can't be a thread the known addresses stay.
         if thread::Builder::new().name("redis-name".into()).spawn(work).is_ok() {
             self.lookup = Some(receiver);
         }
+    }
+
+    /// Whether no address is known yet, since the lookup takes its time.
+    pub(super) fn is_waiting(&mut self) -> bool {
+        self.collect();
+        self.known.is_empty() && self.lookup.is_some()
     }
 
     fn collect(&mut self) {
@@ -106,8 +127,16 @@ impl Targets {
     }
 }
 
-fn resolve((host, port): &(String, u16)) -> io::Result<Vec<Target>> {
-    Ok((host.as_str(), *port).to_socket_addrs()?.map(Target::Tcp).collect())
+/// The addresses of all names; an error where none has one.
+fn resolve(names: &[Host]) -> io::Result<Vec<Target>> {
+    let (mut found, mut failure) = (Vec::new(), None);
+    for (host, port) in names {
+        match (host.as_str(), *port).to_socket_addrs() {
+            Ok(addresses) => found.extend(addresses.map(|address| Target::Tcp(address, host.as_str().into()))),
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.filter(|_| found.is_empty()).map_or(Ok(found), Err)
 }
 
 #[cfg(test)]
@@ -115,12 +144,12 @@ mod tests {
     use super::*;
 
     fn tcp(text: &str) -> Target {
-        Target::Tcp(text.parse().unwrap())
+        Target::at(text.parse().unwrap())
     }
 
     #[test]
     fn a_round_tries_each_address_once_and_begins_with_the_one_that_answered() {
-        let mut targets = Targets::new(&Place::Tcp("127.0.0.1".into(), 1));
+        let mut targets = Targets::new(&Place::Tcp(vec![("127.0.0.1".into(), 1)]));
         targets.learn(Ok(vec![tcp("127.0.0.1:1"), tcp("127.0.0.2:1"), tcp("127.0.0.3:1")]));
         assert_eq!(targets.current(), Ok(tcp("127.0.0.1:1")));
         assert!(targets.try_next());
@@ -137,15 +166,15 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_looked_up_again() {
-        let mut targets = Targets::new(&Place::Tcp("nowhere.invalid".into(), 1));
+        let mut targets = Targets::new(&Place::Tcp(vec![("nowhere.invalid".into(), 1)]));
         assert!(targets.current().unwrap_err().contains("can't be looked up"));
-        targets.name = Some(("localhost".into(), 1));
+        targets.names = vec![("localhost".into(), 1), ("nowhere.invalid".into(), 1)];
         targets.look_up();
         targets.lookup = targets.lookup.take().map(|lookup| {
             let (sender, receiver) = channel();
             sender.send(lookup.recv().unwrap()).unwrap();
             receiver
         });
-        assert!(matches!(targets.current(), Ok(Target::Tcp(_))));
+        assert!(matches!(targets.current(), Ok(Target::Tcp(..))));
     }
 }

@@ -26,7 +26,7 @@ struct Loop {
 
 impl Loop {
     fn new(url: &str) -> Loop {
-        let link = Link::new(RedisUrl::parse(url).unwrap()).unwrap();
+        let link = Link::new(RedisUrl::parse(url).unwrap(), "{phpws}:1:clock").unwrap();
         Loop { poll: Poll::new().unwrap(), link, forward: Duration::ZERO }
     }
 
@@ -292,7 +292,7 @@ fn the_next_address_is_tried_at_once() {
     let mut this = Loop::new(&format!("redis://{}", answers(WELCOME)));
     let good = this.link.targets.current().unwrap();
     let (_closed, addr) = bound();
-    let bad = Target::Tcp(addr);
+    let bad = Target::at(addr);
     this.link.targets = Targets::of(vec![bad, good.clone()]);
     assert_eq!(this.until_up(), [] as [String; 0]);
     assert_eq!(this.link.targets.current(), Ok(good));
@@ -305,6 +305,6 @@ fn a_socket_file_that_is_not_there_is_named() {
 
 #[test]
 fn files_for_tls_are_read_at_the_start() {
-    let error = Link::new(RedisUrl::parse("rediss://:hunter2@127.0.0.1?ca=/nowhere.pem").unwrap()).err().unwrap().to_string();
+    let error = Link::new(RedisUrl::parse("rediss://:hunter2@127.0.0.1?ca=/nowhere.pem").unwrap(), "").err().unwrap().to_string();
     assert!(error.contains("/nowhere.pem") && !error.contains("hunter2"), "{error}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::error::InvalidValue;
+use crate::extras::cluster;
 use crate::limits::Publish;
 
 pub(super) fn number<T: FromStr>(text: &str) -> Result<T, InvalidValue> {
@@ -51,6 +52,11 @@ pub(super) fn publish(text: &str) -> Result<Publish, InvalidValue> {
             Err(_) => Err(format!("'{text}' is not on, token or off").into()),
         },
     }
+}
+
+/// In a Redis Cluster braces choose the node, and are put around the prefix.
+pub(super) fn prefix(text: &str) -> Result<String, InvalidValue> {
+    cluster::check_prefix(text).map(|()| text.into())
 }
 
 pub(super) fn net(text: &str) -> Result<IpNet, InvalidValue> {

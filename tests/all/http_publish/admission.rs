@@ -93,6 +93,16 @@ fn a_rate_holds() -> Result<(), String> {
 }
 
 #[test]
+fn each_message_of_a_list_counts() {
+    let server = Phpws::start(&["--max-publish-rate", "10"]);
+    let list = |count: usize| post("/publish", "", &format!("[{}]", vec![r#"{"broadcast":true,"message":1}"#; count].join(",")));
+    assert_eq!(ask(&server, list(1000)).status, 200, "the bucket is full");
+    let refused = ask(&server, list(1000));
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(refused.fields.contains("retry-after: 9"), "{}", refused.fields);
+}
+
+#[test]
 fn one_setting_takes_the_paths_away() {
     let server = Phpws::start(&["--publish", "off"]);
     assert_eq!(status(&server, post("/broadcast", "", "1")), 405);
