@@ -181,10 +181,10 @@ fn check_messages(heard: &str) {
     let mut seen = BTreeSet::new();
     for words in heard.lines().filter_map(|line| line.split_once(r#""PUBLISH" "#)).map(|(_, words)| words) {
         let words: Vec<String> = serde_json::Deserializer::from_str(words).into_iter().map(Result::unwrap).collect();
-        let channel = words[0].strip_prefix(CHANNELS).unwrap();
-        if channel.starts_with("rights:") {
+        if words[0].contains(":rights:") {
             continue;
         }
+        let channel = words[0].strip_prefix(CHANNELS).unwrap();
         let (line, _) = words[1].split_once('\n').unwrap();
         let message: Value = serde_json::from_str(line).unwrap();
         let kind = message["kind"].as_str().unwrap();

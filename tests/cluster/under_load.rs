@@ -215,7 +215,7 @@ pub fn count_while(url: &str, mut fault: impl FnMut(&mut Dice)) {
     }
     done.store(true, Ordering::SeqCst);
     let answers: Vec<Answers> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
-    let sent = compare(&answers, &crowd.finish());
+    let sent = check_answers(&answers, &crowd.finish());
     for server in &servers {
         server.log().iter().filter(|line| line.contains("ackplane")).take(6).for_each(|line| println!("{line}"));
     }
@@ -223,7 +223,7 @@ pub fn count_while(url: &str, mut fault: impl FnMut(&mut Dice)) {
 }
 
 /// What was told and what came; gives of how many messages the fate was known.
-fn compare(answers: &[Answers], pages: &[Page]) -> usize {
+fn check_answers(answers: &[Answers], pages: &[Page]) -> usize {
     let (mut received, mut doubled, mut false_answers, mut unknown, mut sent, mut partly) = (0, 0, 0, 0, 0, 0);
     for (sender, answers) in answers.iter().enumerate() {
         let mut reached: BTreeMap<usize, usize> = BTreeMap::new();
