@@ -93,7 +93,7 @@ fn what_ends_leaves_nothing_in_redis() {
     wait_for("the keys to go", || {
         let keys = redis.cli(&["--scan"]);
         keys.lines()
-            .all(|key| ["phpws:2:clock", "phpws:2:nodes", "phpws:versions", "phpws:2:room:r"].contains(&key))
+            .all(|key| ["phpws:2:clock", "phpws:2:nodes", "phpws:2:processes", "phpws:versions", "phpws:2:room:r"].contains(&key))
             .then_some(())
     });
     // What may be left has an end.

@@ -20,6 +20,7 @@
 //! | `inbox` | messages that came and wait for a turn of the loop |
 //! | `parked` | messages that wait for a receiver that is full |
 //! | `presence` | members of rooms, and the processes that live |
+//! | `liveness` | whether a process that is not connected still lives |
 //! | `inspection` | what Redis permits, and who else is there |
 //! | `descriptions` | what a process knows of a client that another one asks about |
 //! | `clock` | what time it is in Redis |
@@ -66,6 +67,7 @@ mod descriptions;
 mod idempotency;
 mod inbox;
 mod inspection;
+mod liveness;
 mod look_ups;
 mod parked;
 mod pending;
@@ -107,6 +109,8 @@ pub(crate) struct Cluster {
     database: u32,
     /// The name of this process.
     node: String,
+    /// How others of this host find it.
+    identity: Option<String>,
     /// What the replies that are still to come belong to.
     pending: HashMap<u64, Pending>,
     /// Channels, and how many clients of this process need each.
@@ -181,6 +185,7 @@ impl Cluster {
             braced,
             database,
             node: Uuid::new_v4().simple().to_string(),
+            identity: liveness::identity(),
             pending: HashMap::new(),
             subscriptions: HashMap::new(),
             subscribed: SecondaryMap::new(),

@@ -126,8 +126,9 @@ impl Cluster {
             return;
         }
         let (node, dead, forgotten) = (self.node.clone(), DEAD_AFTER.as_millis().to_string(), key_time(server.limits()));
+        let identity = self.identity.clone().unwrap_or_else(|| "-".into());
         // A beat that can't be sent is made good by the next one.
-        let _ = self.run(|scripts| &scripts.beat, &[&node, &dead, &forgotten], Pending::Beat);
+        let _ = self.run(|scripts| &scripts.beat, &[&node, &dead, &forgotten, &identity], Pending::Beat);
         self.expire_yields(server);
         self.look_for_versions();
         self.renew(server);
@@ -151,6 +152,7 @@ impl Cluster {
     /// The processes that live: the members that others had are no more.
     pub(super) fn nodes_live(&mut self, server: &mut Server, reply: &Reply) {
         self.well(server);
+        self.note_dead(reply);
         let nodes = elements(element(reply, 1)).iter().filter_map(|node| text(Some(node)));
         let live: BTreeSet<String> = nodes.map(str::to_owned).collect();
         let was_taken_for_dead = number(element(reply, 0)) == Some(1) && self.nodes.contains(&self.node);

@@ -120,6 +120,10 @@ end
 local function is_there(node)
   return redis.call('PUBSUB', 'NUMSUB', C .. 'to:' .. node)[2] > 0
 end
+-- Whether a process is not connected and may live all the same: of its clients nobody knows.
+local function may_live(node)
+  return not is_there(node) and redis.call('HGET', P .. 'processes', node) ~= ''
+end
 -- Whether a process has said a while ago that it lives.
 local function is_alive(node)
   local beat = redis.call('ZSCORE', P .. 'nodes', node)
@@ -146,7 +150,7 @@ local function out_of_reach(channel)
       local plain = string.sub(channel, 1, 5) == 'room:' and 'plain:all' or 'plain:' .. channel
       local counts = redis.call('HMGET', P .. 'here:' .. node, channel, plain)
       waiting = waiting + math.max(0, tonumber(counts[1] or '0'))
-      if tonumber(counts[2] or '0') > 0 then unknown = 1 end
+      if tonumber(counts[2] or '0') > 0 and may_live(node) then unknown = 1 end
     end
   end
   return waiting, unknown

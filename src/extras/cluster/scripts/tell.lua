@@ -15,13 +15,13 @@ if not client and ARGV[3] ~= '' then
   for _, holder in ipairs(redis.call('ZRANGE', holders, 0, -1)) do
     uuid, client = holder, of(holder)
     if client[1] and (client[2] == '1' or is_there(client[1])) then break end
-    if client[1] then cut_off = true else redis.call('ZREM', holders, holder) end
+    if client[1] then cut_off = cut_off or may_live(client[1]) else redis.call('ZREM', holders, holder) end
     client = nil
   end
 end
 if not client then return {'0', cut_off and -3 or 0, 0} end
 local resumes, connected = client[2] == '1', is_there(client[1])
-if not connected and not resumes then return {'0', -3, 0} end
+if not connected and not resumes then return {'0', may_live(client[1]) and -3 or 0, 0} end
 if not connected and ARGV[11] == '1' then return {'0', -4, 0} end
 if seen(ARGV[8], ARGV[9]) then return {'0', -1, 0} end
 local at = tick()
