@@ -109,6 +109,7 @@ PHP = {
     "docs/publish.md": [
         {"before": "$uuid = getenv('uuid');", "hears": ['"message":"half done"']},
         {"before": CLIENT, "hears": ['"progress":50']},
+        {"before": CLIENT, "hears": ["your order was sent"]},
     ],
     "docs/sessions.md": [
         {
