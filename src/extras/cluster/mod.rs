@@ -215,7 +215,7 @@ impl Cluster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         // Where messages are left over the moment was now: the last turn's.
         let left = self.inbox.begun().filter(|_| !self.inbox.is_empty());
-        [self.link.deadline(), self.next_beat, self.parked.deadline(), left].into_iter().flatten().min()
+        [self.link.deadline(), self.next_beat, self.yields.deadline(), self.parked.deadline(), left].into_iter().flatten().min()
     }
 
     /// Gives Redis all that is for others, and reads. The loop calls it when the poll told of the connection, at its
@@ -225,6 +225,7 @@ impl Cluster {
         if self.next_beat.is_some_and(|beat| beat <= server.now) {
             self.beat(server);
         }
+        self.expire_yields(server);
         self.link.drive(registry, token, server.now);
         server.elsewhere.others = if self.link.is_up() { Others::Joined } else { Others::CutOff };
     }

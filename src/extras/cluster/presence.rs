@@ -129,7 +129,6 @@ impl Cluster {
         let identity = self.identity.clone().unwrap_or_else(|| "-".into());
         // A beat that can't be sent is made good by the next one.
         let _ = self.run(|scripts| &scripts.beat, &[&node, &dead, &forgotten, &identity], Pending::Beat);
-        self.expire_yields(server);
         self.look_for_versions();
         self.renew(server);
         self.ask_the_time(server.now);

@@ -157,9 +157,19 @@ impl Cluster {
     pub(super) fn ended(&mut self, server: &Server, id: SocketId, uuid: Uuid, ending: Ending) {
         let Some(app) = self.subscribed.remove(id) else { return };
         channels(server, app).iter().for_each(|channel| self.unsubscribe(channel));
-        if ending == Ending::Released && !uuid.is_nil() {
-            self.release(server, uuid);
+        match ending {
+            _ if uuid.is_nil() => {}
+            Ending::Released => self.release(server, uuid),
+            Ending::Left if server.stopping => self.free(uuid),
+            Ending::Left => {}
         }
+    }
+
+    /// This process stops, and lets go of a client that may come back to another one.
+    fn free(&mut self, uuid: Uuid) {
+        let (uuid, node) = (uuid.to_string(), self.node.clone());
+        // Where it does not get through, this process is asked in vain.
+        let _ = self.run(|scripts| &scripts.free, &[&uuid, &node], Pending::Done("letting go of a client"));
     }
 
     /// Takes a client of this process out of Redis.

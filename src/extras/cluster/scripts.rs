@@ -37,6 +37,7 @@ pub(crate) struct Scripts {
     pub(crate) beat: Script,
     pub(crate) acted: Script,
     pub(crate) owe: Script,
+    pub(crate) free: Script,
     pub(crate) describe: Script,
 }
 
@@ -57,13 +58,14 @@ impl Scripts {
             beat: script(include_str!("scripts/beat.lua")),
             acted: script(include_str!("scripts/acted.lua")),
             owe: script(include_str!("scripts/owe.lua")),
+            free: script(include_str!("scripts/free.lua")),
             describe: script(include_str!("scripts/describe.lua")),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 12] {
-        let Scripts { cast, tell, register, claim, store, members, leave, release, beat, acted, owe, describe } = self;
-        [cast, tell, register, claim, store, members, leave, release, beat, acted, owe, describe]
+    pub(crate) fn all(&self) -> [&Script; 13] {
+        let Scripts { cast, tell, register, claim, store, members, leave, release, beat, acted, owe, free, describe } = self;
+        [cast, tell, register, claim, store, members, leave, release, beat, acted, owe, free, describe]
     }
 }
 

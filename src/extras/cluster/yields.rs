@@ -23,12 +23,19 @@ use crate::mail::numbered::Text;
 use crate::rfc6455::CloseCode;
 use crate::server::Server;
 
-/// How long another process is waited for, at least; it is looked at with each beat.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long another process is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Claims that wait for the process that has the client.
 #[derive(Default)]
 pub(super) struct Yields(Vec<(Instant, Fetch)>);
+
+impl Yields {
+    /// When a claim is waited for no longer.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|(until, _)| *until).min()
+    }
+}
 
 /// A process wants to have a client.
 pub(super) struct Wanted {
@@ -62,6 +69,9 @@ impl Cluster {
 
     /// Goes on without an answer.
     pub(super) fn expire_yields(&mut self, server: &mut Server) {
+        if self.yields.deadline().is_none_or(|until| until > server.now) {
+            return;
+        }
         let (late, waiting) = std::mem::take(&mut self.yields.0).into_iter().partition(|(until, _)| *until <= server.now);
         self.yields.0 = waiting;
         let late: Vec<(Instant, Fetch)> = late;

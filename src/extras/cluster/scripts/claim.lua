@@ -11,7 +11,7 @@
 --   is this process's.
 local key = P .. 'client:' .. ARGV[2]
 local client = redis.call('HMGET', key, 'node', 'type', 'path', 'resume', 'cseq', 'rooms', 'born')
-local more = redis.call('HMGET', key, 'ident', 'came', 'seq', 'gap')
+local more = redis.call('HMGET', key, 'ident', 'came', 'seq', 'gap', 'free')
 local ident, came, noted = more[1] or '', more[2] or '0', more[4]
 if not client[1] then return nil end
 if client[4] ~= '1' or client[2] ~= ARGV[4] or client[3] ~= ARGV[5] then return {'other'} end
@@ -23,7 +23,7 @@ local function yield(node)
   line = line .. ',"kind":"yield","uuid":"' .. ARGV[2] .. '","seq":' .. ARGV[10] .. node .. '}\n'
   redis.call('PUBLISH', C .. 'to:' .. client[1], line)
 end
-if comes and ARGV[11] ~= '1' and client[1] ~= ARGV[3] and is_there(client[1]) then
+if comes and ARGV[11] ~= '1' and not more[5] and client[1] ~= ARGV[3] and is_there(client[1]) then
   yield(',"node":"' .. ARGV[3] .. '"')
   return {'wait'}
 end
@@ -71,6 +71,7 @@ end
 if comes then
   came = ARGV[9] ~= '0' and ARGV[9] or tick()
   redis.call('HSET', key, 'node', ARGV[3], 'came', came, 'seq', ARGV[10])
+  redis.call('HDEL', key, 'free')
 end
 local owed = {}
 if not is_there(client[1]) then
