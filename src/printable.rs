@@ -40,6 +40,12 @@ pub(crate) fn moment(ago: std::time::Duration) -> String {
     then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The time since a moment in microseconds since 1970. For people to read too.
+pub(crate) fn elapsed_since(micros: u64) -> std::time::Duration {
+    let now = u64::try_from(jiff::Zoned::now().timestamp().as_microsecond()).unwrap_or_default();
+    std::time::Duration::from_micros(now.saturating_sub(micros))
+}
+
 /// A frame as the trace shows it: what it is, how long, and how it begins.
 pub(crate) struct Elided<'a>(pub(crate) Opcode, pub(crate) &'a [u8]);
 

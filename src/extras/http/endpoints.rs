@@ -4,7 +4,7 @@
 //! loop; everything else at once.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::members::{self as json, Members};
 use super::{Answer, is_get, is_head};
@@ -14,7 +14,7 @@ use crate::extras::publishing::{About, Asker, Report, Sent};
 use crate::extras::resume;
 use crate::ids::SocketId;
 use crate::mail::keyed::MAX_KEY;
-use crate::printable::moment;
+use crate::printable::{elapsed_since, moment};
 use crate::resource::AllApps;
 use crate::rfc6455::handshake::trim;
 use crate::rfc6455::{Request, Status};
@@ -263,8 +263,7 @@ pub(crate) fn describe(server: &mut Server, id: SocketId) -> Option<String> {
 
 /// The same of a client that no process has now and that may come back, which began at that time in microseconds.
 pub(crate) fn describe_between(begun: u64, queued: usize, client_type: &str, path: &str) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    as_object(false, now.saturating_sub(Duration::from_micros(begun)), queued, client_type, path)
+    as_object(false, elapsed_since(begun), queued, client_type, path)
 }
 
 fn as_object(connected: bool, elapsed: Duration, queued: usize, client_type: &str, path: &str) -> String {
