@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::commands::flag;
 use super::replies::{RoomOf, element, elements, messages, number, rooms, text};
 use super::wire::Remote;
 use super::yields::Wanted;
@@ -166,7 +167,7 @@ impl Cluster {
             Some(ResumeRequest::Resume { seq, .. }) => ("0", seq),
             _ => ("1", 0),
         };
-        let yielded = if fetch.yielded { "1" } else { "0" };
+        let yielded = flag(fetch.yielded);
         // Where the client has come to another process since, this claim takes nothing.
         let (earliest, latest) = self.came_at(client).unwrap_or_default();
         let (uuid, client_type) = (fetch.uuid.to_string(), client.client_type.to_string());

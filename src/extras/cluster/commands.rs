@@ -12,6 +12,11 @@ use crate::elsewhere::Target;
 use crate::error::InvalidValue;
 use crate::extras::redis::Busy;
 
+/// What scripts take for yes and no.
+pub(super) fn flag(is: bool) -> &'static str {
+    if is { "1" } else { "0" }
+}
+
 impl Cluster {
     /// What all names begin with.
     pub(super) fn root(&self) -> &str {

@@ -16,6 +16,7 @@ use std::time::Instant;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::commands::flag;
 use super::replies::{element, number, text};
 use super::under_way::Given;
 use super::wire::{self, Line, Remote, channel};
@@ -65,7 +66,6 @@ impl Cluster {
     fn run_message(&mut self, remote: &Remote, server: &Server, (author, cseq): (&str, &str), given: Given) -> bool {
         let limits = server.limits();
         let (rest, ms, until) = (remote.rest(), &key_time(limits), &self.clock.deadline(server.now).to_string());
-        let flag = |is: bool| if is { "1" } else { "0" };
         let bytes = &limits.resume_bytes.saturating_mul(LOG_BYTES).to_string();
         let taken = match &remote.to {
             Target::One { uuid, ident } => {
@@ -345,6 +345,7 @@ fn is_among(server: &Server, id: SocketId, targets: &HashSet<Target>) -> bool {
     broadcast || in_room() || alone()
 }
 
-fn find(server: &Server, uuid: &str) -> Option<SocketId> {
+/// The client of that uuid, in any way of writing it.
+pub(super) fn find(server: &Server, uuid: &str) -> Option<SocketId> {
     Uuid::try_parse(uuid).ok().and_then(|uuid| server.clients.by_uuid(uuid))
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::claims::ask_to_come_again;
+use super::commands::flag;
 use super::replies::text;
 use super::wire::{self, channel};
 use super::{Cluster, Pending, RENEWAL_BEATS, Registered, Registration, key_time, path_of};
@@ -92,7 +93,6 @@ impl Cluster {
         let Some(client) = server.clients.get(id) else { return false };
         let (path, ms) = (path_of(server, client.app), key_time(server.limits()));
         let (uuid, client_type) = (uuid.to_string(), client.client_type.to_string());
-        let flag = |is: bool| if is { "1" } else { "0" };
         let (resumes, is_known) = (flag(client.mail.is_numbered()), flag(client.is_known()));
         let (node, cseq) = (self.node.clone(), client.mail.kept().map_or(0, |kept| kept.cseq).to_string());
         let came = self.came_at(client).unwrap_or_default().0.to_string();

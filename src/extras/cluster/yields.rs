@@ -14,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::claims::Fetch;
+use super::delivery::find;
 use super::{Cluster, wire};
 use crate::client::Client;
 use crate::elsewhere::{Message, Target};
@@ -133,10 +134,6 @@ impl Cluster {
         let at = client.mail.kept()?.connected_at?;
         Some((self.clock.earliest(at)?, self.clock.latest(at)?))
     }
-}
-
-fn find(server: &Server, uuid: &str) -> Option<SocketId> {
-    Uuid::try_parse(uuid).ok().and_then(|uuid| server.clients.by_uuid(uuid))
 }
 
 /// A client that came back found that Redis had forgotten it, and is a new one: the record of the old one is of no use.

@@ -2,9 +2,9 @@
 -- it has sent, `1` where it was told `ready` before, and the position at which it came. One that another process has by now stays that one's.
 -- Where nothing is known any more of one that was told `ready`, what others had for it is gone: that is noted as a gap.
 local client, at = P .. 'client:' .. ARGV[2], tick()
-local was = redis.call('HMGET', client, 'node', 'cseq')
-if was[1] and was[1] ~= ARGV[3] then return at end
-if not was[1] then listen(ARGV[3], 1, ARGV[7], browser_channels(ARGV[4], ARGV[5]), ARGV[8]) end
+local node = redis.call('HGET', client, 'node')
+if node and node ~= ARGV[3] then return at end
+if not node then listen(ARGV[3], 1, ARGV[7], browser_channels(ARGV[4], ARGV[5]), ARGV[8]) end
 redis.call('HSET', client, 'node', ARGV[3], 'type', ARGV[4], 'path', ARGV[5], 'ident', ARGV[6], 'resume', ARGV[7])
 if redis.call('HSETNX', client, 'born', at) == 1 and ARGV[10] == '1' then redis.call('HSET', client, 'gap', at) end
 if ARGV[7] == '1' then
